@@ -1,0 +1,109 @@
+"""Label maps as masks: the one home of void, of class planes and of class presence.
+
+Shape glossary, here for the whole package: N images, K planes (classes of the loss, one per logit),
+H x W pixels at label resolution, D directions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the labels say, void taken out.
+
+    planes: (N, K, H, W) bool, the pixels of each class; False at void.
+    valid: (N, 1, H, W) bool, the pixels that are not void.
+    """
+
+    planes: Tensor
+    valid: Tensor
+
+    def masked(self, fields: Tensor) -> Tensor:
+        """(N, K, H, W) `fields` with 0 at void, so that void pixels send and receive nothing."""
+        return fields.masked_fill(~self.valid, 0)
+
+
+def is_void(labels: Tensor, ignore_index: int) -> Tensor:
+    """(…) bool, True where the label map says nothing."""
+    return labels == ignore_index
+
+
+def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
+    """The masks of a label map.
+
+    Args:
+        labels: (N, H, W) integer; class indices, or `ignore_index` for void.
+        num_planes: the number of logits. With 1 the labels are binary, {0, 1}, and the only plane
+            is class 1; with K > 1 they are {0, …, K-1}.
+        ignore_index: the void label.
+
+    Raises:
+        ValueError: the labels are not three-dimensional integers, or, on the CPU, some lie outside
+            the classes. On CUDA an assertion on the device stops the process instead, since the
+            labels are not read back.
+    """
+    if labels.dim() != 3 or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f'labels are {tuple(labels.shape)} {labels.dtype}; give class indices of shape '
+            '(N, H, W) and an integer type.'
+        )
+    classes = torch.arange(max(num_planes, 2), device=labels.device)
+    void = is_void(labels, ignore_index)
+    _require_known(labels, void, classes, ignore_index)
+    if num_planes == 1:
+        classes = classes[1:]
+    valid = ~void.unsqueeze(1)
+    # `& valid`: the void label may itself be the index of a class.
+    planes = (labels.unsqueeze(1) == classes.view(-1, 1, 1)) & valid
+    return Target(planes, valid)
+
+
+def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = None) -> Tensor:
+    """The mean of `values` over the eligible (image, class) pairs, weighted by class.
+
+    Args:
+        eligible: (N, K) bool.
+        values: (N, K) float, finite also where not eligible.
+        class_weight: (K,) float, non-negative; None weighs all classes alike.
+
+    Returns:
+        A scalar; 0, still connected to the graph of `values`, where nothing is eligible.
+    """
+    weights = eligible.to(values.dtype)
+    if class_weight is not None:
+        weights = weights * class_weight
+    total = weights.sum()
+    return (weights * values).sum() / total.where(total > 0, 1)
+
+
+def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor) -> Tensor | None:
+    """`class_weight` as a tensor of the type and on the device of the (N, K, H, W) fields `like`.
+
+    Raises:
+        ValueError: it does not have one weight per plane.
+    """
+    if class_weight is None:
+        return None
+    if len(class_weight) != like.shape[1]:
+        raise ValueError(
+            f'class_weight has {len(class_weight)} entries for {like.shape[1]} logits; give one '
+            'non-negative weight per logit.'
+        )
+    return torch.as_tensor(class_weight, dtype=like.dtype, device=like.device)
+
+
+def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: int) -> None:
+    known = (labels >= 0) & (labels < len(classes)) | void
+    if labels.is_cuda:
+        torch._assert_async(known.all())
+    elif not known.all():
+        strangers = labels[~known].unique().tolist()
+        raise ValueError(
+            f'labels hold {strangers[:5]}, but there are {len(classes)} classes '
+            f'(0 to {len(classes) - 1}) and void is {ignore_index}. Check the number of classes of '
+            "the head, its ignore_index and the data set's label map."
+        )

@@ -1,0 +1,367 @@
+"""The slow, obviously right definitions, to be read aloud: a second witness for the tests.
+
+Everything is a nested list of Python floats, every sum a loop over pixels. A plane is one H x W
+picture of one class; a field is what a ray (or a box) summed over a plane; h is half the kernel
+width, rounded down, so that lines are the energies 1 ... h and h + 1 is the inside of an object.
+
+EPL: Yin et al., 'Contour-aware Equipotential Learning for Semantic Segmentation'.
+"""
+
+import math
+
+import torch
+
+STRAIGHT = [(-1, 0), (1, 0), (0, -1), (0, 1)]  # up, down, left, right, as (row, column) steps
+DIAGONAL = [(-1, -1), (-1, 1), (1, -1), (1, 1)]
+STEPS = {'A': STRAIGHT, 'B': DIAGONAL, 'C': STRAIGHT + DIAGONAL}
+
+
+def as_lists(values):
+    """The same numbers as nested lists; lists pass through."""
+    return values.tolist() if isinstance(values, torch.Tensor) else values
+
+
+def pixels_of(plane):
+    """Every (row, column) of a plane, row by row."""
+    return [(row, col) for row in range(len(plane)) for col in range(len(plane[0]))]
+
+
+def new_plane(like, value_of):
+    """A plane of the shape of `like`, made by asking `value_of(row, col)` at each pixel."""
+    return [[value_of(row, col) for col in range(len(like[0]))] for row in range(len(like))]
+
+
+def without_void(probs, labels, ignore_index):
+    """Target plane and predicted plane of each class of one image, both 0 on void, and validity.
+
+    Not in the paper, which says nothing of void. One plane alone is class 1 of a binary task.
+    """
+    classes = [1] if len(probs) == 1 else range(len(probs))
+    valid = new_plane(labels, lambda row, col: labels[row][col] != ignore_index)
+    targets, planes = [], []
+    for plane, k in zip(probs, classes):
+        targets.append(
+            new_plane(labels, lambda row, col: float(valid[row][col] and labels[row][col] == k))
+        )
+        planes.append(
+            new_plane(labels, lambda row, col: float(plane[row][col] if valid[row][col] else 0.0))
+        )
+    return targets, planes, valid
+
+
+# --- Anisotropic convolution ----------------------------------------------------------------------
+
+
+def value_at(plane, row, col, padding):
+    """The plane at a pixel that may lie outside: 0 there, or the nearest pixel of the image."""
+    height, width = len(plane), len(plane[0])
+    assert padding in ('constant', 'replicate'), padding
+    if padding == 'replicate':
+        return plane[min(max(row, 0), height - 1)][min(max(col, 0), width - 1)]
+    inside = 0 <= row < height and 0 <= col < width
+    return plane[row][col] if inside else 0.0
+
+
+def ray_sum(plane, kernel_size, step, padding):
+    """One direction of the anisotropic convolution (EPL, eq. (2)).
+
+    E(p) = sum over j = 0 ... h of  plane(p - j * step)
+    """
+
+    def energy(row, col):
+        total = 0.0
+        for j in range(kernel_size // 2 + 1):
+            total += value_at(plane, row - j * step[0], col - j * step[1], padding)
+        return total
+
+    return new_plane(plane, energy)
+
+
+def box_sum(plane, kernel_size, padding):
+    """Standard convolution: eq. (2) of EPL without its splitter, the sum over the whole window."""
+    h = kernel_size // 2
+
+    def energy(row, col):
+        total = 0.0
+        for down in range(-h, h + 1):
+            for right in range(-h, h + 1):
+                total += value_at(plane, row + down, col + right, padding)
+        return total
+
+    return new_plane(plane, energy)
+
+
+def ray_sums(plane, kernel_size, splitter, padding='constant', sc_scale='match'):
+    """The fields of a plane, one per direction of the splitter (EPL, eq. (2); 'SC': Table III).
+
+    Order: up, down, left, right ('A'); up-left, up-right, down-left, down-right ('B'); all eight
+    ('C'). 'SC' has one field; with 'match' its largest energy is h + 1, as for a ray.
+    """
+    plane = as_lists(plane)
+    if splitter != 'SC':
+        return [ray_sum(plane, kernel_size, step, padding) for step in STEPS[splitter]]
+    assert sc_scale in ('match', 'literal'), sc_scale
+    field = box_sum(plane, kernel_size, padding)
+    if sc_scale == 'literal':
+        return [field]
+    scale = (kernel_size // 2 + 1) / kernel_size**2
+    return [new_plane(field, lambda row, col: scale * field[row][col])]
+
+
+def fields_of(planes, kernel_size, splitter, padding, sc_scale):
+    """fields[s][k]: the field of class k in direction s (EPL, eq. (2))."""
+    per_class = [ray_sums(plane, kernel_size, splitter, padding, sc_scale) for plane in planes]
+    directions = range(len(per_class[0]))
+    return [[per_class[k][s] for k in range(len(planes))] for s in directions]
+
+
+# --- Point loss -----------------------------------------------------------------------------------
+
+
+def point_term(differences, norm, class_weight):
+    """How far one pixel is off in one direction, from its K energy differences (EPL, eq. (3)).
+
+    'l1', 'l2': weighted mean over the classes of |difference| or of its square.
+    'pixel': Euclidean norm over the classes, which is sqrt(K * that mean of squares).
+    """
+    assert norm in ('l1', 'l2', 'pixel'), norm
+    total = 0.0
+    for difference, w in zip(differences, class_weight):
+        total += w * (abs(difference) if norm == 'l1' else difference**2)
+    mean = total / sum(class_weight)
+    return math.sqrt(len(differences) * mean) if norm == 'pixel' else mean
+
+
+def epl_point_loss(
+    probs,
+    labels,
+    ignore_index=255,
+    kernel_size=7,
+    splitter='A',
+    norm='l2',
+    padding='replicate',
+    sc_scale='match',
+    class_weight=None,
+    weight=None,
+):
+    """Point loss (EPL, eq. (3)), as a mean over the valid pixels of the batch and the directions.
+
+    probs: (N, K, H, W). labels, weight: (N, H, W). 0 where nothing is valid or nothing weighs.
+    """
+    probs, labels, weight = as_lists(probs), as_lists(labels), as_lists(weight)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    if sum(class_weight) == 0:
+        return 0.0
+
+    total, valid_count, direction_count = 0.0, 0, 0
+    for n in range(len(probs)):
+        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        target_fields = fields_of(targets, kernel_size, splitter, padding, sc_scale)
+        fields = fields_of(planes, kernel_size, splitter, padding, sc_scale)
+        direction_count = len(fields)
+        for row, col in pixels_of(valid):
+            if not valid[row][col]:
+                continue
+            valid_count += 1
+            pixel_weight = 1.0 if weight is None else weight[n][row][col]
+            for s in range(direction_count):
+                differences = [
+                    fields[s][k][row][col] - target_fields[s][k][row][col]
+                    for k in range(len(planes))
+                ]
+                total += pixel_weight * point_term(differences, norm, class_weight)
+    return total / (direction_count * valid_count) if valid_count else 0.0
+
+
+# --- Line loss ------------------------------------------------------------------------------------
+
+
+def on_a_line(energy, h):
+    """Whether an energy rounds to a level 1 ... h; for whole energies, 1 <= energy <= h."""
+    return 0.5 <= energy < h + 0.5
+
+
+def line_region(target_energies, valid, h):
+    """The true line region L: the valid pixels on some line (EPL, Algorithm 1)."""
+    return new_plane(
+        valid, lambda row, col: bool(valid[row][col] and on_a_line(target_energies[row][col], h))
+    )
+
+
+def line_membership(energies, target_energies, valid, kernel_size):
+    """The predicted line region Lhat (EPL, eq. (4)).
+
+    As many pixels of the true field are below the first line, so many of the lowest predicted
+    energies are passed over; as many lie on lines, so many are taken next.
+    """
+    energies, target_energies, valid = map(as_lists, (energies, target_energies, valid))
+    h = kernel_size // 2
+    ascending = [(row, col) for row, col in pixels_of(valid) if valid[row][col]]
+    below = sum(target_energies[row][col] < 0.5 for row, col in ascending)
+    on_lines = sum(on_a_line(target_energies[row][col], h) for row, col in ascending)
+    # Python sorts stably: among equal energies the pixels stay in reading order.
+    ascending.sort(key=lambda pixel: energies[pixel[0]][pixel[1]])
+    taken = set(ascending[below : below + on_lines])
+    return new_plane(valid, lambda row, col: (row, col) in taken)
+
+
+def nearness(energy, tau, mu):
+    """d of EPL, Algorithm 1: 1 on the line tau, 1/e one level away whatever mu is."""
+    return math.exp(-(abs(energy - tau) ** mu))
+
+
+def line_edcs(target_energies, energies, valid, h, mu, edc='paper'):
+    """{tau: EDC} of one image, class and direction (EPL, Algorithm 1, misprint mended).
+
+        'paper':    EDC = C * 2 |d dhat| / (|d| + |dhat|)   with   C = |d| / |d d|
+        'squared':  EDC = 2 |d dhat| / (|d d| + |dhat dhat|)
+
+    d is 0 outside the true region, dhat outside the predicted one. Levels of which the truth has
+    no pixel are left out.
+    """
+    assert edc in ('paper', 'squared'), edc
+    true_region = line_region(target_energies, valid, h)
+    predicted_region = line_membership(energies, target_energies, valid, 2 * h + 1)
+    coefficients = {}
+    for tau in range(1, h + 1):
+        level_size = 0
+        d_sum = dhat_sum = product_sum = d_square_sum = dhat_square_sum = 0.0
+        for row, col in pixels_of(valid):
+            d = dhat = 0.0
+            if true_region[row][col]:
+                d = nearness(target_energies[row][col], tau, mu)
+                level_size += abs(target_energies[row][col] - tau) <= 0.5
+            if predicted_region[row][col]:
+                dhat = nearness(energies[row][col], tau, mu)
+            d_sum += d
+            dhat_sum += dhat
+            product_sum += d * dhat
+            d_square_sum += d * d
+            dhat_square_sum += dhat * dhat
+        if level_size == 0:
+            continue
+        if edc == 'paper':
+            c = d_sum / d_square_sum
+            coefficients[tau] = c * 2 * product_sum / (d_sum + dhat_sum)
+        else:
+            coefficients[tau] = 2 * product_sum / (d_square_sum + dhat_square_sum)
+    return coefficients
+
+
+def line_term(target_energies, energies, valid, h, mu, edc='paper'):
+    """Sum over the levels of 1 - EDC, for one image, class and direction (EPL, Algorithm 1)."""
+    coefficients = line_edcs(target_energies, energies, valid, h, mu, edc)
+    return sum((1 - coefficient for coefficient in coefficients.values()), 0.0)
+
+
+def authors_line_terms(fields, h, mu):
+    """{tau: 1 - EDC} of one direction in the form of EPL's published code.
+
+        EDC = 2 (|d dhat| + 1) |d| / ((|d| + |dhat| + 1) |d d|)
+
+    fields: list of (target_energies, energies, valid), one per image and class; all of them share
+    one ratio per level. Energies outside the region count as 0, so every such pixel still has a
+    little of each level. Levels at which |d d| is 0 are left out.
+    """
+    regions = [
+        (
+            line_region(target_energies, valid, h),
+            line_membership(energies, target_energies, valid, 2 * h + 1),
+        )
+        for target_energies, energies, valid in fields
+    ]
+    terms = {}
+    for tau in range(1, h + 1):
+        d_sum = dhat_sum = product_sum = d_square_sum = 0.0
+        for (target_energies, energies, valid), (true_region, predicted_region) in zip(
+            fields, regions
+        ):
+            for row, col in pixels_of(valid):
+                if not valid[row][col]:
+                    continue
+                d = nearness(target_energies[row][col] if true_region[row][col] else 0.0, tau, mu)
+                dhat = nearness(energies[row][col] if predicted_region[row][col] else 0.0, tau, mu)
+                d_sum += d
+                dhat_sum += dhat
+                product_sum += d * dhat
+                d_square_sum += d * d
+        if d_square_sum > 0:
+            ratio = 2 * (product_sum + 1) * d_sum / ((d_sum + dhat_sum + 1) * d_square_sum)
+            terms[tau] = 1 - ratio
+    return terms
+
+
+def epl_line_loss(
+    probs,
+    labels,
+    ignore_index=255,
+    kernel_size=7,
+    splitter='A',
+    mu=10,
+    edc='paper',
+    variant='paper',
+    padding='constant',
+    sc_scale='match',
+    class_weight=None,
+):
+    """Equipotential line loss (EPL, eq. (4) and Algorithm 1), a mean over the directions.
+
+    'paper': per direction the weighted mean of `line_term` over the (image, class) pairs that
+    have a line there; 0 where none has. 'authors': the published code, see `authors_line_terms`;
+    edc and class_weight mean nothing there.
+    """
+    assert variant in ('paper', 'authors'), variant
+    probs, labels = as_lists(probs), as_lists(labels)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    h = kernel_size // 2
+
+    per_image = []  # (target_fields, fields, valid)
+    for n in range(len(probs)):
+        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        per_image.append(
+            (
+                fields_of(targets, kernel_size, splitter, padding, sc_scale),
+                fields_of(planes, kernel_size, splitter, padding, sc_scale),
+                valid,
+            )
+        )
+
+    direction_count = len(per_image[0][0])
+    total = 0.0
+    for s in range(direction_count):
+        if variant == 'authors':
+            pooled = [
+                (target_fields[s][k], fields[s][k], valid)
+                for target_fields, fields, valid in per_image
+                for k in range(len(class_weight))
+            ]
+            total += sum(authors_line_terms(pooled, h, mu).values())
+            continue
+        weighted_sum = weight_sum = 0.0
+        for target_fields, fields, valid in per_image:
+            for k, w in enumerate(class_weight):
+                has_a_line = any(map(any, line_region(target_fields[s][k], valid, h)))
+                if has_a_line:
+                    weighted_sum += w * line_term(
+                        target_fields[s][k], fields[s][k], valid, h, mu, edc
+                    )
+                    weight_sum += w
+        total += weighted_sum / weight_sum if weight_sum else 0.0
+    return total / direction_count
+
+
+def literal_edc(d, dhat):
+    """EDC exactly as lines 9 to 12 of EPL's Algorithm 1 print it; nan where that is 0 / 0.
+
+    The overlap cancels: what is left is 2 |d| / (|d| + |dhat|)^2, largest for dhat = 0. Nobody
+    should train with it; it is here to show why.
+    """
+    d, dhat = as_lists(d), as_lists(dhat)
+    d_norm = sum(map(abs, d))
+    dhat_norm = sum(map(abs, dhat))
+    product_norm = sum(abs(a * b) for a, b in zip(d, dhat))
+    if product_norm == 0:  # line 11 divides by it, line 12 multiplies by it: 0 / 0 in the end
+        return math.nan
+    iou = product_norm / (d_norm + dhat_norm)  # line 9
+    c = d_norm / product_norm  # line 11
+    return c * 2 * iou / (d_norm + dhat_norm)  # line 12
