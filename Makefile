@@ -1,0 +1,28 @@
+# make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU)
+# make test         the test suite of the stack; .ci/run runs it on both
+# STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
+# PYTHON=...        the interpreter to build it from
+
+PYTHON ?= python3.11
+STACK ?= onedl
+VENV := .venv/$(STACK)
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	$(VENV)/bin/python tools/demo.py
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(INSTALLED): .ci/install .ci/$(STACK).txt setup.py
+	PYTHON=$(PYTHON) bash .ci/install $(STACK) $(VENV)
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
