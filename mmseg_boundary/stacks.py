@@ -1,0 +1,105 @@
+"""The two OpenMMLab stacks under one code base: what differs between them, and why.
+
+`onedl` is the maintained continuation (onedl-mmengine, onedl-mmcv, onedl-mmsegmentation), `mmlab`
+the frozen originals (mmengine, mmcv, mmsegmentation). Both have the same import names, so only one
+of them can be installed. Importing this module checks that, and then mends, line by line, what
+keeps our configs and checkpoints from loading; each mend can be deleted when its reason is gone.
+"""
+
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+MODULES = {'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmseg': 'mmsegmentation'}
+MINIMUM_VERSIONS = {'mmengine': '0.10.4', 'mmcv': '2.0.0', 'mmseg': '1.2.0'}
+
+
+def installed_stack() -> str:
+    """The stack that provides MMSegmentation here: 'onedl' or 'mmlab'.
+
+    A checkout on PYTHONPATH has no distribution and counts as 'mmlab', whose names it bears.
+
+    Raises:
+        RuntimeError: both stacks or none are installed, or a part of the one is too old. Not an
+            ImportError: MMEngine replaces those by one that hides the message.
+    """
+    missing = [module for module in MODULES if importlib.util.find_spec(module) is None]
+    if missing:
+        raise RuntimeError(
+            f'mmseg_boundary.registered needs MMSegmentation, but {", ".join(missing)} cannot be '
+            "imported. Install one stack: pip install 'mmseg-boundary[onedl]' or, for the frozen "
+            "originals, 'mmseg-boundary[mmlab]'."
+        )
+    originals = [name for name in MODULES.values() if _is_distribution(name)]
+    continued = [f'onedl-{name}' for name in MODULES.values() if _is_distribution(f'onedl-{name}')]
+    if originals and continued:
+        raise RuntimeError(
+            f'Both OpenMMLab stacks are installed ({", ".join(continued + originals)}) and overwrite '
+            f"each other's files. Remove all of them, then install one: pip uninstall -y "
+            f"{' '.join(continued + originals)} && pip install 'mmseg-boundary[onedl]'."
+        )
+    _require_minimum_versions()
+    return 'onedl' if continued else 'mmlab'
+
+
+def has_compiled_operators() -> bool:
+    """Whether mmcv's compiled operators are there: PSANet and CCNet cannot be built without."""
+    return importlib.util.find_spec('mmcv._ext') is not None
+
+
+def _is_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _require_minimum_versions() -> None:
+    # Minima alone: an upper bound would refuse the very releases that mend things.
+    from mmengine.utils import digit_version
+
+    for module, minimum in MINIMUM_VERSIONS.items():
+        version = importlib.import_module(module).__version__
+        if digit_version(version) < digit_version(minimum):
+            raise RuntimeError(
+                f'mmseg_boundary needs {module} {minimum} or newer, but {version} is installed: '
+                f"pip install -U '{module}>={minimum}'."
+            )
+
+
+def _mend_config_loader() -> None:
+    """Makes `mmseg::…` resolve in `_base_`, whatever tool reads the config."""
+    import mmengine.config.config as loader
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    # onedl: the table names the distribution 'mmsegmentation', which is 'onedl-mmsegmentation'
+    # there. A name that is no distribution is looked up as a module, on both stacks.
+    MODULE2PACKAGE['mmseg'] = 'mmseg'
+    # mmlab: both functions import pkg_resources, which setuptools 82 removed.
+    loader.is_installed = _is_importable
+    loader.get_installed_path = _package_folder
+
+
+def _is_importable(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _package_folder(package: str) -> str:
+    return str(Path(importlib.util.find_spec(package).origin).parent)
+
+
+def _mend_checkpoint_loading() -> None:
+    """Lets torch read MMEngine's checkpoints with `weights_only` on."""
+    import numpy as np
+    import torch
+    from mmengine.logging import HistoryBuffer
+
+    # mmlab: MMEngine stores its message hub, and torch 2.6 and newer refuse unknown types. (onedl
+    # allows them itself, for its own loader alone.)
+    torch.serialization.add_safe_globals([HistoryBuffer])
+
+
+STACK = installed_stack()
+_mend_config_loader()
+_mend_checkpoint_loading()

@@ -1,0 +1,345 @@
+"""What every registered loss owes, as one table: the properties that hold and those that do not.
+
+A loss enters by one row of LOSSES; `test_every_loss_is_listed` sees to it. A property is a function
+of (loss, scene) that returns by how much it is violated. Where a row says that one does not hold,
+that is tested too.
+"""
+
+from dataclasses import dataclass, field
+
+import naive
+import pytest
+import torch
+from conftest import needs_gpu
+from hypothesis import given
+from mmseg.registry import MODELS
+from scenes import scene, scenes
+
+from mmseg_boundary.registered.losses import DecodeHeadLoss
+
+SPARE = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
+
+
+@dataclass
+class Row:
+    """One loss: its oracle, another value for each argument, and what does not hold for it."""
+
+    naive: object
+    arguments: dict
+    does_not_hold: set = field(default_factory=set)
+    defaults: dict = field(default_factory=dict)
+
+
+def naive_epl(probs, labels, void):
+    point = naive.epl_point_loss(probs, labels, void)
+    return 0.02 * point + 0.2 * naive.epl_line_loss(probs, labels, void)
+
+
+LOSSES = {
+    'EPLPointLoss': Row(
+        naive.epl_point_loss,
+        dict(kernel_size=5, splitter='B', norm='l1', padding='constant', **SPARE),
+        # beyond the image lies more of the same, beyond void nothing
+        {'padding with void changes nothing'},
+    ),
+    'EPLLineLoss': Row(
+        naive.epl_line_loss,
+        dict(
+            kernel_size=5,
+            splitter='B',
+            mu=2,
+            edc='squared',
+            variant='authors',
+            padding='replicate',
+            **SPARE,
+        ),
+        # pixels with equal energies enter the predicted region in reading order
+        {'flips and transposes commute'},
+    ),
+    'EPLLoss': Row(
+        naive_epl,
+        dict(
+            kernel_size=(5, 7),
+            splitter='B',
+            mu=2,
+            norm='l1',
+            edc='squared',
+            variant='authors',
+            point_weight=0.5,
+            line_weight=0.5,
+            **SPARE,
+        ),
+        {'padding with void changes nothing', 'flips and transposes commute'},
+    ),
+}
+# Without a splitter of its own 'SC' has another argument.
+MORE_ARGUMENTS = {name: [(dict(splitter='SC'), 'sc_scale', 'literal')] for name in LOSSES}
+
+
+def build(name, **arguments):
+    return MODELS.build(dict(type=name, **arguments))
+
+
+def gradient(loss, logits, *rest, **options):
+    logits = logits.detach().clone().requires_grad_()
+    loss(logits, *rest, **options).backward()
+    return logits.grad
+
+
+def distance(ours, theirs):
+    return (ours - theirs).abs().max().item()
+
+
+# --- Properties -----------------------------------------------------------------------------------
+
+
+def void_has_no_say(loss, scene):
+    void = scene.labels.unsqueeze(1) == scene.void
+    noise = torch.where(void, torch.randn_like(scene.logits) * 9, scene.logits)
+    value = distance(loss(scene.logits, scene.labels), loss(noise, scene.labels))
+    grad = gradient(loss, scene.logits, scene.labels)
+    return value + grad.masked_select(void).abs().sum().item()
+
+
+def the_void_label_comes_from_the_call(loss, scene):
+    other = scene.labels.where(scene.labels != scene.void, 77)
+    return distance(loss(scene.logits, scene.labels), loss(scene.logits, other, ignore_index=77))
+
+
+def values_and_gradients_are_finite(loss, scene):
+    value = loss(scene.logits, scene.labels)
+    grad = gradient(loss, scene.logits, scene.labels)
+    return 0.0 if value.isfinite() and grad.isfinite().all() else float('inf')
+
+
+def the_same_twice_and_inputs_untouched(loss, scene):
+    logits, labels = scene.logits.clone(), scene.labels.clone()
+    first = gradient(loss, scene.logits, scene.labels)
+    second = gradient(loss, scene.logits, scene.labels)
+    untouched = logits.equal(scene.logits) and labels.equal(scene.labels)
+    return distance(first, second) if untouched else float('inf')
+
+
+def memory_layout_does_not_matter(loss, scene):
+    last = scene.logits.contiguous(memory_format=torch.channels_last)
+    strided = scene.logits.repeat_interleave(2, 3)[..., ::2]
+    value = loss(scene.logits, scene.labels)
+    return max(distance(loss(x, scene.labels), value) for x in (last, strided))
+
+
+def classes_may_be_renamed(loss, scene):
+    classes = scene.logits.shape[1]
+    if classes == 1:
+        return 0.0  # the two sides of a binary task are not alike
+    order = torch.arange(classes).roll(1)
+    renamed = scene.labels.where(
+        scene.labels == scene.void, order.argsort()[scene.labels % classes]
+    )
+    return distance(loss(scene.logits[:, order], renamed), loss(scene.logits, scene.labels))
+
+
+def flips_and_transposes_commute(loss, scene):
+    value = loss(scene.logits, scene.labels)
+    turns = (lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.transpose(-1, -2))
+    return max(distance(loss(turn(scene.logits), turn(scene.labels)), value) for turn in turns)
+
+
+def padding_with_void_changes_nothing(loss, scene):
+    labels = torch.nn.functional.pad(scene.labels, (5, 5, 5, 5), value=scene.void)
+    logits = torch.nn.functional.pad(scene.logits, (5, 5, 5, 5), value=1.0)
+    return distance(loss(logits, labels), loss(scene.logits, scene.labels))
+
+
+def truth_is_not_beaten(loss, scene):
+    classes = scene.logits.shape[1]
+    labels = scene.labels.where(scene.labels != scene.void, 0).unsqueeze(1)
+    sure = 40 * (
+        labels == (torch.arange(classes) if classes > 1 else torch.tensor([1])).view(-1, 1, 1)
+    )
+    sure = sure.double() - 20
+    return max(0.0, (loss(sure, scene.labels) - loss(scene.logits, scene.labels)).item())
+
+
+def half_types_equal_float32_of_the_rounded(loss, scene):
+    worst = 0.0
+    for dtype in (torch.float16, torch.bfloat16):
+        rounded = scene.logits.to(dtype)
+        with torch.autocast('cpu', torch.bfloat16):
+            value = loss(rounded, scene.labels)
+        assert value.dtype == torch.float32
+        worst = max(worst, distance(value, loss(rounded.float(), scene.labels)))
+    return worst
+
+
+PROPERTIES = {
+    'void has no say': void_has_no_say,
+    'the void label comes from the call': the_void_label_comes_from_the_call,
+    'values and gradients are finite': values_and_gradients_are_finite,
+    'the same twice, and inputs untouched': the_same_twice_and_inputs_untouched,
+    'memory layout does not matter': memory_layout_does_not_matter,
+    'classes may be renamed': classes_may_be_renamed,
+    'flips and transposes commute': flips_and_transposes_commute,
+    'padding with void changes nothing': padding_with_void_changes_nothing,
+    'truth is not beaten': truth_is_not_beaten,
+    'half types equal float32 of the rounded': half_types_equal_float32_of_the_rounded,
+}
+PAIRS = [(name, title) for name in LOSSES for title in PROPERTIES]
+
+
+@pytest.mark.parametrize('name, title', PAIRS)
+def test_property(name, title):
+    loss, violation = build(name), PROPERTIES[title]
+    if title not in LOSSES[name].does_not_hold:
+
+        @given(scenes())
+        def holds(scene):
+            assert violation(loss, scene) < 1e-5
+
+        holds()
+    else:
+        scenes_of_all_kinds = [
+            scene(fields, (1, 9, 8), kind, seed=seed)
+            for fields in (2, 3)
+            for kind in ('random', 'uniform')
+            for seed in range(3)
+        ]
+        assert max(violation(loss, each) for each in scenes_of_all_kinds) > 1e-3
+
+
+@pytest.mark.parametrize('name', ['EPLLineLoss', 'EPLLoss'])
+def test_flips_and_transposes_commute_without_ties(name):
+    @given(scenes(kinds=('random',)))
+    def holds(scene):
+        assert flips_and_transposes_commute(build(name), scene) < 1e-5
+
+    holds()
+
+
+# --- One loss, one test ---------------------------------------------------------------------------
+
+
+def test_every_loss_is_listed():
+    modules = set(MODELS.module_dict.values())
+    ours = {module.__name__ for module in modules if issubclass_of_ours(module)}
+    assert ours == set(LOSSES)
+    names = [build(name).loss_name for name in LOSSES]
+    assert len(set(names)) == len(names)  # MMSeg adds up what shares a name
+
+
+def issubclass_of_ours(module):
+    return isinstance(module, type) and issubclass(module, DecodeHeadLoss)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_agrees_with_the_definition(name):
+    loss = build(name)
+
+    @given(scenes())
+    def agrees(scene):
+        expected = LOSSES[name].naive(scene.probs, scene.labels, scene.void)
+        assert loss(scene.logits, scene.labels).item() == pytest.approx(expected, 1e-8, 1e-10)
+
+    agrees()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_every_argument_matters(name):
+    one = scene(3, (2, 12, 14), seed=3)
+    row = LOSSES[name]
+    cases = [({}, key, other) for key, other in row.arguments.items()] + MORE_ARGUMENTS[name]
+    for given_too, argument, other in cases:
+        before = build(name, **given_too)(one.logits, one.labels)
+        after = build(name, **given_too, **{argument: other})(one.logits, one.labels)
+        assert distance(before, after) > 1e-6, argument
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_every_argument_is_tried(name):
+    import inspect
+
+    arguments = set(inspect.signature(MODELS.get(name).__init__).parameters)
+    tried = set(LOSSES[name].arguments) | {argument for _, argument, _ in MORE_ARGUMENTS[name]}
+    assert arguments - {'self', 'loss_name'} == tried
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_loss_weight_is_a_factor(name):
+    one = scene(3, seed=1)
+    value = build(name)(one.logits, one.labels)
+    assert build(name, loss_weight=2.5)(one.logits, one.labels).item() == pytest.approx(
+        2.5 * value.item()
+    )
+
+
+@pytest.mark.parametrize('name', LOSSES)
+@pytest.mark.parametrize('fields', [1, 3])
+def test_nothing_valid_is_a_zero_with_a_graph(name, fields):
+    empty = scene(fields, void_share=1.0)
+    logits = empty.logits.requires_grad_()
+    value = build(name)(logits, empty.labels)
+    value.backward()
+    assert value.item() == 0 and logits.grad.eq(0).all()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_one_logit_is_a_sigmoid(name):
+    """Two independent fields of class 1 against the rest, of which the second alone is kept."""
+    binary = scene(1, seed=2)
+    value = build(name)(binary.logits, binary.labels)
+    both = torch.cat([torch.full_like(binary.logits, 0.0), binary.logits], 1)
+    kept = build(name, use_sigmoid=True, class_weight=[0.0, 1.0])(both, binary.labels)
+    assert value.item() == pytest.approx(kept.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_checkpoints_owe_us_nothing(name):
+    assert not build(name, class_weight=[1.0, 2.0]).state_dict()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_gradcheck(name):
+    one = scene(2, (1, 5, 6), seed=4)
+    loss = build(name, mu=2) if 'mu' in LOSSES[name].arguments else build(name)
+    logits = one.logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(x, one.labels), logits)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_refusals(name):
+    loss, one = build(name), scene(3)
+    ones = torch.ones(one.labels.shape)
+    if loss.takes_pixel_weight:
+        tripled = loss(one.logits, one.labels, weight=3 * ones)
+        assert tripled.item() == pytest.approx(3 * loss(one.logits, one.labels).item())
+    else:
+        with pytest.raises(ValueError, match="remove the head's `sampler`"):
+            loss(one.logits, one.labels, weight=ones)
+    with pytest.raises(ValueError, match='give the sampler a `thresh`'):
+        loss(one.logits, one.labels, reduction_override='none')
+    with pytest.raises(ValueError, match=r'logits \(2, 3, 6, 7\) and labels \(1, 6, 7\)'):
+        loss(one.logits, one.labels[:1])
+    with pytest.raises(ValueError, match=r'labels hold \[3\], but there are 3 classes'):
+        loss(one.logits, one.labels.where(one.labels != 0, 3))
+    with pytest.raises(ValueError, match='class_weight has 2 entries for 3 logits'):
+        build(name, class_weight=[1.0, 2.0])(one.logits, one.labels)
+    with pytest.raises(ValueError, match='class_weight is .* give a list of non-negative numbers'):
+        build(name, class_weight=[1.0, -2.0])
+    with pytest.raises(ValueError, match="begin it with 'loss_'"):
+        build(name, loss_name='epl')
+    with pytest.raises(ValueError, match='kernel_size is 6; give an odd number'):
+        build(name, kernel_size=6)
+    with pytest.raises(ValueError, match="splitter is 'D'; choose one of"):
+        build(name, splitter='D')
+    with pytest.raises(TypeError, match='wieght'):
+        build(name, loss_wieght=1.0)
+
+
+@needs_gpu
+@pytest.mark.parametrize('name', LOSSES)
+def test_cuda_agrees_with_the_cpu(name):
+    one = scene(3, (2, 24, 30), seed=5)
+    logits, labels = one.logits.cuda(), one.labels.cuda()
+    loss = build(name)
+    assert distance(loss.cuda()(logits, labels).cpu(), loss(one.logits, one.labels)) < 1e-6
+    on_gpu = gradient(loss, logits, labels).cpu()
+    assert distance(on_gpu, gradient(loss, one.logits, one.labels)) < 1e-6

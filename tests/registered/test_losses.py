@@ -1,0 +1,105 @@
+"""The registered losses in MMSegmentation's own heads, and the errors only they have."""
+
+import pytest
+import torch
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from mmengine.structures import PixelData
+
+
+def head(loss_decode, **changes):
+    stock = dict(
+        type='FCNHead',
+        in_channels=4,
+        channels=4,
+        num_convs=1,
+        concat_input=False,
+        num_classes=3,
+        align_corners=False,
+    )
+    return MODELS.build(stock | changes | dict(loss_decode=loss_decode))
+
+
+def samples(labels):
+    return [SegDataSample(gt_sem_seg=PixelData(data=each[None])) for each in labels]
+
+
+def test_a_head_trains_on_a_list_of_losses():
+    decode_head = head([dict(type='CrossEntropyLoss'), dict(type='EPLLoss')])
+    features = [torch.randn(2, 4, 4, 5)]
+    labels = torch.randint(3, (2, 16, 20))
+    labels[:, :3] = 255
+    losses = decode_head.loss(features, samples(labels), train_cfg={})
+    assert set(losses) == {'loss_ce', 'loss_epl', 'acc_seg'}
+    losses['loss_epl'].backward()
+    assert decode_head.conv_seg.weight.grad.abs().max() > 0
+
+
+def test_the_parts_are_logged_by_listing_the_two_losses():
+    parts = [
+        dict(type='EPLPointLoss', loss_weight=0.02),
+        dict(type='EPLLineLoss', loss_weight=0.2),
+    ]
+    logits, labels = torch.randn(2, 3, 9, 9), torch.randint(3, (2, 9, 9))
+    values = [MODELS.build(part)(logits, labels) for part in parts]
+    whole = MODELS.build(dict(type='EPLLoss'))(logits, labels)
+    assert sum(values).item() == pytest.approx(whole.item())
+
+
+def test_a_pair_of_kernels_is_point_then_line():
+    logits, labels = torch.randn(2, 3, 9, 9), torch.randint(3, (2, 9, 9))
+
+    def value(loss, **arguments):
+        return MODELS.build(dict(type=loss, **arguments))(logits, labels).item()
+
+    pair = value('EPLLoss', kernel_size=(3, 5), point_weight=1.0, line_weight=1.0)
+    parts = value('EPLPointLoss', kernel_size=3) + value('EPLLineLoss', kernel_size=5)
+    assert pair == pytest.approx(parts)
+
+
+def test_the_binary_head_of_one_logit():
+    decode_head = head([dict(type='EPLLoss')], num_classes=2, out_channels=1, threshold=0.3)
+    labels = torch.randint(2, (2, 16, 20))
+    losses = decode_head.loss([torch.randn(2, 4, 4, 5)], samples(labels), train_cfg={})
+    losses['loss_epl'].backward()
+    assert decode_head.conv_seg.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize('thresh', [0.7, None])
+def test_the_ohem_sampler(thresh):
+    """With a threshold it weighs pixels, which the point loss takes; without, it ranks them by a
+    value per pixel, which none of our losses has."""
+    decode_head = head(
+        [dict(type='EPLPointLoss')],
+        sampler=dict(type='OHEMPixelSampler', thresh=thresh, min_kept=10),
+    )
+    arguments = [torch.randn(2, 4, 4, 5)], samples(torch.randint(3, (2, 16, 20)))
+    if thresh is None:
+        with pytest.raises(ValueError, match='give the sampler a `thresh`'):
+            decode_head.loss(*arguments, train_cfg={})
+    else:
+        assert decode_head.loss(*arguments, train_cfg={})['loss_epl_point'] > 0
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (dict(type='EPLLoss', mu=3), 'mu is 3; give an even number'),
+        (dict(type='EPLLineLoss', edc='cubed'), "edc is 'cubed'; choose one of 'paper', 'squared'"),
+        (dict(type='EPLLineLoss', variant='mine'), "variant is 'mine'; choose one of"),
+        (dict(type='EPLPointLoss', norm='l3'), "norm is 'l3'; choose one of 'l1', 'l2', 'pixel'"),
+        (dict(type='EPLPointLoss', padding='wrap'), "padding is 'wrap'; choose one of"),
+        (dict(type='EPLLoss', kernel_size=(3, 5, 7)), r'give one odd number or a \(point, line\)'),
+        (
+            dict(type='EPLLineLoss', variant='authors', edc='squared'),
+            "variant='authors' has a ratio of its own",
+        ),
+        (
+            dict(type='EPLLoss', variant='authors', class_weight=[1.0]),
+            "class_weight has no meaning with variant='authors'",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named_at_once(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(arguments)
