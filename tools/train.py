@@ -1,0 +1,47 @@
+"""Trains a segmentor: MMSegmentation's command line, also on CPU ranks.
+
+python tools/train.py configs/pspnet_epl_shapes.py
+bash tools/dist_train.sh configs/pspnet_epl_city.py 4
+"""
+
+import argparse
+
+from mmseg_boundary.launch import add_common_arguments, build_runner, load_config, plain_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a segmentor')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on from the latest checkpoint in the work folder',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args)
+    config.resume = args.resume
+    if args.amp:
+        use_mixed_precision(config)
+    with plain_errors(config):
+        build_runner(config, ('train_dataloader', 'val_dataloader')).train()
+
+
+def use_mixed_precision(config: dict) -> None:
+    wrapper = config.optim_wrapper
+    if wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise SystemExit(
+            f'--amp replaces an OptimWrapper, but the config has {wrapper.type}: set its precision '
+            'in the config instead.'
+        )
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+
+
+if __name__ == '__main__':
+    main()
