@@ -12,7 +12,7 @@ VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'mmseg_boundary/__init__.py
 setup(
     name='mmseg-boundary',
     version=VERSION,
-    description='Losses and metrics for the boundaries of semantic segmentation, for MMSegmentation',
+    description='Losses and metrics for the boundaries of semantic segmentation',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',

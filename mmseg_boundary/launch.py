@@ -141,11 +141,11 @@ def _require_operators(model: dict) -> None:
     for node in _dicts_in(model):
         operator = HEADS_WITH_OPERATORS.get(node.get('type'))
         if operator:
+            mmcv = 'onedl-mmcv' if stacks.STACK == 'onedl' else 'mmcv'
             raise SystemExit(
                 f"{node['type']} needs mmcv's compiled {operator}, and mmcv is installed without "
-                'its operators: install a binary wheel (mim install onedl-mmcv '
-                '--only-binary=onedl-mmcv), or compile it (pip install --no-build-isolation '
-                '--no-cache-dir --force-reinstall --no-deps onedl-mmcv).'
+                f'its operators: install a binary wheel (mim install {mmcv}), or compile it (pip '
+                f'install --no-build-isolation --no-cache-dir --force-reinstall --no-deps {mmcv}).'
             )
 
 

@@ -8,6 +8,8 @@ keeps our configs and checkpoints from loading; each mend can be deleted when it
 
 import importlib.metadata
 import importlib.util
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 MODULES = {'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmseg': 'mmsegmentation'}
@@ -34,8 +36,8 @@ def installed_stack() -> str:
     continued = [f'onedl-{name}' for name in MODULES.values() if _is_distribution(f'onedl-{name}')]
     if originals and continued:
         raise RuntimeError(
-            f'Both OpenMMLab stacks are installed ({", ".join(continued + originals)}) and overwrite '
-            f"each other's files. Remove all of them, then install one: pip uninstall -y "
+            f'Both OpenMMLab stacks are installed ({", ".join(continued + originals)}) and '
+            f"overwrite each other's files. Remove all of them, then install one: pip uninstall -y "
             f"{' '.join(continued + originals)} && pip install 'mmseg-boundary[onedl]'."
         )
     _require_minimum_versions()
@@ -94,10 +96,36 @@ def _mend_checkpoint_loading() -> None:
     import numpy as np
     import torch
     from mmengine.logging import HistoryBuffer
+    from mmengine.utils import digit_version
 
-    # mmlab: MMEngine stores its message hub, and torch 2.6 and newer refuse unknown types. (onedl
-    # allows them itself, for its own loader alone.)
-    torch.serialization.add_safe_globals([HistoryBuffer])
+    # mmlab: MMEngine stores its message hub, whose types torch refuses since weights_only is its
+    # default. (onedl allows them itself, in its own loader alone.)
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
+        return
+    make_array, make_scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    plain_data = [
+        HistoryBuffer,
+        np.ndarray,
+        np.dtype,
+        type(np.dtype(np.float64)),
+        type(np.dtype(np.int64)),
+        make_array,
+        make_scalar,
+        (_history_statistic, 'builtins.getattr'),
+        # as numpy 1 named them, in files that were written with it
+        (make_array, 'numpy.core.multiarray._reconstruct'),
+        (make_scalar, 'numpy.core.multiarray.scalar'),
+    ]
+    torch.serialization.add_safe_globals(plain_data)
+
+
+def _history_statistic(owner: type, name: str) -> Callable:
+    """`getattr` as far as a pickled HistoryBuffer needs it: to find its own statistics."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'The file asks for {name} of {owner}, which is refused.')
+    return getattr(owner, name)
 
 
 STACK = installed_stack()

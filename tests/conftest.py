@@ -1,8 +1,6 @@
-"""Profiles, the fixed list of reasons for which a test may be skipped, and the command runner."""
+"""The profile of the property tests, and the reasons for which a test may be skipped."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,28 +55,3 @@ def pytest_sessionfinish(session):
 def skip_reasons(config):
     reports = config.pluginmanager.get_plugin('terminalreporter').stats.get('skipped', [])
     return [report.longrepr[2].removeprefix('Skipped: ') for report in reports]
-
-
-def run(*command, check=True, **environment):
-    """A real process, from the repository root, that sees one thread and this interpreter first.
-
-    Its text (stdout and stderr together) is returned; with `check`, a failure shows it.
-    """
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env=environment_for(**environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    if check and done.returncode != 0:
-        pytest.fail(f'{" ".join(map(str, command))}\nended with {done.returncode}:\n{done.stdout}')
-    return done if not check else done.stdout
-
-
-def environment_for(**changes):
-    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    return {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1', **changes}

@@ -239,7 +239,7 @@ def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
 def require_point_options(
     kernel_size: int, splitter: str, norm: str, padding: str, sc_scale: str
 ) -> None:
-    """Raises the ValueErrors of `epl_point_loss`, for those who want them before the first batch."""
+    """Raises the ValueErrors of `epl_point_loss`, before there is a batch."""
     require_rays(kernel_size, splitter, padding, sc_scale)
     _require_choice('norm', norm, NORMS)
 
@@ -254,7 +254,7 @@ def require_line_options(
     sc_scale: str,
     class_weight: object,
 ) -> None:
-    """Raises the ValueErrors of `epl_line_loss`, for those who want them before the first batch."""
+    """Raises the ValueErrors of `epl_line_loss`, before there is a batch."""
     require_rays(kernel_size, splitter, padding, sc_scale)
     _require_choice('edc', edc, EDCS)
     _require_choice('variant', variant, VARIANTS)

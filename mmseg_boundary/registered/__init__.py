@@ -1,8 +1,11 @@
 """All that MMSegmentation sees. Importing this module registers it; configs name it in
 `custom_imports`."""
 
-from .. import stacks as _  # first: refuses a broken installation before MMSegmentation is imported
-from .. import datasets as _
+# First, since it refuses a broken installation before MMSegmentation is imported.
+from .. import stacks  # noqa: F401
+
+# isort: split
+from .. import datasets  # noqa: F401
 from .losses import EPLLineLoss, EPLLoss, EPLPointLoss
 
 __all__ = ['EPLLineLoss', 'EPLLoss', 'EPLPointLoss']

@@ -260,8 +260,8 @@ def test_two_equal_images_cost_as_much_as_one():
 
 
 def test_algorithm_1_as_printed_rewards_a_fading_prediction():
-    """Why `epl_line_loss` departs from it: its intersection cancels, so that a shifted line costs as
-    much as a perfect one, a faded one less, and one without overlap is no number."""
+    """Why `epl_line_loss` departs from it: its intersection cancels, so that a shifted line costs
+    as much as a perfect one, a faded one less, and one without overlap is no number."""
 
     def printed(prediction, mu):
         truth, energies = ROW, ROWS[prediction]

@@ -1,0 +1,86 @@
+"""Real processes: our tools, and MMSegmentation's own from its installed package."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import mmseg
+import pytest
+from conftest import ROOT
+
+MMSEG_TOOLS = Path(mmseg.__path__[0], '.mim/tools')
+
+# A run of seconds, on small pictures, without anything random: no dropout, no flip, no shuffle.
+TINY = [
+    'train_cfg.max_iters=4',
+    'train_cfg.val_interval=4',
+    'param_scheduler=[]',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=2',
+    'model.decode_head.dropout_ratio=0',
+    'model.auxiliary_head.dropout_ratio=0',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'train_dataloader.sampler.shuffle=False',
+    'train_dataloader.dataset.pipeline.2.prob=0.0',
+    'val_dataloader.dataset.length=5',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.dataset.length=5',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+]
+SHAPES = ROOT / 'configs/pspnet_epl_shapes.py'
+
+
+def run(*command, **environment):
+    """The output of a process that has to succeed (stdout and stderr together)."""
+    done = attempt(*command, **environment)
+    if done.returncode != 0:
+        pytest.fail(f'{" ".join(map(str, command))}\nended with {done.returncode}:\n{done.stdout}')
+    return done.stdout
+
+
+def attempt(*command, **environment):
+    """A process that may fail: `returncode` and `stdout`, which holds stderr too."""
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=environment_for(**environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+
+
+def environment_for(**changes):
+    """This interpreter first on the PATH, one thread, nothing left over from another launcher."""
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    return {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1', **changes}
+
+
+def train(work_dir, *arguments, options=(), config=SHAPES, tool=ROOT / 'tools/train.py', **env):
+    """One process of train.py on the tiny run."""
+    return run(
+        sys.executable,
+        tool,
+        config,
+        '--work-dir',
+        work_dir,
+        *arguments,
+        '--cfg-options',
+        *TINY,
+        *options,
+        **env,
+    )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])

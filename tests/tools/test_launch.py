@@ -1,0 +1,105 @@
+"""What a user can mend is said in one sentence with the remedy, and no checkpoint runs code."""
+
+import os
+import pickle
+import sys
+
+import pytest
+import torch
+from commands import ROOT, SHAPES, TINY, attempt
+from mmengine.config import Config
+
+from mmseg_boundary import stacks
+from mmseg_boundary.launch import build_runner
+
+TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
+
+
+def sentence(*command, **environment):
+    """The last line of a process that ends without a stack of frames."""
+    done = attempt(sys.executable, *command, **environment)
+    assert done.returncode == 1 and 'Traceback' not in done.stdout, done.stdout
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_a_missing_config(tmp_path):
+    assert 'configs/nothing.py does not exist. `ls configs`' in sentence(
+        TRAIN, 'configs/nothing.py', '--work-dir', tmp_path
+    )
+
+
+@pytest.mark.parametrize('config', ['pspnet_epl_city', 'pspnet_epl_voc', 'pspnet_epl_camvid'])
+def test_missing_data(config, tmp_path):
+    said = sentence(
+        TRAIN, f'configs/{config}.py', '--work-dir', tmp_path, CAMVID_ROOT='data/CamVid'
+    )
+    assert said.startswith('The data set is not there: data/')
+    assert '--cfg-options train_dataloader.dataset.data_root=/path/to/data' in said
+
+
+def test_a_missing_checkpoint(tmp_path):
+    assert 'The checkpoint nothing.pth does not exist' in sentence(
+        TEST, SHAPES, 'nothing.pth', '--work-dir', tmp_path
+    )
+
+
+def test_missing_weights_without_a_network(tmp_path):
+    """The stock weights' name and an address at which nobody answers."""
+    said = sentence(
+        TRAIN,
+        SHAPES,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        *TINY,
+        'model.pretrained=http://127.0.0.1:9/resnet18.pth',
+        TORCH_HOME=str(tmp_path),
+    )
+    assert (
+        'The pretrained weights (http://127.0.0.1:9/resnet18.pth) could not be downloaded' in said
+    )
+    assert '--cfg-options model.pretrained=None' in said
+
+
+def test_missing_operators(monkeypatch):
+    """On both stacks: where the operators are installed, they are hidden."""
+    monkeypatch.setattr(stacks, 'has_compiled_operators', lambda: False)
+    for head, operator in (('psanet', 'PSAMask'), ('ccnet', 'CrissCrossAttention')):
+        config = Config.fromfile(ROOT / f'configs/{head}_epl_city.py')
+        with pytest.raises(SystemExit, match=f"needs mmcv's compiled {operator}.*pip install"):
+            build_runner(config, ())
+
+
+class Touch:
+    """A pickle that makes a file where it is loaded without care."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize('switch', [{}, {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}])
+def test_a_checkpoint_with_code_is_refused(switch, tmp_path):
+    """Also for those who once told torch to load everything."""
+    torch.save(dict(state_dict={}, meta=Touch(tmp_path / 'touched')), tmp_path / 'bad.pth')
+    said = sentence(TEST, SHAPES, tmp_path / 'bad.pth', '--work-dir', tmp_path, **switch)
+    assert 'bad.pth cannot be read as tensors and plain values' in said
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_the_pickle_of_the_test_above_works(tmp_path):
+    pickle.loads(pickle.dumps(Touch(tmp_path / 'touched')))
+    assert (tmp_path / 'touched').exists()
+
+
+@pytest.mark.parametrize('name', ['__init__', '__class__'])
+def test_the_loader_fetches_nothing_but_statistics(name):
+    """MMEngine's history is pickled with `getattr`, which fetches anything else as well."""
+    from mmengine.logging import HistoryBuffer
+
+    assert stacks._history_statistic(HistoryBuffer, 'mean') is HistoryBuffer.mean
+    for owner in (HistoryBuffer, os):
+        with pytest.raises(pickle.UnpicklingError, match='is refused'):
+            stacks._history_statistic(owner, name)

@@ -1,0 +1,143 @@
+"""tools/train.py and dist_train.sh as real processes."""
+
+import subprocess
+
+import pytest
+import torch
+from commands import ROOT, SHAPES, TINY, environment_for, free_port, run, train
+from conftest import CAMVID, needs_camvid
+from logs import losses, scalars
+from mmengine.config import Config, DictAction
+from mmseg.registry import DATASETS, MODELS
+from mmseg.utils import register_all_modules
+
+DIST_TRAIN = ROOT / 'tools/dist_train.sh'
+
+
+def test_it_logs_every_loss_and_validates(trained):
+    steps = losses(trained)
+    assert set(steps) == {1, 2, 3, 4}
+    assert set(steps[1]) == {'loss', 'decode.loss_ce', 'decode.loss_epl', 'aux.loss_ce'}
+    for values in steps.values():
+        parts = sum(value for key, value in values.items() if key != 'loss')
+        assert values['loss'] == pytest.approx(parts, abs=1e-3)
+    assert 'mIoU' in scalars(trained)[-1]
+
+
+def test_a_resumed_run_goes_on_as_if_unbroken(trained, tmp_path):
+    """Without anything random: MMEngine stores no random state."""
+    (tmp_path / 'last_checkpoint').write_text(str(trained / 'iter_2.pth'))
+    train(tmp_path, '--resume')
+    resumed, unbroken = losses(tmp_path), losses(trained)
+    assert set(resumed) == {3, 4}
+    for step, values in resumed.items():
+        assert values == pytest.approx(unbroken[step], rel=1e-5)
+
+
+def test_two_ranks_average_the_gradients_of_their_halves(tmp_path):
+    """What DDP means for our losses: each rank normalises by its own pixels, and BN by its own
+    batch, so that one process that takes the halves apart reaches the same weights."""
+    start = tmp_path / 'start.pth'
+    config, model = build_tiny()
+    torch.save(dict(state_dict=model.state_dict()), start)
+    out = run(
+        'bash',
+        DIST_TRAIN,
+        SHAPES,
+        2,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        *TINY,
+        f'load_from={start}',
+        'train_cfg.max_iters=3',
+        'optim_wrapper.optimizer.type=SGD',
+        'optim_wrapper.optimizer.lr=0.1',
+        PORT=free_port(),
+    )
+    assert out.count('SyncBN runs as BN') == 1
+
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
+    for step in range(3):
+        optimizer.zero_grad()
+        # rank r of two takes every other image
+        for rank in (0, 1):
+            pair = [dataset[4 * step + rank], dataset[4 * step + rank + 2]]
+            half_batch_loss(model, pair).div(2).backward()
+        optimizer.step()
+    trained = torch.load(tmp_path / 'iter_3.pth', weights_only=True)['state_dict']
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(trained[name], parameter.detach(), rtol=1e-4, atol=1e-6)
+
+
+def build_tiny():
+    register_all_modules()
+    config = Config.fromfile(SHAPES)
+    pairs = [option.split('=', 1) for option in TINY]
+    config.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in pairs})
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    return config, model.train()
+
+
+def half_batch_loss(model, pair):
+    batch = dict(
+        inputs=[each['inputs'] for each in pair],
+        data_samples=[each['data_samples'] for each in pair],
+    )
+    batch = model.data_preprocessor(batch, training=True)
+    total, _ = model.parse_losses(model.loss(batch['inputs'], batch['data_samples']))
+    return total
+
+
+def test_two_nodes_of_one_rank_each(tmp_path):
+    port = free_port()
+    nodes = [
+        subprocess.Popen(
+            [
+                'bash',
+                DIST_TRAIN,
+                SHAPES,
+                '1',
+                '--work-dir',
+                str(tmp_path / str(rank)),
+                '--cfg-options',
+                *TINY,
+                'train_cfg.max_iters=2',
+            ],
+            cwd=ROOT,
+            env=environment_for(
+                NNODES='2', NODE_RANK=str(rank), MASTER_ADDR='127.0.0.1', PORT=port
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    outputs = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], '\n'.join(outputs)
+    assert (tmp_path / '0/iter_2.pth').is_file()  # written by the first rank of all
+    assert not (tmp_path / '1/iter_2.pth').exists()
+
+
+@needs_camvid
+def test_camvid_trains_on_its_real_pictures(tmp_path):
+    out = run(
+        'python',
+        'tools/train.py',
+        'configs/pspnet_epl_camvid.py',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_cfg.max_iters=2',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'train_cfg.val_interval=2',
+        'val_dataloader.dataset.indices=4',
+        CAMVID_ROOT=str(CAMVID),
+    )
+    assert 'mIoU' in out and losses(tmp_path)[1]['decode.loss_epl'] > 0
