@@ -1,0 +1,39 @@
+"""How many of the wrong pixels lie near a true contour."""
+
+import torch
+from torch import Tensor
+
+from ..geometry.boundary import transitions, within
+from ..labels import is_void
+
+
+def count_contour_errors(
+    pred: Tensor, label: Tensor, ignore_index: int = 255, width: float = 3
+) -> Tensor:
+    """Counts wrong pixels, near the contours of the truth and everywhere; none at void.
+
+    A contour runs through the pixels with a 4-neighbour of another class. Where a class meets void
+    or the image ends there is none.
+
+    Args:
+        pred, label: (..., H, W) integer classes; pixels of `label` may be void.
+        ignore_index: the void label.
+        width: Euclidean distance from a contour pixel that still counts as near, in pixels.
+
+    Returns:
+        (2,) int64: the wrong pixels near a contour, all wrong pixels.
+    """
+    valid = ~is_void(label, ignore_index)
+    wrong = (pred != label) & valid
+    near = within(transitions(label, valid), width)
+    return torch.stack([(wrong & near).sum(), wrong.sum()])
+
+
+def share_near_contour(counts: Tensor) -> float:
+    """The share of wrong pixels near a contour, in [0, 1]; NaN if nothing is wrong.
+
+    Args:
+        counts: (2,) int64 from `count_contour_errors`, summed over images.
+    """
+    near, wrong = counts.double()
+    return (near / wrong).item()
