@@ -1,5 +1,5 @@
 # What the small experiments share: a PSPNet of 1 million parameters that learns from scratch on a
-# CPU, the stock test pipelines without their resizing, AdamW, and the loops and hooks of a short run.
+# CPU, the stock test pipelines without resizing, AdamW, and the loops and hooks of a short run.
 _base_ = ['mmseg::_base_/models/pspnet_r50-d8.py', 'mmseg::_base_/default_runtime.py']
 model = dict(
     pretrained=None,
