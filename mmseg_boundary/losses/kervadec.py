@@ -55,7 +55,7 @@ def kervadec_boundary_loss(
     if weights is None:
         weights = probs.new_ones(planes)
     if classes is not None:
-        weights = weights * _chosen(classes, planes).to(weights)
+        weights = _of_classes(classes, weights)
     total = weights.sum()
     weights = (weights / total.where(total > 0, 1)).view(-1, 1, 1)
 
@@ -86,8 +86,9 @@ def require_kervadec_options(classes: Sequence[int] | None, normalize: str | Non
         )
 
 
-def _chosen(classes: Sequence[int], planes: int) -> Tensor:
-    """(K,) bool, the planes of these class numbers."""
+def _of_classes(classes: Sequence[int], weights: Tensor) -> Tensor:
+    """The (K,) weights, 0 for all but these classes."""
+    planes = len(weights)
     numbers = range(planes) if planes > 1 else (1,)
     strangers = sorted(set(classes) - set(numbers))
     if strangers:
@@ -95,4 +96,9 @@ def _chosen(classes: Sequence[int], planes: int) -> Tensor:
             f'classes holds {strangers}, but the {planes} logits are of the classes '
             f'{list(numbers)}; name some of these.'
         )
-    return torch.tensor([number in classes for number in numbers])
+    chosen = torch.zeros_like(weights)
+    # One by one, since a list of indices would have to be copied to the device, and waited for.
+    for plane, number in enumerate(numbers):
+        if number in classes:
+            chosen[plane] = weights[plane]
+    return chosen
