@@ -6,6 +6,28 @@ from .. import stacks  # noqa: F401
 
 # isort: split
 from .. import datasets  # noqa: F401
-from .losses import EPLLineLoss, EPLLoss, EPLPointLoss
+from .losses import (
+    BF1Loss,
+    BoundaryWeightedCELoss,
+    DistanceTransformLoss,
+    EPLLineLoss,
+    EPLLoss,
+    EPLPointLoss,
+    JaccardLoss,
+    KervadecBoundaryLoss,
+    SoftDiceLoss,
+    SoftmaxFocalLoss,
+)
 
-__all__ = ['EPLLineLoss', 'EPLLoss', 'EPLPointLoss']
+__all__ = [
+    'BF1Loss',
+    'BoundaryWeightedCELoss',
+    'DistanceTransformLoss',
+    'EPLLineLoss',
+    'EPLLoss',
+    'EPLPointLoss',
+    'JaccardLoss',
+    'KervadecBoundaryLoss',
+    'SoftDiceLoss',
+    'SoftmaxFocalLoss',
+]
