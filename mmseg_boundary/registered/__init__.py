@@ -6,6 +6,7 @@ from .. import stacks  # noqa: F401
 
 # isort: split
 from .. import datasets  # noqa: F401
+from .hooks import LossWeightSchedule
 from .losses import EPLLineLoss, EPLLoss, EPLPointLoss
 
-__all__ = ['EPLLineLoss', 'EPLLoss', 'EPLPointLoss']
+__all__ = ['EPLLineLoss', 'EPLLoss', 'EPLPointLoss', 'LossWeightSchedule']
