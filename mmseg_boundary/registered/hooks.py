@@ -9,6 +9,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.utils import is_list_of
 from mmseg.registry import HOOKS
 from torch import nn
 from torch.utils.data import DataLoader
@@ -83,7 +84,7 @@ class LossWeightSchedule(Hook):
             raise ValueError(
                 f"interval is {interval!r}; give 'epoch' or a positive number of iterations."
             )
-        if isinstance(schedules, dict) or not schedules:
+        if not schedules or not is_list_of(schedules, dict):
             raise ValueError(f'schedules is {schedules!r}; give a list of dicts, one per loss.')
         self.interval = interval
         self.factors = [_read_schedule(**schedule) for schedule in schedules]
@@ -124,6 +125,18 @@ class LossWeightSchedule(Hook):
         return _iterations_over(runner.train_dataloader)
 
 
+def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """The heads of a segmentor as its log names them: 'decode', 'aux', in lists 'decode_0', …"""
+    named = {}
+    for part, name in (('decode_head', 'decode'), ('auxiliary_head', 'aux')):
+        heads = getattr(model, part, None)
+        if isinstance(heads, nn.ModuleList):
+            named |= {f'{name}_{index}': head for index, head in enumerate(heads)}
+        elif heads is not None:
+            named[name] = heads
+    return named
+
+
 def losses_by_key(model: nn.Module) -> dict[str, list[nn.Module]]:
     """The losses in the heads of a segmentor under their keys in the log.
 
@@ -133,19 +146,14 @@ def losses_by_key(model: nn.Module) -> dict[str, list[nn.Module]]:
         Such as {'decode.loss_ce': [CrossEntropyLoss()], 'aux_0.loss_ce': [CrossEntropyLoss()]}.
     """
     found = {}
-    for part, prefix in (('decode_head', 'decode'), ('auxiliary_head', 'aux')):
-        heads = getattr(model, part, None)
-        named = {prefix: heads}
-        if isinstance(heads, nn.ModuleList):
-            named = {f'{prefix}_{index}': head for index, head in enumerate(heads)}
-        for name, head in named.items():
-            losses = getattr(head, 'loss_decode', nn.ModuleList())
-            # PointRend's head, alone, puts a word before the names of its losses
-            point = 'point' if hasattr(head, 'get_points_train') else ''
-            for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
-                # MMEngine trains nothing else
-                if 'loss' in loss.loss_name:
-                    found.setdefault(f'{name}.{point}{loss.loss_name}', []).append(loss)
+    for name, head in heads_by_name(model).items():
+        losses = getattr(head, 'loss_decode', nn.ModuleList())
+        # PointRend's head, alone, puts a word before the names of its losses
+        point = 'point' if hasattr(head, 'get_points_train') else ''
+        for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+            # MMEngine trains nothing else
+            if 'loss' in loss.loss_name:
+                found.setdefault(f'{name}.{point}{loss.loss_name}', []).append(loss)
     return found
 
 

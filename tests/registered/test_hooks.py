@@ -268,6 +268,7 @@ def test_an_epoch_of_unknown_length(loader):
     [
         (dict(schedules=[]), 'schedules is []; give a list of dicts'),
         (dict(schedules=KERVADEC[0]), 'give a list of dicts, one per loss'),
+        (dict(schedules=['decode.loss_ce']), 'give a list of dicts, one per loss'),
         (dict(interval=0), "interval is 0; give 'epoch' or a positive number of iterations"),
         (dict(interval=1.5), 'interval is 1.5; give'),
         (dict(interval='iter'), "interval is 'iter'; give"),

@@ -58,9 +58,11 @@ def test_a_resumed_run_has_the_weights_of_the_unbroken_one(unbroken, tmp_path):
 
 
 def test_an_epoch_counts_the_images_of_all_ranks(tmp_path):
-    """Five images in batches of two: three iterations on one rank, two on two."""
+    """Five images in batches of two: three iterations on one rank, two on two; also where the
+    optimizer steps at every other iteration."""
     config = scheduled(tmp_path, 'epoch')
-    train(tmp_path / 'one', config=config, options=[FIVE_IMAGES])
+    accumulate = 'optim_wrapper.accumulative_counts=2'
+    train(tmp_path / 'one', config=config, options=[FIVE_IMAGES, accumulate])
     assert [regional for regional, _ in weights(tmp_path / 'one').values()] == [1, 1, 1, 0.75]
     run(
         *('bash', DIST_TRAIN, config, 2, '--work-dir', tmp_path / 'two'),
