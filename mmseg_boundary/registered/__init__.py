@@ -6,6 +6,7 @@ from .. import stacks  # noqa: F401
 
 # isort: split
 from .. import datasets  # noqa: F401
+from .hooks import LossWeightSchedule
 from .losses import (
     BF1Loss,
     BoundaryWeightedCELoss,
@@ -28,6 +29,7 @@ __all__ = [
     'EPLPointLoss',
     'JaccardLoss',
     'KervadecBoundaryLoss',
+    'LossWeightSchedule',
     'SoftDiceLoss',
     'SoftmaxFocalLoss',
 ]
