@@ -5,6 +5,9 @@
 
 PYTHON ?= python3.11
 STACK ?= onedl
+ifeq ($(wildcard .ci/$(STACK).txt),)
+$(error STACK is '$(STACK)'; choose onedl (default) or mmlab)
+endif
 VENV := .venv/$(STACK)
 INSTALLED := $(VENV)/installed
 
@@ -16,9 +19,10 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest
 
-lint: $(INSTALLED)
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
+lint:
+	$(MAKE) STACK=onedl .venv/onedl/installed
+	.venv/onedl/bin/ruff check .
+	.venv/onedl/bin/ruff format --check .
 
 $(INSTALLED): .ci/install .ci/$(STACK).txt setup.py
 	PYTHON=$(PYTHON) bash .ci/install $(STACK) $(VENV)

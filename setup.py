@@ -25,7 +25,14 @@ setup(
             'onedl-mmcv>=2.3.6',
             'onedl-mmsegmentation>=1.4.2',
         ],
-        'mmlab': ['mmengine>=0.10.4', 'mmcv>=2.0.0', 'mmsegmentation>=1.2.0', 'ftfy', 'regex'],
+        # mmsegmentation refuses mmcv 2.2.0, and imports the last two without asking for them
+        'mmlab': [
+            'mmengine>=0.10.4',
+            'mmcv>=2.0.0,<2.2.0',
+            'mmsegmentation>=1.2.0',
+            'ftfy',
+            'regex',
+        ],
         'tests': ['pytest', 'hypothesis'],
     },
 )

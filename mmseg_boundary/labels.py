@@ -1,9 +1,10 @@
-"""Label maps as masks: the one home of void, of class planes and of class presence.
+"""Label maps as masks: the one home of void and of class planes, and of means over classes.
 
 Shape glossary, here for the whole package: N images, K planes (classes of the loss, one per logit),
 H x W pixels at label resolution, D directions.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -45,7 +46,16 @@ class Target:
         return self._measured[key]
 
     def masked(self, fields: Tensor) -> Tensor:
-        """(N, K, H, W) `fields` with 0 at void, so that void pixels send and receive nothing."""
+        """(N, K, H, W) `fields` with 0 at void, so that void pixels send and receive nothing.
+
+        Raises:
+            ValueError: the fields are not those of the labels' images.
+        """
+        if fields.shape[:1] + fields.shape[2:] != self.valid.shape[:1] + self.valid.shape[2:]:
+            raise ValueError(
+                f'fields are {tuple(fields.shape)} and labels (N, H, W) = '
+                f'{tuple(self.valid.squeeze(1).shape)}; resize the logits to the labels.'
+            )
         return fields.masked_fill(~self.valid, 0)
 
 
@@ -106,16 +116,33 @@ def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor)
     """`class_weight` as a tensor of the type and on the device of the (N, K, H, W) fields `like`.
 
     Raises:
-        ValueError: it does not have one weight per plane.
+        ValueError: there is not one weight per plane, or (unless they are a tensor already, which
+            is not read back) they are no such numbers as `require_class_weight` asks for.
     """
     if class_weight is None:
         return None
+    if not isinstance(class_weight, Tensor):
+        require_class_weight(class_weight)
     if len(class_weight) != like.shape[1]:
         raise ValueError(
             f'class_weight has {len(class_weight)} entries for {like.shape[1]} logits; give one '
             'non-negative weight per logit.'
         )
     return torch.as_tensor(class_weight, dtype=like.dtype, device=like.device)
+
+
+def require_class_weight(class_weight: Sequence[float] | None) -> None:
+    """Raises a ValueError unless these are finite numbers, none negative and not all 0."""
+    if class_weight is None:
+        return
+    numbers = isinstance(class_weight, Sequence) and all(
+        isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in class_weight
+    )
+    if not numbers or sum(class_weight) == 0:
+        raise ValueError(
+            f'class_weight is {class_weight!r}; give a list of non-negative numbers, one per '
+            'logit and not all 0.'
+        )
 
 
 def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: int) -> None:

@@ -29,8 +29,8 @@ def installed_stack() -> str:
     if missing:
         raise RuntimeError(
             f'mmseg_boundary.registered needs MMSegmentation, but {", ".join(missing)} cannot be '
-            "imported. Install one stack: pip install 'mmseg-boundary[onedl]' or, for the frozen "
-            "originals, 'mmseg-boundary[mmlab]'."
+            "imported. Install one stack, in this package's folder: pip install -e '.[onedl]' or, "
+            "for the frozen originals, '.[mmlab]'."
         )
     originals = [name for name in MODULES.values() if _is_distribution(name)]
     continued = [f'onedl-{name}' for name in MODULES.values() if _is_distribution(f'onedl-{name}')]
@@ -38,10 +38,11 @@ def installed_stack() -> str:
         raise RuntimeError(
             f'Both OpenMMLab stacks are installed ({", ".join(continued + originals)}) and '
             f"overwrite each other's files. Remove all of them, then install one: pip uninstall -y "
-            f"{' '.join(continued + originals)} && pip install 'mmseg-boundary[onedl]'."
+            f"{' '.join(continued + originals)} && pip install -e '.[onedl]'."
         )
-    _require_minimum_versions()
-    return 'onedl' if continued else 'mmlab'
+    stack = 'onedl' if continued else 'mmlab'
+    _require_minimum_versions('onedl-' if stack == 'onedl' else '')
+    return stack
 
 
 def has_compiled_operators() -> bool:
@@ -57,7 +58,7 @@ def _is_distribution(name: str) -> bool:
     return True
 
 
-def _require_minimum_versions() -> None:
+def _require_minimum_versions(prefix: str) -> None:
     # Minima alone: an upper bound would refuse the very releases that mend things.
     from mmengine.utils import digit_version
 
@@ -66,7 +67,7 @@ def _require_minimum_versions() -> None:
         if digit_version(version) < digit_version(minimum):
             raise RuntimeError(
                 f'mmseg_boundary needs {module} {minimum} or newer, but {version} is installed: '
-                f"pip install -U '{module}>={minimum}'."
+                f"pip install -U '{prefix}{MODULES[module]}>={minimum}'."
             )
 
 
@@ -78,17 +79,14 @@ def _mend_config_loader() -> None:
     # onedl: the table names the distribution 'mmsegmentation', which is 'onedl-mmsegmentation'
     # there. A name that is no distribution is looked up as a module, on both stacks.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
-    # mmlab: both functions import pkg_resources, which setuptools 82 removed.
-    loader.is_installed = _is_importable
-    loader.get_installed_path = _package_folder
-
-
-def _is_importable(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
-def _package_folder(package: str) -> str:
-    return str(Path(importlib.util.find_spec(package).origin).parent)
+    # mmlab: both functions import pkg_resources, which setuptools 82 removed. Other packages than
+    # MMSegmentation stay theirs.
+    is_installed, get_installed_path = loader.is_installed, loader.get_installed_path
+    mmseg = Path(importlib.util.find_spec('mmseg').origin).parent
+    loader.is_installed = lambda package: package == 'mmseg' or is_installed(package)
+    loader.get_installed_path = lambda package: (
+        str(mmseg) if package == 'mmseg' else get_installed_path(package)
+    )
 
 
 def _mend_checkpoint_loading() -> None:

@@ -32,8 +32,11 @@ class ShapesDataset(BaseSegDataset):
     Args:
         length: number of pictures.
         seed: pictures of different seeds have nothing in common; use one for each split.
-        size: (height, width) in pixels.
+        size: (height, width) in pixels, 16 or more each.
         kwargs: as for `BaseSegDataset`.
+
+    Raises:
+        ValueError: the pictures are too small to draw on.
     """
 
     METAINFO = dict(
@@ -49,6 +52,8 @@ class ShapesDataset(BaseSegDataset):
         self, length: int, seed: int = 0, size: tuple[int, int] = (128, 128), **kwargs
     ) -> None:
         height, width = size
+        if min(size) < 16:
+            raise ValueError(f'size is {tuple(size)}; give a height and a width of 16 or more.')
         self.root = f'shapes://{seed}/{height}x{width}'
         self.length = length
         super().__init__(**kwargs)

@@ -55,7 +55,7 @@ def box_sum(planes: Tensor, h: int, padding: str) -> Tensor:
 def ray_sums(
     planes: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
 ) -> Iterator[Tensor]:
-    """The energies of `planes`, one direction after the other, so that one is alive at a time.
+    """The energies of `planes`, one direction after the other.
 
     Args:
         planes: (N, K, H, W) float.
@@ -89,5 +89,5 @@ def require_rays(kernel_size: int, splitter: str, padding: str, sc_scale: str) -
         ('padding', padding, PADDINGS),
         ('sc_scale', sc_scale, ('match', 'literal')),
     ):
-        if given not in allowed:
+        if given not in tuple(allowed):
             raise ValueError(f'{name} is {given!r}; choose one of {", ".join(map(repr, allowed))}.')

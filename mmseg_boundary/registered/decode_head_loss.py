@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..labels import Target, encode
+from ..labels import Target, encode, require_class_weight
 
 
 class SharedTarget:
@@ -64,18 +64,19 @@ class DecodeHeadLoss(nn.Module, ABC):
         loss_name: str,
     ) -> None:
         super().__init__()
-        if not loss_name.startswith('loss_'):
+        if not (isinstance(loss_name, str) and loss_name.startswith('loss_')):
             raise ValueError(
                 f"loss_name is {loss_name!r}; begin it with 'loss_', or MMEngine logs the value "
                 'without training on it.'
             )
+        require_class_weight(class_weight)
         self.use_sigmoid = use_sigmoid
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         # Not persistent: a checkpoint has to load without us.
         self.register_buffer(
             'class_weight',
-            None if class_weight is None else _as_weights(class_weight),
+            None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32),
             persistent=False,
         )
 
@@ -87,7 +88,9 @@ class DecodeHeadLoss(nn.Module, ABC):
         ignore_index: int = 255,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """Args:
+        """The weighted loss of a batch, a scalar.
+
+        Args:
             seg_logits: (N, K, H, W) float, resized to the labels by the head.
             seg_label: (N, H, W) integer class indices.
             weight: (N, H, W) float, a sampler's pixel weights; only for losses with a pixel mean.
@@ -96,7 +99,7 @@ class DecodeHeadLoss(nn.Module, ABC):
                 without a threshold passes it.
 
         Returns:
-            A scalar, float32 (float64 for such logits); 0 with a graph where nothing is valid.
+            A float32 scalar (float64 for such logits); 0 with a graph where nothing is valid.
 
         Raises:
             ValueError: logits and labels do not fit, labels lie outside the classes, or an argument
@@ -145,17 +148,14 @@ class DecodeHeadLoss(nn.Module, ABC):
                 f'{name} is no mean over pixels, so pixel weights mean nothing to it: remove the '
                 "head's `sampler`."
             )
+        if weight is not None and weight.shape != seg_label.shape:
+            raise ValueError(
+                f'{name} got pixel weights {tuple(weight.shape)} for labels '
+                f'{tuple(seg_label.shape)}; give one weight per pixel.'
+            )
         if seg_logits.dim() != 4 or seg_label.shape != seg_logits.shape[:1] + seg_logits.shape[2:]:
             raise ValueError(
                 f'{name} got logits {tuple(seg_logits.shape)} and labels {tuple(seg_label.shape)}; '
-                'give logits (N, K, H, W), resized to the labels, and labels (N, H, W).'
+                'give logits (N, K, H, W), resized to the labels, and labels (N, H, W). (Heads that '
+                'train on single points, such as PointHead, have no boundaries.)'
             )
-
-
-def _as_weights(class_weight: Sequence[float]) -> Tensor:
-    if isinstance(class_weight, str) or min(class_weight) < 0 or max(class_weight) == 0:
-        raise ValueError(
-            f'class_weight is {class_weight!r}; give a list of non-negative numbers, one per '
-            'logit and not all 0.'
-        )
-    return torch.tensor(class_weight, dtype=torch.float32)

@@ -124,7 +124,7 @@ class EPLLoss(DecodeHeadLoss):
         loss_name: str = 'loss_epl',
     ) -> None:
         super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
-        sizes = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        sizes = kernel_size if isinstance(kernel_size, (list, tuple)) else (kernel_size,) * 2
         if len(sizes) != 2:
             raise ValueError(
                 f'kernel_size is {kernel_size!r}; give one odd number or a (point, line) pair.'
