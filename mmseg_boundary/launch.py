@@ -9,12 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 from urllib.error import URLError
-
-# torch obeys this over any argument: onedl's loader falls back to running a pickle that it could
-# not load safely, and mmlab users often have the opposite switch set.
-os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
 
 import torch
 from mmengine.config import Config, DictAction
@@ -24,6 +20,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from . import stacks
+
+# torch obeys this over any argument: onedl's loader falls back to running a pickle that it could
+# not load safely, and mmlab users often have the opposite switch set.
+if stacks.SAFE_LOADING:
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
 
 HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
@@ -51,7 +53,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def read_config(path: str, options: dict | None) -> Config:
     """The config file with the overrides of `--cfg-options`."""
     if not Path(path).is_file():
-        raise SystemExit(f'The config {path} does not exist. `ls configs` lists ours.')
+        stop(f'The config {path} does not exist. `ls configs` lists ours.')
     config = Config.fromfile(path)
     if options is not None:
         config.merge_from_dict(options)
@@ -83,7 +85,12 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
     _require_operators(config.model)
     for name in dataloaders:
         _require_data(name, config.get(name))
-    _require_checkpoint(config.get('load_from'))
+    for checkpoint in _checkpoints(config, 'train_dataloader' in dataloaders):
+        if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
+            stop(
+                f'The checkpoint {checkpoint} does not exist. Training writes iter_N.pth, and the '
+                "last one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
+            )
 
 
 def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
@@ -92,6 +99,11 @@ def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
     if config.launcher == 'pytorch' and get_device() == 'cpu':
         _prepare_cpu_ranks(config)
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+
+
+def stop(sentence: str) -> NoReturn:
+    """Ends the process with a sentence, which one rank of a node says for all."""
+    raise SystemExit(sentence if os.environ.get('LOCAL_RANK', '0') == '0' else 1)
 
 
 @contextmanager
@@ -103,9 +115,9 @@ def plain_errors(config: Config) -> Iterator[None]:
         # MMEngine's builders wrap what they catch
         for cause in _chain(error):
             if isinstance(cause, URLError):
-                raise SystemExit(_no_download(config, cause)) from None
+                stop(_no_download(config, cause))
             if isinstance(cause, pickle.UnpicklingError):
-                raise SystemExit(_unsafe_checkpoint(config)) from None
+                stop(_unsafe_checkpoint(config))
         raise
 
 
@@ -116,78 +128,79 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _no_download(config: Config, error: URLError) -> str:
-    wanted = ', '.join(dict.fromkeys(_pretrained_weights(config.model))) or 'a file'
+    wanted = [name for name in _checkpoints(config, training=True) if '://' in name]
     return (
-        f'The pretrained weights ({wanted}) could not be downloaded: {error}. Train from scratch '
-        'with --cfg-options model.pretrained=None, or fetch the file elsewhere and name it: '
-        '--cfg-options model.pretrained=/path/to/weights.pth'
+        f'{" or ".join(wanted)} could not be downloaded: {error}. Fetch the file elsewhere and '
+        'name its path instead (pretrained weights: --cfg-options '
+        'model.pretrained=/path/to/weights.pth), or train from scratch with --cfg-options '
+        'model.pretrained=None'
     )
 
 
 def _unsafe_checkpoint(config: Config) -> str:
-    name = config.get('load_from') or f'to resume from in {config.work_dir}'
+    wanted = _checkpoints(config, training=True)
     return (
-        f'The checkpoint {name} cannot be read as tensors and plain values: it is damaged, or '
-        'reading it would mean to run code that it brings, so it is refused. If you know where it '
-        "comes from, keep its weights alone: python -c \"import torch; c = torch.load('FILE', "
-        "weights_only=False); torch.save({'state_dict': c['state_dict']}, 'NEW')\""
+        f'The checkpoint {" or ".join(wanted)} cannot be read as tensors and plain values: it is '
+        'damaged, or reading it would mean to run code that it brings, so it is refused. If you '
+        'know where it comes from, keep its weights alone: python -c "import torch; c = '
+        "torch.load('FILE', weights_only=False); torch.save({'state_dict': c['state_dict']}, "
+        "'NEW')\""
     )
 
 
-def _pretrained_weights(config: object) -> Iterator[str]:
-    """Every checkpoint that a model config wants to start from."""
-    for node in _dicts_in(config):
-        if isinstance(node.get('pretrained'), str):
-            yield node['pretrained']
+def _checkpoints(config: Config, training: bool) -> list[str]:
+    """Every checkpoint that a run reads: paths, URLs and MMEngine's names for URLs."""
+    found = [config.get('load_from')]
+    latest = Path(config.get('work_dir') or '.', 'last_checkpoint')
+    if config.get('resume') and not config.get('load_from') and latest.is_file():
+        found.append(latest.read_text().strip())
+    for _, node in _dicts_in(config.model) if training else ():
+        found.append(node.get('pretrained'))
         if node.get('type') == 'Pretrained':
-            yield str(node.get('checkpoint'))
+            found.append(node.get('checkpoint'))
+    return list(dict.fromkeys(name for name in found if isinstance(name, str) and name))
 
 
-def _dicts_in(config: object) -> Iterator[dict]:
+def _dicts_in(config: object, key: str = '') -> Iterator[tuple[str, dict]]:
+    """Every dict of a config, with its key as `--cfg-options` writes it."""
     if isinstance(config, dict):
-        yield config
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _dicts_in(value)
+        yield key, config
+        parts = list(config.items())
+    else:
+        parts = list(enumerate(config)) if isinstance(config, (list, tuple)) else []
+    for name, part in parts:
+        yield from _dicts_in(part, f'{key}.{name}' if key else str(name))
 
 
 def _require_operators(model: dict) -> None:
     if stacks.has_compiled_operators():
         return
-    for node in _dicts_in(model):
+    for _, node in _dicts_in(model):
         operator = HEADS_WITH_OPERATORS.get(node.get('type'))
         if operator:
-            mmcv = 'onedl-mmcv' if stacks.STACK == 'onedl' else 'mmcv'
-            raise SystemExit(
+            mmcv = 'onedl-mmcv' if stacks.STACK == 'onedl' else 'mmcv==2.1.0'
+            stop(
                 f"{node['type']} needs mmcv's compiled {operator}, and mmcv is installed without "
-                f'its operators: install a binary wheel (mim install {mmcv}), or compile it (pip '
-                f'install --no-build-isolation --no-cache-dir --force-reinstall --no-deps {mmcv}).'
+                'its operators. Compile it (mmlab: with setuptools below 81): pip install '
+                f'--no-build-isolation --no-cache-dir --force-reinstall --no-deps {mmcv}'
             )
 
 
 def _require_data(dataloader: str, config: dict | None) -> None:
-    for dataset in _dicts_in(config):
+    for key, dataset in _dicts_in(config, dataloader):
         # Another storage than the file system is not ours to look into.
         if not dataset.get('data_root') or dataset.get('backend_args'):
             continue
-        places = [dataset.get('ann_file'), *(dataset.get('data_prefix') or {}).values()]
-        for place in filter(None, places):
+        # Not the labels: a test set may have none.
+        images = (dataset.get('data_prefix') or {}).get('img_path')
+        for place in filter(None, (dataset.get('ann_file'), images)):
             path = Path(dataset['data_root'], place)
             if '://' not in str(place) + dataset['data_root'] and not path.exists():
-                raise SystemExit(
-                    f'The data set is not there: {path} ({dataloader}, {dataset.get("type")}) '
-                    f'does not exist. Put or link the data at {dataset["data_root"]}, or name its '
-                    f'place: --cfg-options {dataloader}.dataset.data_root=/path/to/data'
+                stop(
+                    f'The data set is not there: {path} ({key}, {dataset.get("type")}) does not '
+                    f'exist. Put or link the data at {dataset["data_root"]}, or name its place: '
+                    f'--cfg-options {key}.data_root=/path/to/data'
                 )
-
-
-def _require_checkpoint(checkpoint: str | None) -> None:
-    if checkpoint and '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
-        raise SystemExit(
-            f'The checkpoint {checkpoint} does not exist. Training writes iter_N.pth, and the '
-            "last one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
-        )
 
 
 def _prepare_cpu_ranks(config: Config) -> None:
@@ -201,10 +214,10 @@ def _prepare_cpu_ranks(config: Config) -> None:
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': config.get('find_unused_parameters', False),
-        **config.get('model_wrapper_cfg', {}),
+        **(config.get('model_wrapper_cfg') or {}),
         'device_ids': None,
     }
-    synchronised = [node for node in _dicts_in(config.model) if node.get('type') == 'SyncBN']
+    synchronised = [node for _, node in _dicts_in(config.model) if node.get('type') == 'SyncBN']
     for node in synchronised:
         node['type'] = 'BN'
     if synchronised and torch.distributed.get_rank() == 0:

@@ -94,11 +94,10 @@ def _mend_checkpoint_loading() -> None:
     import numpy as np
     import torch
     from mmengine.logging import HistoryBuffer
-    from mmengine.utils import digit_version
 
     # mmlab: MMEngine stores its message hub, whose types torch refuses since weights_only is its
     # default. (onedl allows them itself, in its own loader alone.)
-    if digit_version(torch.__version__) < digit_version('2.6.0'):
+    if not SAFE_LOADING:
         return
     make_array, make_scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
     plain_data = [
@@ -126,6 +125,15 @@ def _history_statistic(owner: type, name: str) -> Callable:
     return getattr(owner, name)
 
 
+def _loads_safely() -> bool:
+    # From here on weights_only is torch's default, and the types it admits can be named.
+    import torch
+    from mmengine.utils import digit_version
+
+    return digit_version(torch.__version__) >= digit_version('2.6.0')
+
+
 STACK = installed_stack()
+SAFE_LOADING = _loads_safely()
 _mend_config_loader()
 _mend_checkpoint_loading()

@@ -20,6 +20,7 @@ ROOMS = {
     'datasets': (set(), MMSEG | {'cv2'}),
     'stacks': (set(), MMSEG),
     'registered': ({'labels', 'losses', 'metrics', 'datasets', 'stacks'}, MMSEG),
+    'registry': (set(), MMSEG),
     'launch': ({'stacks'}, MMSEG),
     '__init__': (set(), set()),
 }

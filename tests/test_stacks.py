@@ -1,8 +1,8 @@
 """Which stack is installed, and what is said where it is none, both or too old a one."""
 
+import importlib
 import importlib.util
 
-import mmengine
 import pytest
 
 from mmseg_boundary import stacks
@@ -31,11 +31,25 @@ def test_both_stacks_are_refused_with_the_command_that_mends_it(monkeypatch, ext
 
 def test_no_stack_is_refused_with_the_command_that_mends_it(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(RuntimeError, match=r'mmseg cannot be.*mmseg-boundary\[onedl\]'):
+    with pytest.raises(RuntimeError, match=r"mmseg cannot be.*pip install -e '.\[onedl\]'"):
         stacks.installed_stack()
 
 
-def test_too_old_a_part_is_refused(monkeypatch):
-    monkeypatch.setattr(mmengine, '__version__', '0.7.4')
-    with pytest.raises(RuntimeError, match='needs mmengine 0.10.4 or newer, but 0.7.4'):
+@pytest.mark.parametrize('module, name', stacks.MODULES.items())
+@pytest.mark.parametrize('distributions, prefix', [(CONTINUED, 'onedl-'), (ORIGINALS, '')])
+def test_too_old_a_part_is_refused(monkeypatch, module, name, distributions, prefix):
+    """With the distribution's name in the remedy: `mmseg` on the index is something else."""
+    monkeypatch.setattr(stacks, '_is_distribution', distributions.__contains__)
+    monkeypatch.setattr(importlib.import_module(module), '__version__', '0.0.1')
+    minimum = stacks.MINIMUM_VERSIONS[module]
+    with pytest.raises(RuntimeError, match=f"-U '{prefix}{name}>={minimum}'"):
         stacks.installed_stack()
+
+
+def test_other_packages_are_looked_up_as_ever():
+    """Names of distributions too, which are no modules."""
+    from mmengine.config import config as loader
+
+    assert loader.get_installed_path('mmseg').endswith('mmseg')
+    with pytest.raises(Exception, match='mmaction2|pkg_resources'):
+        loader.get_installed_path('mmaction2')

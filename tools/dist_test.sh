@@ -3,7 +3,7 @@
 # Several nodes: NNODES, NODE_RANK, MASTER_ADDR and PORT, as in MMSegmentation.
 CONFIG=$1
 CHECKPOINT=$2
-RANKS=$3
+RANKS=${3:?how many ranks? bash tools/dist_test.sh CONFIG CHECKPOINT RANKS}
 HERE=$(dirname "$0")
 
 PYTHONPATH="$HERE/..:$PYTHONPATH" exec torchrun \

@@ -2,7 +2,7 @@
 # bash tools/dist_train.sh CONFIG RANKS [ARGUMENTS of train.py], RANKS on each node.
 # Several nodes: NNODES, NODE_RANK, MASTER_ADDR and PORT, as in MMSegmentation.
 CONFIG=$1
-RANKS=$2
+RANKS=${2:?how many ranks? bash tools/dist_train.sh CONFIG RANKS}
 HERE=$(dirname "$0")
 
 PYTHONPATH="$HERE/..:$PYTHONPATH" exec torchrun \

@@ -6,7 +6,13 @@ bash tools/dist_train.sh configs/pspnet_epl_city.py 4
 
 import argparse
 
-from mmseg_boundary.launch import add_common_arguments, build_runner, load_config, plain_errors
+from mmseg_boundary.launch import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    plain_errors,
+    stop,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +41,7 @@ def main() -> None:
 def use_mixed_precision(config: dict) -> None:
     wrapper = config.optim_wrapper
     if wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise SystemExit(
+        stop(
             f'--amp replaces an OptimWrapper, but the config has {wrapper.type}: set its precision '
             'in the config instead.'
         )

@@ -156,6 +156,6 @@ class DecodeHeadLoss(nn.Module, ABC):
         if seg_logits.dim() != 4 or seg_label.shape != seg_logits.shape[:1] + seg_logits.shape[2:]:
             raise ValueError(
                 f'{name} got logits {tuple(seg_logits.shape)} and labels {tuple(seg_label.shape)}; '
-                'give logits (N, K, H, W), resized to the labels, and labels (N, H, W). (Heads that '
-                'train on single points, such as PointHead, have no boundaries.)'
+                'give logits (N, K, H, W), resized to the labels, and labels (N, H, W). (Heads '
+                'that train on single points, such as PointHead, have no boundaries.)'
             )

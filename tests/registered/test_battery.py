@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import needs_gpu
 from hypothesis import given
+from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from scenes import scene, scenes
 
@@ -373,3 +374,43 @@ def test_cuda_agrees_with_the_cpu(name):
     assert distance(loss.cuda()(logits, labels).cpu(), loss(one.logits, one.labels)) < tolerance
     on_gpu = gradient(loss, logits, labels).cpu()
     assert distance(on_gpu, gradient(loss, one.logits, one.labels)) < tolerance
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_forward_reads_nothing_back_and_knows_no_hub(name, monkeypatch):
+    """`.item()` would wait for the device at every step; a hub would tie the loss to a runner. On
+    the CPU distances and the check of the labels read the labels, and no loss its logits."""
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError('read back')
+
+    loss, one = build(name), scene(3, seed=6)
+    monkeypatch.setattr(torch.Tensor, 'item', forbidden)
+    monkeypatch.setattr(MessageHub, 'get_current_instance', forbidden)
+    gradient(loss, one.logits, one.labels)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_the_body_runs_outside_of_autocast(name, monkeypatch):
+    loss, one = build(name), scene(3, seed=7)
+    seen = []
+    term = loss.term
+    monkeypatch.setattr(
+        loss, 'term', lambda *args: seen.append(torch.is_autocast_enabled('cpu')) or term(*args)
+    )
+    with torch.autocast('cpu', torch.bfloat16):
+        loss(one.logits.bfloat16(), one.labels)
+    assert seen == [False]
+
+
+@needs_gpu
+@pytest.mark.parametrize('name', LOSSES)
+def test_nothing_waits_for_the_gpu(name):
+    one = scene(3, (2, 24, 30), seed=5)
+    loss, logits, labels = build(name).cuda(), one.logits.cuda(), one.labels.cuda()
+    gradient(loss, logits, labels)  # what is made once may wait
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        gradient(loss, logits, labels)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.registry import DATASETS, METRICS, DefaultScope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -133,3 +134,38 @@ def test_classes_that_have_no_logit_are_named():
     loss = MODELS.build(dict(type='KervadecBoundaryLoss', classes=[0, 1]))
     with pytest.raises(ValueError, match=r'holds \[0\].*1 logits are of the classes \[1\]'):
         loss(torch.randn(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (dict(type='EPLLoss', kernel_size=7.0), 'kernel_size is 7.0; give an odd number'),
+        (dict(type='EPLPointLoss', splitter=['A']), r"splitter is \['A'\]; choose one of"),
+        (dict(type='EPLLoss', class_weight=2.0), 'class_weight is 2.0; give a list'),
+        (dict(type='EPLLoss', class_weight=[]), r'class_weight is \[\]; give a list'),
+        (dict(type='EPLLoss', class_weight=[0.0, 0.0]), 'and not all 0'),
+        (dict(type='EPLLoss', class_weight=[float('nan'), 1.0]), 'class_weight is'),
+        (dict(type='EPLLoss', loss_name=None), "loss_name is None; begin it with 'loss_'"),
+    ],
+)
+def test_odd_arguments_are_named_too(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(arguments)
+
+
+@pytest.mark.parametrize('shape', [(1, 9, 9), (9,), (2, 3, 9, 9)])
+def test_pixel_weights_are_one_per_pixel(shape):
+    logits, labels = torch.randn(2, 3, 9, 9), torch.randint(3, (2, 9, 9))
+    with pytest.raises(ValueError, match='give one weight per pixel'):
+        MODELS.build(dict(type='EPLPointLoss'))(logits, labels, weight=torch.ones(shape))
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmseg_boundary'])
+def test_both_scopes_know_our_types_and_mmsegs(scope):
+    """As parts of an inherited config, and as the default scope of a whole one."""
+    for name in ('EPLLoss', 'CrossEntropyLoss'):
+        assert type(MODELS.build(dict(type=name, _scope_=scope))).__name__ == name
+    assert type(METRICS.build(dict(type='IoUMetric', _scope_=scope))).__name__ == 'IoUMetric'
+    assert len(DATASETS.build(dict(type='ShapesDataset', length=2, _scope_=scope))) == 2
+    with DefaultScope.overwrite_default_scope(scope):
+        assert type(MODELS.build(dict(type='EPLLoss'))).__name__ == 'EPLLoss'
