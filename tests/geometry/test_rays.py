@@ -38,11 +38,13 @@ def test_axial_fields_by_hand(kernel_size, padding):
         assert drawn[0, 0].equal(field(drawing))
 
 
-def test_a_diagonal_field_by_hand():
-    """Down-right, the last of the four, looks up-left."""
-    *_, energies = ray_sums(REGION[None, None], 5, 'B', 'constant')
-    drawing = '0000000 0011100 0012210 0012331 0012322 0012321 0001221'
-    assert energies[0, 0].equal(field(drawing))
+@pytest.mark.parametrize('padding', ['constant', 'replicate'])
+@pytest.mark.parametrize('direction, mirror', [(0, (0, 1)), (1, (0,)), (2, (1,)), (3, ())])
+def test_diagonal_fields_by_hand(direction, mirror, padding):
+    """Down-right, the last of the four, looks up-left; the others are its mirrors."""
+    drawing = field('0000000 0011100 0012210 0012331 0012322 0012321 0001221')
+    energies = list(ray_sums(REGION.flip(mirror)[None, None], 5, 'B', padding))
+    assert energies[direction][0, 0].equal(drawing.flip(mirror))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,8 @@ def test_the_image_border(padding, left, right):
     """A stripe in columns 0..2: beyond the border lies nothing, or more of the same."""
     stripe = (torch.arange(7) < 3).float().expand(1, 1, 7, 7)
     _, _, to_left, to_right = ray_sums(stripe, 7, 'A', padding)
-    assert to_left[0, 0, 0].equal(field(left)[0]) and to_right[0, 0, 0].equal(field(right)[0])
+    for energies, row in ((to_left, left), (to_right, right)):
+        assert energies[0, 0].equal(field(row).expand(7, 7))
 
 
 def test_border_lines_of_an_image_full_of_one_class():

@@ -4,6 +4,8 @@ The hand-worked scene: 7 x 7, class 1 in rows 1-5 and columns 2-4 and at (3, 5),
 """
 
 import math
+from decimal import Decimal
+from itertools import product
 
 import naive
 import pytest
@@ -11,6 +13,7 @@ import torch
 from hypothesis import given
 from scenes import scenes
 
+from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import epl_line_loss, epl_point_loss
 from mmseg_boundary.losses.epl import authors_line_terms, closeness, line_regions, line_terms
@@ -28,6 +31,11 @@ PREDICTIONS = {
     'soft shift': 0.1 + 0.8 * SHIFTED,
     'uniform': torch.full_like(TRUTH, 0.5),
 }
+
+
+def printed(number):
+    """Equal to what is printed: half a unit of the last digit. '0.5' is no '0.50'."""
+    return pytest.approx(float(number), abs=0.5 * 10.0 ** Decimal(number).as_tuple().exponent)
 
 
 # --- Point loss -----------------------------------------------------------------------------------
@@ -50,6 +58,25 @@ def test_point_loss_of_the_soft_shift(padding, kernel_size, l2, l1, pixel):
         assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    'padding, kernel_size, l2_per_direction, l1_sum, pixel_sum',
+    [
+        ('replicate', 5, (1.05, 1.05, 0.713673, 0.418163), 66.1, '46.7398'),
+        ('replicate', 7, (1.587755, 1.587755, 0.972245, 0.374694), 75.6, '53.4573'),
+        ('constant', 5, (1.033877, 1.033877, 0.506531, 0.399592), 60.9, '43.0628'),
+        ('constant', 7, (1.548980, 1.548980, 0.479592, 0.346531), 66.3, '46.8812'),
+    ],
+)
+def test_parts_of_the_soft_shift(padding, kernel_size, l2_per_direction, l1_sum, pixel_sum):
+    """The squares up, down, left and right; and the sums over the pixels, as eq. (3) has them."""
+    difference = TRUTH - PREDICTIONS['soft shift']
+    gaps = torch.stack(list(ray_sums(difference, kernel_size, 'A', padding)))
+    squares = gaps.square().mean((1, 2, 3, 4))
+    assert squares.tolist() == pytest.approx(l2_per_direction, abs=1e-6)
+    assert gaps.abs().sum().item() / 4 == pytest.approx(l1_sum)
+    assert gaps.norm(dim=2).sum().item() / 4 == printed(pixel_sum)
+
+
 def test_point_loss_of_one_row_by_hand():
     """Kernel 3, zeros beyond the row. Along it, forth: E = 0 0 1 2 1 and 0 0 .5 1.5 1.5, squares
     0 0 .25 .25 .25; back: E = 0 1 2 1 0 and 0 .5 1.5 1.5 .5, squares 0 .25 .25 .25 .25; across:
@@ -59,28 +86,48 @@ def test_point_loss_of_one_row_by_hand():
     probs = torch.tensor([[[[0, 0, 0.5, 1, 0.5]]]])
     loss = epl_point_loss(probs, target, 3, padding='constant')
     assert loss.item() == pytest.approx((0.75 + 1.0 + 2 * 0.5) / (4 * 5))
+    *_, forth = ray_sums(target.planes.float() - probs, 3, 'A', 'constant')
+    assert forth.square().mean().item() == pytest.approx(0.15)
+    assert forth.abs().mean().item() == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize('classes, expected', [(21, 0.7256), (19, 0.7978)])
-def test_point_loss_of_the_uniform_start(classes, expected):
+@pytest.mark.parametrize(
+    'classes, cross_entropy, l2, l2_sum, pixel, l1, l1_sum',
+    [
+        (21, '3.045', '0.7256', '15.24', '3.904', '0.3628', '7.619'),
+        (19, '2.944', '0.7978', '15.16', '3.893', '0.3989', '7.579'),
+    ],
+)
+def test_point_loss_of_the_uniform_start(classes, cross_entropy, l2, l2_sum, pixel, l1, l1_sum):
+    """Against the cross-entropy, log(K): with the weight 0.1 it is a fortieth, or an eighth if it
+    were the norm of each pixel. The sums are those over the classes."""
     target = encode(torch.zeros(1, 9, 9, dtype=torch.long), classes)
     probs = torch.full((1, classes, 9, 9), 1 / classes)
-    assert epl_point_loss(probs, target).item() == pytest.approx(expected, abs=5e-5)
+    norms = ('l2', 'l1', 'pixel')
+    values = {norm: epl_point_loss(probs, target, norm=norm).item() for norm in norms}
+    assert values['l2'] == printed(l2) and classes * values['l2'] == printed(l2_sum)
+    assert values['l1'] == printed(l1) and classes * values['l1'] == printed(l1_sum)
+    assert values['pixel'] == printed(pixel)
+    assert math.log(classes) == printed(cross_entropy)
+    if classes == 21:
+        assert 0.1 * values['l2'] / math.log(classes) == printed('0.024')
+        assert 0.1 * values['pixel'] / math.log(classes) == printed('0.13')
 
 
 def test_doubled_scene_with_the_scaled_kernel_costs_more():
-    """The terms are not scale-free: the same picture at twice the size, kernel 7 -> 15."""
-    labels = torch.zeros(1, 16, 16, dtype=torch.long)
-    labels[:, 4:12, 4:12] = 1
-    large = labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
-
-    def value(labels, shift, loss, kernel_size):
+    """The terms are not scale-free: the same picture at twice the size, kernel 7 -> 15. A
+    rectangle, moved by a tenth of its width to the right, with probabilities 0.9 and 0.1."""
+    small = torch.zeros(1, 16, 16, dtype=torch.long)
+    small[:, 4:12, 3:13] = 1
+    large = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    for labels, shift, kernel_size, point, line in (
+        (small, 1, 7, '0.559', '0.717'),
+        (large, 2, 15, '2.193', '2.562'),
+    ):
         target = encode(labels, 2)
-        return loss(target.planes.float().roll(shift, 3), target, kernel_size).item()
-
-    point = [value(labels, 1, epl_point_loss, 7), value(large, 2, epl_point_loss, 15)]
-    line = [value(labels, 1, epl_line_loss, 7), value(large, 2, epl_line_loss, 15)]
-    assert point[1] > 3 * point[0] and line[1] > 2 * line[0]
+        probs = 0.1 + 0.8 * target.planes.double().roll(shift, 3)
+        assert epl_point_loss(probs, target, kernel_size).item() == printed(point)
+        assert epl_line_loss(probs, target, kernel_size).item() == printed(line)
 
 
 @given(scenes(fields=(1, 2, 3)))
@@ -129,10 +176,47 @@ ROW_TABLE = [
     ('0.5 E', 10, (0.7544, 0.6476, 0), 1.5980, 1.7265, 0.3876),
     ('zero', 10, (0.0660, 0, 0), 2.9340, 2.9122, 0.8713),
 ]
+# Readings of Algorithm 1 that are not shipped: prediction, mu, and the loss by a plain Dice, which
+# leaves out G / Q, and by the text as printed
+OTHER_READINGS = [
+    ('perfect', 2, 0.6294, 2.4953),
+    ('shift 1', 2, 2.0356, 2.4953),
+    ('shift 2', 2, 2.8956, 2.4953),
+    ('0.9 E', 2, 0.6950, 2.4950),
+    ('0.5 E', 2, 1.7989, 2.1100),
+    ('zero', 2, 2.9223, 1.5141),
+    ('perfect', 10, 0.6080, 2.4904),
+    ('shift 1', 10, 2.0382, 2.4904),
+    ('shift 2', 10, 2.9220, math.nan),
+    ('0.9 E', 10, 0.6084, 2.5069),
+    ('0.5 E', 10, 1.8998, 2.0169),
+    ('zero', 10, 2.9452, math.nan),
+]
 
 
 def as_row(energies):
     return torch.tensor(energies, dtype=torch.float64).view(1, 1, 1, -1)
+
+
+def edcs(truth, energies, h, mu):
+    """EDC of the levels 1..h of two (H, W) fields without void; the package has but their sum."""
+    everywhere = torch.ones_like(truth, dtype=torch.bool)
+    fields = [field.tolist() for field in (truth, energies, everywhere)]
+    levels = naive.line_edcs(*fields, h, mu)
+    return [levels[tau] for tau in range(1, h + 1)]
+
+
+def memberships(prediction, mu):
+    """d and d̂ of ROW and of one of ROWS, for the levels 1 to 3."""
+    truth, energies = as_row(ROW), as_row(ROWS[prediction])
+    regions = line_regions(truth, energies, truth >= 0, 3)
+    for tau in (1, 2, 3):
+        # `closeness` ends at 2e-35, here at 0: the printed form divides by what is left
+        near = [closeness(field, tau, mu) for field in (truth, energies)]
+        yield [
+            d.where(region & (d > 1e-34), 0).flatten()
+            for d, region in zip(near, regions, strict=True)
+        ]
 
 
 @pytest.mark.parametrize('prediction, mu, edc, paper, squared, authors', ROW_TABLE)
@@ -149,8 +233,56 @@ def test_line_terms_of_one_row(prediction, mu, edc, paper, squared, authors):
     assert value(3, mu, 'squared') == pytest.approx(squared, abs=6e-5)
     terms = authors_line_terms(truth, energies, region, chosen, valid, 3, mu)
     assert terms.item() == pytest.approx(authors, abs=6e-5)
-    levels = naive.line_edcs(truth[0, 0], energies[0, 0].tolist(), valid[0, 0].tolist(), 3, mu)
-    assert [levels[tau] for tau in (1, 2, 3)] == pytest.approx(edc, abs=6e-5)
+    assert edcs(truth[0, 0], energies[0, 0], 3, mu) == pytest.approx(edc, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    'mu, sums',
+    [
+        (2, [(2.7724, 2.2713, 1.2206), (3.4715, 2.5413, 1.3660), (2.7724, 2.2713, 1.2206)]),
+        (10, [(2.7358, 2.2707, 1.2048), (3.4715, 2.5413, 1.3660), (2.7358, 2.2707, 1.2048)]),
+    ],
+)
+def test_sums_of_one_row(mu, sums):
+    """G, Q and C = G / Q, by hand for mu = 10: 2 + 2/e, 2 + 2/e^2 at the levels 1 and 3, and
+    2 + 4/e, 2 + 4/e^2 between them. A plain Dice of a perfect match would be 1 / C, 0.73 to 0.83.
+    """
+    for (d, d_hat), expected in zip(memberships('perfect', mu), sums, strict=True):
+        assert d.equal(d_hat)
+        g, q = d.sum().item(), d.square().sum().item()
+        assert (g, q, g / q) == pytest.approx(expected, abs=6e-5)
+
+
+def test_level_1_of_the_row_shifted_by_one_by_hand():
+    """I = 2/e, G = P = 2 + 2/e: a pixel of each ramp is on the level in one, a level off in the
+    other."""
+    d, d_hat = next(memberships('shift 1', 10))
+    c, both = d.sum() / d.square().sum(), (d + d_hat).sum()
+    intersection = (d * d_hat).sum()
+    assert intersection.item() == printed('0.7358') and both.item() == printed('5.4715')
+    assert (c * 2 * intersection / both).item() == printed('0.3240')
+
+
+@pytest.mark.parametrize(
+    'on_level, next_to_it, expected',
+    [(1, 1, '1.0176'), (2, 1, '1.0155'), (1, 2, '1.0014'), (1, 4, '1.0608')],
+)
+def test_largest_edc(on_level, next_to_it, expected):
+    """A perfect match has 1, but is not the largest: pixels on level 1 and others one level away.
+    For d̂ anywhere in [0, 1], I / (G + P) is largest in a corner, where each d̂ is 0 or 1: where
+    the energies are 1 or far away. Its bound is the root of C.
+    """
+    truth = as_row([1] * on_level + [2] * next_to_it)
+    g, q = on_level + next_to_it / math.e, on_level + next_to_it / math.e**2
+    largest = 0
+    for corner in product((1, 9), repeat=on_level + next_to_it):
+        energies = as_row(corner)
+        levels = edcs(truth[0, 0], energies[0, 0], 2, 10)
+        regions = line_regions(truth, energies, truth >= 0, 2)
+        terms = line_terms(truth, energies, *regions, 2, 10, 'paper').item()
+        assert terms == pytest.approx(2 - sum(levels))
+        largest = max(largest, levels[0])
+    assert largest == printed(expected) and largest <= math.sqrt(g / q)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +320,34 @@ def test_line_loss_of_the_scene(prediction, paper, squared):
         assert values == pytest.approx(expected, abs=6e-5)
 
 
+@pytest.mark.parametrize(
+    'direction, label, size, levels',
+    [
+        # up and down
+        (0, 0, 31, (0.1740, 0.1229, 0.6012)),
+        (0, 1, 16, (0.6934, 0.3523, 0.3333)),
+        (1, 0, 31, (0.1740, 0.1229, 0.6012)),
+        (1, 1, 16, (0.6934, 0.3523, 0.3333)),
+        # left and right
+        (2, 0, 40, (0.1935, 0.3594, 0.1293)),
+        (2, 1, 25, (0.5947, 0.4351, 0.3237)),
+        (3, 0, 40, (0.1576, 0.2563, -0.0183)),
+        (3, 1, 24, (0.7106, 0.3926, 0.2816)),
+    ],
+)
+def test_levels_of_the_hard_shift(direction, label, size, levels):
+    """1 - EDC of the levels 1 to 3, mu 10, and the pixels of the true line region."""
+    truth, energies = (
+        list(ray_sums(planes, 7, 'A', 'constant'))[direction] for planes in (TRUTH, SHIFTED)
+    )
+    region, chosen = line_regions(truth, energies, TARGET.valid, 3)
+    assert region[0, label].sum() == chosen[0, label].sum() == size
+    terms = [1 - edc for edc in edcs(truth[0, label], energies[0, label], 3, 10)]
+    assert terms == pytest.approx(levels, abs=6e-5)
+    lines = line_terms(truth, energies, region, chosen, 3, 10, 'paper')
+    assert lines[0, label].item() == pytest.approx(sum(terms))
+
+
 def test_flips_and_transposes_matter_where_energies_tie():
     """The hard shift again: 1.0463, and 1.0352 mirrored, 1.0684 transposed."""
     for turn, expected in (
@@ -198,20 +358,48 @@ def test_flips_and_transposes_matter_where_energies_tie():
         assert epl_line_loss(turn(SHIFTED), target).item() == pytest.approx(expected, abs=6e-5)
 
 
+@pytest.mark.parametrize('turn', [lambda x: x.flip(-1), lambda x: x.flip(-2), lambda x: x.mT])
+def test_flips_and_transposes_do_not_matter_where_none_tie(turn):
+    torch.manual_seed(0)
+    probs = torch.randn(1, 2, 7, 7, dtype=torch.float64).softmax(1)
+    loss = epl_line_loss(turn(probs), encode(turn(REGION[None]), 2))
+    assert loss.item() == pytest.approx(epl_line_loss(probs, TARGET).item())
+
+
+# mu: closeness at the distances .25, .5, .75, .9, 1, 1.25, 1.5, 2 and its slope at all but .9 and 2
+CLOSENESS = {
+    2: '.939 .779 .570 .445 .368 .210 .105 .0183  .470 .779 .855 .736 .524 .316',
+    4: '.996 .939 .729 .519 .368 .087 .0063 1.1e-7  .0623 .470 1.23 1.47 .680 .0855',
+    10: '1.000 .999 .945 .706 .368 9.0e-5 9e-26 0  3.8e-5 .0195 .710 3.68 .0067 3e-23',
+    16: '1.000 1.000 .990 .831 .368 4e-16 0 0  1.5e-8 4.9e-4 .212 5.89 2e-13 0',
+    20: '1.000 1.000 .997 .886 .368 2e-38 0 0  7e-11 3.8e-5 .0843 7.36 3e-35 0',
+}
+
+
+@pytest.mark.parametrize('mu', CLOSENESS)
+@pytest.mark.parametrize('side', [1, -1])
+def test_closeness(mu, side):
+    distances = torch.tensor([0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5, 2.0], dtype=torch.float64)
+    energies = (3 + side * distances).requires_grad_()
+    near = closeness(energies, 3, mu)
+    near.sum().backward()
+    slopes = (-side * energies.grad)[[0, 1, 2, 4, 5, 6]]
+    for ours, number in zip([*near.tolist(), *slopes.tolist()], CLOSENESS[mu].split(), strict=True):
+        # the bound on the distance moves nothing by more than 4e-35
+        expected = pytest.approx(float(number), abs=4e-35)
+        assert ours == (expected if float(number) < 1e-34 else printed(number))
+
+
 @pytest.mark.parametrize(
-    'mu, values',
-    [
-        (2, (0.939, 0.779, 0.368, 0.0183)),
-        (4, (0.996, 0.939, 0.368, 1.1e-7)),
-        (10, (1, 0.999, 0.368, 0)),
-        (20, (1, 1, 0.368, 0)),
-    ],
+    'mu, bound', [(2, 8.944), (4, 2.991), (10, 1.550), (16, 1.315), (20, 1.245)]
 )
-def test_closeness(mu, values):
-    energies = torch.tensor([0.25, 0.5, 1.0, 2.0], dtype=torch.float64)
-    for sign in (1, -1):
-        near = closeness(3 + sign * energies, 3, mu)
-        assert near.tolist() == pytest.approx(values, rel=5e-2, abs=6e-4)
+def test_closeness_stops_falling_at_its_bound(mu, bound):
+    distances = torch.tensor([bound - 0.001, bound + 0.001, 100], dtype=torch.float64)
+    energies = (3 + distances).requires_grad_()
+    near = closeness(energies, 3, mu)
+    near.sum().backward()
+    assert near[0] > near[1] == near[2] and near[1].item() == pytest.approx(math.exp(-80))
+    assert energies.grad[0] < 0 and energies.grad[1:].eq(0).all()
 
 
 def test_closeness_far_away_has_a_finite_gradient():
@@ -265,28 +453,36 @@ def test_two_equal_images_cost_as_much_as_one():
         assert loss(probs, target).item() == pytest.approx(loss(probs[:1], TARGET).item(), rel=1e-9)
 
 
-def test_algorithm_1_as_printed_rewards_a_fading_prediction():
-    """Why `epl_line_loss` departs from it: its intersection cancels, so that a shifted line costs
-    as much as a perfect one, a faded one less, and one without overlap is no number."""
+@pytest.mark.parametrize('prediction, mu, plain, literal', OTHER_READINGS)
+def test_readings_of_algorithm_1_that_are_not_shipped(prediction, mu, plain, literal):
+    """As printed, its intersection cancels, so that a shifted line costs as much as a perfect one,
+    a faded one less, and one without overlap is no number. A plain Dice charges a perfect one."""
+    values = {'plain': 0, 'literal': 0}
+    for d, d_hat in memberships(prediction, mu):
+        values['plain'] += 1 - (2 * (d * d_hat).sum() / (d.sum() + d_hat.sum())).item()
+        values['literal'] += 1 - naive.literal_edc(d, d_hat)
+    assert values['plain'] == pytest.approx(plain, abs=6e-5)
+    assert values['literal'] == pytest.approx(literal, abs=6e-5, nan_ok=True)
 
-    def printed(prediction, mu):
-        truth, energies = ROW, ROWS[prediction]
-        valid = [[True] * 12]
-        chosen = naive.line_membership([energies], [truth], valid, 7)[0]
-        losses = []
-        for tau in (1, 2, 3):
-            d = [math.exp(-(abs(e - tau) ** mu)) * (1 <= e <= 3) for e in truth]
-            d_hat = [
-                math.exp(-(abs(e - tau) ** mu)) * c for e, c in zip(energies, chosen, strict=True)
-            ]
-            losses.append(1 - naive.literal_edc(d, d_hat))
-        return sum(losses)
 
-    assert printed('perfect', 2) == pytest.approx(2.4953, abs=6e-5)
-    assert printed('shift 1', 2) == pytest.approx(printed('perfect', 2))
-    assert printed('0.5 E', 2) == pytest.approx(2.1100, abs=6e-5)
-    assert printed('zero', 2) == pytest.approx(1.5141, abs=6e-5)
-    assert math.isnan(printed('shift 2', 10))
+@pytest.mark.parametrize(
+    'd, d_hat, expected',
+    [
+        ([1], [1], 1 / 2),
+        ([1], [0.5], 2 / 1.5**2),
+        ([1], [1e-9], 2),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 1 / 8),
+        ([1, 1], [0.5, 0], 4 / 2.5**2),
+        ([1, 1], [0, 0.5], 4 / 2.5**2),
+    ],
+)
+def test_algorithm_1_as_printed_by_hand(d, d_hat, expected):
+    """2 G / (G + P)^2: 1 / (2 G) for a perfect match; the most, 2 / G, where P vanishes. It falls
+    by 4 G / (G + P)^3, whichever pixels P is made of."""
+    assert naive.literal_edc(d, d_hat) == pytest.approx(expected)
+    more = [p + 1e-6 * bool(p) for p in d_hat]
+    slope = (naive.literal_edc(d, more) - naive.literal_edc(d, d_hat)) / (sum(more) - sum(d_hat))
+    assert slope == pytest.approx(-4 * sum(d) / (sum(d) + sum(d_hat)) ** 3, rel=1e-4)
 
 
 # --- Both -----------------------------------------------------------------------------------------
