@@ -1,0 +1,160 @@
+"""Exact distances to masks, in pixels between pixel centres, whatever computes them.
+
+On the CPU OpenCV's precise transform, or scipy's where OpenCV is missing; on CUDA a transform in
+torch, on the device. They agree to 1e-3 px, not to the last bit (OpenCV's bits change with its
+number of threads), so that distances are compared with a tolerance and never with `==`.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-3  # px, by which two engines may differ
+METRICS = ('euclidean', 'chessboard', 'taxicab')
+# 256 MiB of float32: what one step of the column pass may hold.
+_STEP_SIZE = 2**26
+
+
+@torch.no_grad()
+def distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
+    """Euclidean distances of all pixels to the nearest True pixel of their plane.
+
+    >>> distance_to(torch.tensor([[True, False, False],
+    ...                           [False, False, False]]))
+    tensor([[0.0000, 1.0000, 2.0000],
+            [1.0000, 1.4142, 2.2361]])
+
+    Args:
+        mask: (..., H, W) bool.
+        max_distance: in pixels; distances beyond it are not looked for, which saves time on CUDA.
+
+    Returns:
+        (..., H, W) float32, to 1e-3 px; inf where no pixel of the plane is True, or none within
+        `max_distance`.
+    """
+    if mask.is_cuda:
+        return torch_distance_to(mask, max_distance)
+    distances = _plane_by_plane(_euclidean_engine(), mask)
+    return distances if max_distance is None else _without_far(distances, max_distance)
+
+
+@torch.no_grad()
+def torch_distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
+    """`distance_to` in torch, on the device of the mask and without reading it back.
+
+    The squared distance along the row, by cumulative extrema, then its minimum over the rows:
+
+        d^2(y, x) = min over v of  g^2(v, x) + (y - v)^2
+    """
+    *_, height, width = mask.shape
+    squared = _distance_along_rows(mask).square().reshape(-1, height, width)
+    reach = height if max_distance is None else int(max_distance)
+    window = min(height, 2 * reach + 1)
+    step = max(1, _STEP_SIZE // max(1, squared.shape[0] * window * width))
+    rows = torch.arange(height, device=mask.device, dtype=torch.float32)
+    nearest = torch.empty_like(squared)
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        near = slice(max(0, first - reach), last + reach)
+        gaps = (rows[first:last, None] - rows[near]).square()[..., None]
+        nearest[:, first:last] = (squared[:, None, near] + gaps).amin(2)
+    distances = nearest.sqrt().view(mask.shape)
+    return distances if max_distance is None else _without_far(distances, max_distance)
+
+
+@torch.no_grad()
+def chamfer_distance_to(mask: Tensor, metric: str) -> Tensor:
+    """`distance_to` in the 'chessboard' (max) or 'taxicab' (sum) metric, by scipy.
+
+    CUDA masks are read back to the host: these metrics are for studies, not for training at speed.
+    """
+    from scipy.ndimage import distance_transform_cdt
+
+    return _plane_by_plane(lambda background: distance_transform_cdt(background, metric), mask)
+
+
+@torch.no_grad()
+def distances_between(regions: Tensor, metric: str = 'euclidean') -> tuple[Tensor, Tensor]:
+    """How far every pixel lies from each region, and from all regions but its own.
+
+    >>> outside, inside = distances_between(torch.tensor([[[[True, False, False, False]],
+    ...                                                    [[False, False, True, True]]]]))
+    >>> outside[0]
+    tensor([[[0., 1., 2., 3.]],
+    <BLANKLINE>
+            [[2., 1., 0., 0.]]])
+    >>> inside[0]
+    tensor([[[2., 1., 2., 3.]]])
+
+    One transform per present region serves both: what lies inside a region is as far from the other
+    side as from the nearest other region. Pixels of no region, void, are on neither side.
+
+    Args:
+        regions: (N, K, H, W) bool, disjoint.
+        metric: 'euclidean', 'chessboard' or 'taxicab'.
+
+    Returns:
+        outside: (N, K, H, W) float32, 0 in the region; inf where the region is empty.
+        inside: (N, 1, H, W) float32, the distance to the nearest pixel of another region; inf where
+            there is no other. At void, to the nearest pixel of any.
+    """
+    euclidean = metric == 'euclidean'
+    outside = distance_to(regions) if euclidean else chamfer_distance_to(regions, metric)
+    return outside, outside.masked_fill(regions, torch.inf).amin(1, keepdim=True)
+
+
+@torch.no_grad()
+def signed_distances(regions: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
+    """Distances that are negative in the region: 1 on the first pixel outside, 0 on the first
+    inside, -1 on the second (Kervadec et al.).
+
+    Args:
+        regions: (N, K, H, W) bool.
+        outside, inside: from `distances_between`, of these regions and perhaps others.
+
+    Returns:
+        (N, K, H, W) float32; 0 where a side is missing: an absent region, or nothing beside it.
+    """
+    signed = torch.where(regions, 1 - inside, outside)
+    return signed.where(signed.isfinite(), 0)
+
+
+def _euclidean_engine() -> Callable:
+    try:
+        import cv2
+    except ImportError:
+        from scipy.ndimage import distance_transform_edt
+
+        return distance_transform_edt
+    return lambda background: cv2.distanceTransform(background, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _plane_by_plane(engine: Callable, mask: Tensor) -> Tensor:
+    """The distances of `engine`, which takes an (H, W) uint8 array, 0 where the mask is True."""
+    planes = mask.reshape(-1, *mask.shape[-2:]).cpu()
+    distances = torch.full(planes.shape, torch.inf)
+    # Without a pixel to go to, the libraries return garbage.
+    present = planes.flatten(1).any(1).nonzero().flatten().tolist()
+    backgrounds = (~planes).to(torch.uint8).numpy()
+
+    def fill(plane: int) -> None:
+        distances[plane] = torch.from_numpy(engine(backgrounds[plane]))
+
+    with ThreadPoolExecutor(max(1, min(len(present), torch.get_num_threads()))) as pool:
+        list(pool.map(fill, present))
+    return distances.view(mask.shape).to(mask.device)
+
+
+def _distance_along_rows(mask: Tensor) -> Tensor:
+    """(..., H, W) float32, the distance to the nearest True pixel of the row; inf without one."""
+    width = mask.shape[-1]
+    columns = torch.arange(width, device=mask.device, dtype=torch.float32).expand(mask.shape)
+    before = columns.where(mask, -torch.inf).cummax(-1).values
+    after = columns.where(mask, torch.inf).flip(-1).cummin(-1).values.flip(-1)
+    return torch.minimum(columns - before, after - columns)
+
+
+def _without_far(distances: Tensor, max_distance: float) -> Tensor:
+    return distances.masked_fill(distances > max_distance + TOLERANCE, torch.inf)
