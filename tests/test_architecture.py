@@ -88,7 +88,7 @@ import torch
 import mmseg_boundary
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import epl_line_loss, epl_point_loss
-from mmseg_boundary.metrics.contour_errors import count_contour_errors
+from mmseg_boundary.metrics import count_boundary_iou, count_contour_errors
 
 logits = torch.randn(1, 3, 8, 8, requires_grad=True)
 target = encode(torch.randint(3, (1, 8, 8)), 3)
