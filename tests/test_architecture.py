@@ -18,9 +18,14 @@ ROOMS = {
     'losses': ({'labels', 'geometry'}, PURE),
     'metrics': ({'labels', 'geometry'}, PURE),
     'datasets': (set(), MMSEG | {'cv2'}),
+    'models': (set(), MMSEG),
     'stacks': (set(), MMSEG),
-    'registered': ({'labels', 'losses', 'metrics', 'datasets', 'stacks'}, MMSEG),
+    'registered': (
+        {'labels', 'losses', 'metrics', 'datasets', 'models', 'stacks'},
+        MMSEG | {'cv2', 'prettytable'},
+    ),
     'launch': ({'stacks'}, MMSEG),
+    'report': (set(), set()),
     '__init__': (set(), set()),
 }
 SOURCES = sorted(PACKAGE.rglob('*.py'))

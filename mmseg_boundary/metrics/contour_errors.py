@@ -37,3 +37,32 @@ def share_near_contour(counts: Tensor) -> float:
     """
     near, wrong = counts.double()
     return (near / wrong).item()
+
+
+def contour_picture(
+    pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3
+) -> dict[str, Tensor]:
+    """What to paint to see where a prediction misses the contours of the truth.
+
+    Args:
+        pred, label: (H, W) integer classes; pixels of `label` may be void. Without a label there
+            is only a predicted contour.
+        ignore_index: the void label.
+        width: as for `count_contour_errors`.
+
+    Returns:
+        (H, W) bool each, in the order to paint them in, later ones on top: the 'true' and the
+        'predicted' contour, 'both' where these coincide, 'error', the wrong pixels near a true
+        contour, so that they lie between the two, and 'void'.
+    """
+    if label is None:
+        return {'predicted': transitions(pred)}
+    void = is_void(label, ignore_index)
+    true, predicted = transitions(label, ~void), transitions(pred, ~void)
+    return {
+        'true': true,
+        'predicted': predicted,
+        'both': true & predicted,
+        'error': (pred != label) & ~void & within(true, width),
+        'void': void,
+    }

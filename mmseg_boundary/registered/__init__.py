@@ -5,7 +5,15 @@
 from .. import stacks  # noqa: F401
 
 # isort: split
-from .. import datasets  # noqa: F401
+from .. import datasets, models  # noqa: F401
 from .losses import EPLLineLoss, EPLLoss, EPLPointLoss
+from .metrics import BoundaryMetric
+from .visualization import BoundaryVisualizationHook
 
-__all__ = ['EPLLineLoss', 'EPLLoss', 'EPLPointLoss']
+__all__ = [
+    'BoundaryMetric',
+    'BoundaryVisualizationHook',
+    'EPLLineLoss',
+    'EPLLoss',
+    'EPLPointLoss',
+]
