@@ -39,30 +39,40 @@ def share_near_contour(counts: Tensor) -> float:
     return (near / wrong).item()
 
 
-def contour_picture(
-    pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3
+def contour_layers(
+    pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3, zoom: int = 1
 ) -> dict[str, Tensor]:
-    """What to paint to see where a prediction misses the contours of the truth.
+    """What to paint, and in which order, to see where a prediction misses the true contours.
 
     Args:
         pred, label: (H, W) integer classes; pixels of `label` may be void. Without a label there
-            is only a predicted contour.
+            is a predicted contour alone.
         ignore_index: the void label.
         width: as for `count_contour_errors`.
+        zoom: the picture is so many times as large; contours stay thin lines along pixel edges.
 
     Returns:
-        (H, W) bool each, in the order to paint them in, later ones on top: the 'true' and the
-        'predicted' contour, 'both' where these coincide, 'error', the wrong pixels near a true
-        contour, so that they lie between the two, and 'void'.
+        (zoom H, zoom W) bool each: 'error', the wrong pixels near a true contour; 'void'; the
+        'true' and the 'predicted' contour, and 'both' where these coincide.
     """
     if label is None:
-        return {'predicted': transitions(pred)}
+        return {'predicted': _lines(pred, torch.zeros_like(pred, dtype=torch.bool), zoom)}
     void = is_void(label, ignore_index)
-    true, predicted = transitions(label, ~void), transitions(pred, ~void)
+    wrong_near = (pred != label) & ~void & within(transitions(label, ~void), width)
+    true, predicted = _lines(label, void, zoom), _lines(pred, void, zoom)
     return {
+        'error': _enlarged(wrong_near, zoom),
+        'void': _enlarged(void, zoom),
         'true': true,
         'predicted': predicted,
         'both': true & predicted,
-        'error': (pred != label) & ~void & within(true, width),
-        'void': void,
     }
+
+
+def _lines(labels: Tensor, void: Tensor, zoom: int) -> Tensor:
+    edges = transitions(_enlarged(labels, zoom), ~_enlarged(void, zoom))
+    return within(edges, zoom // 4)
+
+
+def _enlarged(labels: Tensor, zoom: int) -> Tensor:
+    return labels.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)

@@ -193,10 +193,10 @@ class BoundaryMetric(IoUMetric):
                 'mean over classes)'
             ), f'{self.dilation_ratio:.3g} of the diagonal'
         if name == 'TrimapIoU':
-            void = 'is' if self.void_is_boundary else 'is not'
+            void = 'a' if self.void_is_boundary else 'no'
             return (
                 f'Trimap IoU {widths} (pixels at a Euclidean distance < n from the true boundary; '
-                f'where a class meets void there {void} one; intersection and union summed over '
+                f'void is {void} boundary; intersection and union summed over '
                 'all images, mean over classes)'
             ), ''
         averaged = {

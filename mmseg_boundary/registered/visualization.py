@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import mmcv
 import numpy as np
-import torch
 from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -15,16 +14,16 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..metrics.contour_errors import contour_picture
+from ..metrics.contour_errors import contour_layers
 
 # Of Okabe and Ito's palette, and of different lightness, so that every kind of colour blindness,
 # and grey print, leaves them apart.
 COLOURS = {
+    'error': (213, 94, 0),
+    'void': (0, 0, 0),
     'true': (86, 180, 233),
     'predicted': (240, 228, 66),
     'both': (255, 255, 255),
-    'error': (213, 94, 0),
-    'void': (0, 0, 0),
 }
 SMALLEST_WIDTH = 800  # px; single pixels are hard to see, and the legend needs room
 
@@ -92,8 +91,7 @@ class BoundaryVisualizationHook(Hook):
         label = None
         if 'gt_sem_seg' in sample:
             label = sample.gt_sem_seg.data.reshape(image.shape[:2]).long().cpu()
-        layers = contour_picture(pred, label, self.ignore_index, self.width)
-        picture = paint(image, layers, self.width)
+        picture = paint(image, pred, label, self.ignore_index, self.width)
         name = f'{mode}_{Path(sample.img_path).name}'
         visualizer = Visualizer.get_current_instance()
         if self.show:
@@ -102,33 +100,35 @@ class BoundaryVisualizationHook(Hook):
             visualizer.add_image(name, picture, step)
 
 
-def paint(image: np.ndarray, layers: dict[str, Tensor], width: float) -> np.ndarray:
-    """The image, grey and dimmed, with the layers of `contour_picture` and a legend.
+def paint(
+    image: np.ndarray, pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3
+) -> np.ndarray:
+    """The image, grey and dimmed, with contours, errors and a legend.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        layers: (H, W) bool each, by their names in COLOURS.
-        width: of the error band, in pixels; for the legend.
+        pred, label, ignore_index, width: as for `metrics.contour_errors.contour_layers`.
 
     Returns:
         (H', W', 3) uint8 RGB, a whole number of times as large, and the legend below.
     """
-    grey = torch.from_numpy(image).float().mean(-1, keepdim=True) * 0.5
-    painted = grey.expand(-1, -1, 3).byte().clone()
+    # From twice on, contours are thinner than what they enclose.
+    zoom = max(2, -(-SMALLEST_WIDTH // image.shape[1]))
+    layers = contour_layers(pred, label, ignore_index, width, zoom)
+    grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8)
+    painted = grey.repeat(zoom, 0).repeat(zoom, 1).repeat(3, 2)
     for name, mask in layers.items():
-        painted[mask] = torch.tensor(COLOURS[name], dtype=torch.uint8)
-    zoom = -(-SMALLEST_WIDTH // image.shape[1])
-    enlarged = painted.numpy().repeat(zoom, 0).repeat(zoom, 1)
-    return np.concatenate([enlarged, _legend(layers, width, enlarged.shape[1])])
+        painted[mask.numpy()] = COLOURS[name]
+    return np.concatenate([painted, _legend(list(layers), width, painted.shape[1])])
 
 
 def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
     words = {
+        'error': f'wrong, within {width:g} px',
+        'void': 'void',
         'true': 'true boundary',
         'predicted': 'predicted boundary',
         'both': 'both',
-        'error': f'wrong, within {width:g} px',
-        'void': 'void',
     }
     strip = np.full((36, length, 3), 60, np.uint8)
     x = 12

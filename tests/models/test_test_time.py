@@ -6,6 +6,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+import mmseg_boundary.registered  # noqa: F401
+
 SEGMENTOR = ConfigDict(
     type='EncoderDecoder',
     backbone=dict(
@@ -41,7 +43,11 @@ def augmented(scales=(1.0, 0.5), flips=(False, True)):
             resized = torch.nn.functional.interpolate(image[None].float(), scale_factor=scale)[0]
             inputs.append([resized.flip(2) if flip else resized])
             info = dict(
-                flip=flip, flip_direction='horizontal', ori_shape=(64, 96), img_path='a.png'
+                img_shape=resized.shape[1:],
+                flip=flip,
+                flip_direction='horizontal',
+                ori_shape=(64, 96),
+                img_path='a.png',
             )
             truth = PixelData(data=torch.zeros(1, 64, 96))
             samples.append([SegDataSample(metainfo=info, gt_sem_seg=truth)])

@@ -8,7 +8,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from scenes import square
 
-from mmseg_boundary.metrics.contour_errors import contour_picture
+from mmseg_boundary.metrics.contour_errors import contour_layers
 from mmseg_boundary.registered.visualization import COLOURS, paint
 
 PICTURE = 'shapes://0/32x40/image/000000.png'
@@ -39,17 +39,20 @@ def test_layers_of_a_shifted_square():
     """Shifted right by one: its left and right sides are wrong, both near the true contour."""
     label = square()
     label[0] = 255
-    layers = contour_picture(label.roll(1, 1), label, width=1)
-    assert list(layers) == ['true', 'predicted', 'both', 'error', 'void']
+    layers = contour_layers(label.roll(1, 1), label, width=1)
+    assert list(layers) == ['error', 'void', 'true', 'predicted', 'both']
     assert layers['error'].sum() == 10
     assert layers['both'].equal(layers['true'] & layers['predicted'])
     assert layers['void'].sum() == 9 and not layers['true'][0].any()
-    assert list(contour_picture(label, None)) == ['predicted']
+    larger = contour_layers(label.roll(1, 1), label, width=1, zoom=3)
+    assert larger['error'].sum() == 90 and larger['true'].shape == (27, 27)
+    # Along the edges: both sides of the outline of 4 x 15 pixels; the corners' outsides are not.
+    assert larger['true'].sum() == 4 * 15 + 4 * 13 + 4
+    assert list(contour_layers(label, None)) == ['predicted']
 
 
 def test_the_picture_is_enlarged_and_has_a_legend():
-    layers = contour_picture(square().roll(1, 1), square())
-    picture = paint(np.full((9, 9, 3), 200, np.uint8), layers, 3)
+    picture = paint(np.full((9, 9, 3), 200, np.uint8), square().roll(1, 1), square())
     assert picture.shape == (9 * 89 + 36, 9 * 89, 3) and picture.dtype == np.uint8
     colours = {tuple(colour) for colour in picture[: 9 * 89].reshape(-1, 3).tolist()}
     assert colours == {COLOURS[name] for name in ('true', 'predicted', 'both', 'error')} | {
