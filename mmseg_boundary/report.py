@@ -23,7 +23,7 @@ def by_width(report: dict, name: str) -> dict[int, float]:
 
     The first evaluator that has it counts; its keys may have a prefix.
     """
-    for evaluator in report['evaluators']:
+    for evaluator in report.get('evaluators', ()):
         prefix = f'{evaluator["prefix"]}/' if evaluator['prefix'] else ''
         keys = {width: f'{prefix}m{name}_{width}px' for width in sorted(evaluator['widths'])}
         if all(key in report['metrics'] for key in keys.values()):
