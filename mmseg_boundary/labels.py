@@ -4,11 +4,14 @@ Shape glossary, here for the whole package: N images, K planes (classes of the l
 H x W pixels at label resolution, D directions.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Measures = TypeVar('Measures')
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,25 @@ class Target:
 
     planes: Tensor
     valid: Tensor
+    _measured: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def regions(self) -> Tensor:
+        """(N, max(K, 2), H, W) bool, a plane for each class: with one logit, of class 0 too.
+
+        Every valid pixel lies in exactly one; the last K are `planes`.
+        """
+        if self.planes.shape[1] > 1:
+            return self.planes
+        return torch.cat([self.valid & ~self.planes, self.planes], 1)
+
+    def measured(self, ruler: Callable[..., Measures], *options: object) -> Measures:
+        """`ruler(self.regions, *options)`, once: whoever asks again gets the same tensors."""
+        key = ruler, *options
+        if key not in self._measured:
+            with torch.no_grad():
+                self._measured[key] = ruler(self.regions, *options)
+        return self._measured[key]
 
     def masked(self, fields: Tensor) -> Tensor:
         """(N, K, H, W) `fields` with 0 at void, so that void pixels send and receive nothing."""

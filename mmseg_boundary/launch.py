@@ -1,7 +1,8 @@
-"""What `tools/train.py` and `tools/test.py` share: MMSeg's common arguments, ranks without a GPU,
-safe loading, and plain words for what a user can mend."""
+"""What the tools share: MMSeg's common arguments, ranks without a GPU, safe loading, and plain
+words for what a user can mend."""
 
 import argparse
+import atexit
 import os
 import pickle
 from collections.abc import Iterator
@@ -30,6 +31,14 @@ HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that MMSeg's `train.py` and `test.py` have in common."""
     parser.add_argument('--work-dir', help='folder for logs, results and checkpoints')
+    add_config_options(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes it; torchrun sets the variable instead
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """`--cfg-options`, which every tool takes."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -37,20 +46,23 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config: key=value pairs; lists as key="[a,b]" or key=a,b, '
         'without white space',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torch.distributed.launch passes it; torchrun sets the variable instead
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def read_config(path: str, options: dict | None) -> Config:
+    """The config file with the overrides of `--cfg-options`."""
+    if not Path(path).is_file():
+        raise SystemExit(f'The config {path} does not exist. `ls configs` lists ours.')
+    config = Config.fromfile(path)
+    if options is not None:
+        config.merge_from_dict(options)
+    return config
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """The config file with the command line's overrides, a work folder and the launcher."""
-    if not Path(args.config).is_file():
-        raise SystemExit(f'The config {args.config} does not exist. `ls configs` lists ours.')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    config = Config.fromfile(args.config)
+    config = read_config(args.config, args.cfg_options)
     config.launcher = args.launcher
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
@@ -58,12 +70,12 @@ def load_config(args: argparse.Namespace) -> Config:
     return config
 
 
-def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
-    """MMEngine's runner, after a look at what it would stumble over much later.
+def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
+    """Looks for what a run would stumble over much later.
 
     Args:
-        config: the whole config; `launcher` is set.
-        dataloaders: the names of those that the run will read, such as 'train_dataloader'.
+        config: the whole config.
+        dataloaders: the names of those that will be read, such as 'train_dataloader'.
 
     Raises:
         SystemExit: an operator, a data set or a checkpoint is missing; says which and the remedy.
@@ -72,6 +84,11 @@ def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
     for name in dataloaders:
         _require_data(name, config.get(name))
     _require_checkpoint(config.get('load_from'))
+
+
+def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
+    """MMEngine's runner, after `require_parts`; the config's `launcher` is set."""
+    require_parts(config, dataloaders)
     if config.launcher == 'pytorch' and get_device() == 'cpu':
         _prepare_cpu_ranks(config)
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
@@ -178,6 +195,8 @@ def _prepare_cpu_ranks(config: Config) -> None:
     # MMEngine asks CUDA for a device when it makes the group itself.
     timeout = config.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
     torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+    # A group that is alive when the interpreter ends aborts the process now and then.
+    atexit.register(torch.distributed.destroy_process_group)
     config.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,

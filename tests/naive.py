@@ -4,7 +4,8 @@ Everything is a nested list of Python floats, every sum a loop over pixels. A pl
 picture of one class; a field is what a ray (or a box) summed over a plane; h is half the kernel
 width, rounded down, so that lines are the energies 1 ... h and h + 1 is the inside of an object.
 
-EPL: Yin et al., 'Contour-aware Equipotential Learning for Semantic Segmentation'.
+EPL: Yin et al., 'Contour-aware Equipotential Learning for Semantic Segmentation'. The other losses,
+with their sources, are in the sections below it.
 """
 
 import math
@@ -365,6 +366,342 @@ def literal_edc(d, dhat):
     iou = product_norm / (d_norm + dhat_norm)  # line 9
     c = d_norm / product_norm  # line 11
     return c * 2 * iou / (d_norm + dhat_norm)  # line 12
+
+
+# --- Distances ------------------------------------------------------------------------------------
+
+
+def distance(one, other, metric='euclidean'):
+    """From pixel centre to pixel centre: straight, in king's moves or in rook's steps."""
+    down, right = abs(one[0] - other[0]), abs(one[1] - other[1])
+    return {
+        'euclidean': math.hypot(down, right),
+        'chessboard': max(down, right),
+        'taxicab': down + right,
+    }[metric]
+
+
+def distance_to(pixel, sites, metric='euclidean'):
+    """To the nearest of some pixels; inf if there is none."""
+    return min((distance(pixel, site, metric) for site in sites), default=math.inf)
+
+
+def sides(target, valid):
+    """The pixels of a class and those of the other classes; void is on neither side."""
+    ours = [pixel for pixel in pixels_of(valid) if target[pixel[0]][pixel[1]]]
+    others = [
+        (row, col) for row, col in pixels_of(valid) if valid[row][col] and not target[row][col]
+    ]
+    return ours, others
+
+
+def weighted_mean(values, weights):
+    """0 where nothing weighs."""
+    total = sum(weights)
+    return sum(value * w for value, w in zip(values, weights)) / total if total else 0.0
+
+
+# --- Kervadec et al., 'Boundary loss for highly unbalanced segmentation' --------------------------
+
+
+def signed_distances(target, valid):
+    """{pixel: D} of the valid pixels: 1 first outside the class, 0 first inside, -1 second inside.
+
+    0 everywhere where one of the sides is missing.
+    """
+    ours, others = sides(target, valid)
+    if not ours or not others:
+        return {pixel: 0.0 for pixel in ours + others}
+    return {pixel: distance_to(pixel, ours) for pixel in others} | {
+        pixel: 1 - distance_to(pixel, others) for pixel in ours
+    }
+
+
+def kervadec_boundary_loss(
+    probs,
+    labels,
+    ignore_index=255,
+    classes=None,
+    normalize=None,
+    class_weight=None,
+    weight=None,
+):
+    """Mean over the valid pixels of the batch and the chosen classes of probability x distance."""
+    assert normalize in (None, 'diag', 'max'), normalize
+    probs, labels, weight = as_lists(probs), as_lists(labels), as_lists(weight)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    numbers = [1] if len(probs[0]) == 1 else range(len(probs[0]))
+    chosen = [w if classes is None or k in classes else 0.0 for k, w in zip(numbers, class_weight)]
+
+    total, valid_count = 0.0, 0
+    for n in range(len(probs)):
+        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        valid_count += sum(map(sum, valid))
+        for target, plane, w in zip(targets, planes, chosen):
+            distances = signed_distances(target, valid)
+            unit = 1.0
+            if normalize == 'diag':
+                unit = math.hypot(len(valid), len(valid[0]))
+            elif normalize == 'max':
+                unit = max(map(abs, distances.values()), default=1.0) or 1.0
+            for (row, col), d in distances.items():
+                pixel_weight = 1.0 if weight is None else weight[n][row][col]
+                total += w * pixel_weight * plane[row][col] * d / unit
+    return total / (valid_count * sum(chosen)) if valid_count and sum(chosen) else 0.0
+
+
+# --- Gül's thesis, eq. (3.1): the distance-transform loss -----------------------------------------
+
+
+def nr_map(target, valid, metric='euclidean'):
+    """{pixel: q} of a class: 1 at its contour, 0 at its deepest pixel; 1 where it has no depth."""
+    ours, others = sides(target, valid)
+    depth = {pixel: distance_to(pixel, others, metric) for pixel in ours}
+    if not ours or not others:
+        return {pixel: 1.0 for pixel in ours}
+    r = {pixel: max(depth.values()) - depth[pixel] for pixel in ours}
+    return {pixel: r[pixel] / max(r.values()) if max(r.values()) else 1.0 for pixel in ours}
+
+
+def distance_transform_loss(
+    probs,
+    labels,
+    ignore_index=255,
+    metric='euclidean',
+    class_reduction='mean',
+    per_image=True,
+    class_weight=None,
+):
+    """Mean over the present (image, class) pairs of 1 - R; with 'sum', over the images, 1 - sum R.
+
+    R = sum of q p over the class / (sum of q + sum of p over the other classes' pixels)
+    """
+    probs, labels = as_lists(probs), as_lists(labels)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    sums = []  # [image][class]: (hits, size, present)
+    for n in range(len(probs)):
+        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        sums.append([])
+        for target, plane in zip(targets, planes):
+            q = nr_map(target, valid, metric)
+            _, others = sides(target, valid)
+            hits = sum(q[row, col] * plane[row][col] for row, col in q)
+            false = sum(plane[row][col] for row, col in others)
+            sums[-1].append((hits, sum(q.values()) + false, len(q)))
+    if not per_image:
+        sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
+    ratios = [
+        [(hits / size, w) for (hits, size, present), w in zip(image, class_weight) if present]
+        for image in sums
+    ]
+    if class_reduction == 'sum':
+        values = [1 - sum(ratio for ratio, _ in image) for image in ratios if image]
+        return weighted_mean(values, [1.0] * len(values))
+    pairs = [pair for image in ratios for pair in image]
+    return weighted_mean([1 - ratio for ratio, _ in pairs], [w for _, w in pairs])
+
+
+# --- Bokhovkin & Burnaev, 'Boundary Loss for Remote Sensing Imagery Semantic Segmentation' --------
+
+
+def window_max(plane, window):
+    """The largest value of the window around each pixel, as far as it lies in the image."""
+    reach = window // 2
+
+    def largest(row, col):
+        return max(
+            plane[r][c]
+            for r in range(max(0, row - reach), min(len(plane), row + reach + 1))
+            for c in range(max(0, col - reach), min(len(plane[0]), col + reach + 1))
+        )
+
+    return new_plane(plane, largest)
+
+
+def inner_boundary(plane, valid, theta0):
+    """pool(1 - x) - (1 - x): where something outside is near; 0 at void."""
+    outside = new_plane(plane, lambda row, col: 1 - plane[row][col])
+    widened = window_max(outside, theta0)
+    return new_plane(
+        plane,
+        lambda row, col: widened[row][col] - outside[row][col] if valid[row][col] else 0.0,
+    )
+
+
+def sum_of_products(one, other):
+    return sum(one[row][col] * other[row][col] for row, col in pixels_of(one))
+
+
+def bf1_loss(probs, labels, ignore_index=255, theta0=3, theta=5, per_image=True, class_weight=None):
+    """Mean over the (image, class) pairs that have a boundary of 1 - F1."""
+    probs, labels = as_lists(probs), as_lists(labels)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    sums = []  # [image][class]: (|b_p|, |b_p ext b_y|, |b_y|, |b_y ext b_p|)
+    for n in range(len(probs)):
+        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        sums.append([])
+        for target, plane in zip(targets, planes):
+            b_y = inner_boundary(target, valid, theta0)
+            b_p = inner_boundary(plane, valid, theta0)
+            sums[-1].append(
+                (
+                    sum(map(sum, b_p)),
+                    sum_of_products(b_p, window_max(b_y, theta)),
+                    sum(map(sum, b_y)),
+                    sum_of_products(b_y, window_max(b_p, theta)),
+                )
+            )
+    if not per_image:
+        sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
+    losses, weights = [], []
+    for image in sums:
+        for (predicted, predicted_hits, true, true_hits), w in zip(image, class_weight):
+            if true > 0:
+                precision = predicted_hits / (predicted + 1e-7)
+                recall = true_hits / (true + 1e-7)
+                losses.append(1 - 2 * precision * recall / (precision + recall + 1e-7))
+                weights.append(w)
+    return weighted_mean(losses, weights)
+
+
+# --- Gül's thesis, eq. (2.2) to (2.5): overlaps and cross-entropies -------------------------------
+
+
+def overlap_loss(
+    score, probs, labels, ignore_index, smooth, per_class=True, per_image=True, class_weight=None
+):
+    """Mean of 1 - score(|y p|, |y|, |p|), one ratio per present class or one for all of them."""
+    probs, labels = as_lists(probs), as_lists(labels)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    sums = []  # [image][class]: (|y p|, |y|, |p|, whether it counts)
+    for n in range(len(probs)):
+        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        sums.append(
+            [
+                (
+                    sum_of_products(target, plane),
+                    sum(map(sum, target)),
+                    sum(map(sum, plane)),
+                    sum(map(sum, target if per_class else valid)),
+                )
+                for target, plane in zip(targets, planes)
+            ]
+        )
+    if not per_class:
+        sums = [[tuple(map(sum, zip(*image)))] for image in sums]
+    if not per_image:
+        sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
+    losses, weights = [], []
+    for image in sums:
+        for (shared, y, p, counts), w in zip(image, class_weight):
+            if counts:
+                losses.append(1 - score(shared, y, p, smooth))
+                weights.append(w)
+    return weighted_mean(losses, weights)
+
+
+def soft_dice_loss(probs, labels, ignore_index=255, smooth=1.0, **options):
+    """Eq. (2.2): (smooth + 2 |y p|) / (smooth + |y| + |p|)."""
+
+    def dice(shared, y, p, smooth):
+        return (smooth + 2 * shared) / (smooth + y + p)
+
+    return overlap_loss(dice, probs, labels, ignore_index, smooth, **options)
+
+
+def jaccard_loss(probs, labels, ignore_index=255, smooth=1.0, **options):
+    """Eq. (2.3): (smooth + |y p|) / (smooth + |y| + |p| - |y p|)."""
+
+    def jaccard(shared, y, p, smooth):
+        return (smooth + shared) / (smooth + y + p - shared)
+
+    return overlap_loss(jaccard, probs, labels, ignore_index, smooth, **options)
+
+
+def log_odds_to_log_probability(x):
+    """log(1 / (1 + exp(-x))), of large odds too."""
+    return -math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))
+
+
+def log_likelihoods(logits, label):
+    """[(class, log-probability of the truth)] of one pixel: of its class in the softmax; one logit
+    is for or against class 1."""
+    if len(logits) == 1:
+        return [(0, log_odds_to_log_probability(logits[0] if label == 1 else -logits[0]))]
+    largest = max(logits)
+    log_sum = largest + math.log(sum(math.exp(logit - largest) for logit in logits))
+    return [(label, logits[label] - log_sum)]
+
+
+def pixel_mean(cost, logits, labels, ignore_index, class_weight, weight, counts):
+    """Mean of cost(log-probability) over the valid pixels that count, weighted by class.
+
+    Pixel weights multiply the terms alone.
+    """
+    total, total_weight = 0.0, 0.0
+    for n in range(len(logits)):
+        for row, col in pixels_of(labels[n]):
+            label = labels[n][row][col]
+            if label == ignore_index or not counts(n, row, col):
+                continue
+            at_pixel = [plane[row][col] for plane in logits[n]]
+            for k, log_probability in log_likelihoods(at_pixel, label):
+                pixel_weight = 1.0 if weight is None else weight[n][row][col]
+                total += class_weight[k] * pixel_weight * cost(log_probability)
+                total_weight += class_weight[k]
+    return total / total_weight if total_weight else 0.0
+
+
+def softmax_focal_loss(logits, labels, ignore_index=255, gamma=2.0, class_weight=None, weight=None):
+    """Eq. (2.5): -(1 - q)^gamma log q, q the probability of the true class."""
+    logits, labels, weight = as_lists(logits), as_lists(labels), as_lists(weight)
+    class_weight = as_lists(class_weight) or [1.0] * len(logits[0])
+
+    def cost(log_q):
+        return -((1 - math.exp(log_q)) ** gamma) * log_q
+
+    return pixel_mean(
+        cost, logits, labels, ignore_index, class_weight, weight, lambda n, row, col: True
+    )
+
+
+def contour_band(labels, ignore_index, radius):
+    """The pixels at a distance of at most radius - 1 from one with a 4-neighbour of another class;
+    void is no class."""
+    contour = [
+        (row, col)
+        for row, col in pixels_of(labels)
+        if labels[row][col] != ignore_index
+        and any(
+            (row + down, col + right) in set(pixels_of(labels))
+            and labels[row + down][col + right] not in (ignore_index, labels[row][col])
+            for down, right in STRAIGHT
+        )
+    ]
+    return {pixel for pixel in pixels_of(labels) if distance_to(pixel, contour) <= radius - 1}
+
+
+def boundary_weighted_ce_loss(
+    logits,
+    labels,
+    ignore_index=255,
+    radius=3,
+    boundary_weight=1.0,
+    class_weight=None,
+    weight=None,
+):
+    """Cross-entropy plus its mean over the band around the contours."""
+    logits, labels, weight = as_lists(logits), as_lists(labels), as_lists(weight)
+    class_weight = as_lists(class_weight) or [1.0] * len(logits[0])
+    bands = [contour_band(image, ignore_index, radius) for image in labels]
+
+    def mean_where(counts):
+        return pixel_mean(
+            lambda log_q: -log_q, logits, labels, ignore_index, class_weight, weight, counts
+        )
+
+    near = mean_where(lambda n, row, col: (row, col) in bands[n])
+    return mean_where(lambda n, row, col: True) + boundary_weight * near
 
 
 # --- Metrics --------------------------------------------------------------------------------------

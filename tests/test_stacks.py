@@ -31,7 +31,7 @@ def test_both_stacks_are_refused_with_the_command_that_mends_it(monkeypatch, ext
 
 def test_no_stack_is_refused_with_the_command_that_mends_it(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(RuntimeError, match=r"mmseg cannot be.*mmseg-boundary\[onedl\]"):
+    with pytest.raises(RuntimeError, match=r'mmseg cannot be.*mmseg-boundary\[onedl\]'):
         stacks.installed_stack()
 
 

@@ -8,6 +8,7 @@ the same seed, evaluates both nets on the same held-out images and draws some of
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -67,11 +68,14 @@ FIELDS_OF = 15, 'table', (slice(7, 75), slice(20, 88))
 def main() -> None:
     """Trains, evaluates, prints the table and draws the pictures."""
     parser = argparse.ArgumentParser(description='Train with and without EPL, and compare')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
+    parser.add_argument(
+        '--work-dir', type=Path, default=Path('work_dirs/demo'), help='below the repository'
+    )
     parser.add_argument(
         '--iters', type=int, help='iterations of each training (default: as in the configs)'
     )
     args = parser.parse_args()
+    os.chdir(Path(__file__).parents[1])
     config = Config.fromfile(NETS[1].config)
     run_steps(args.work_dir, args.iters or config.train_cfg.max_iters)
 
@@ -93,13 +97,15 @@ def run_steps(work_dir: Path, iterations: int) -> None:
         (f'evaluate {net.title}', evaluation(net, work_dir, iterations), SECONDS_TO_EVALUATE)
         for net in NETS
     ]
+    # torch's threads spin while they wait; beside another busy program that costs a factor of 5.
+    environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
     start, planned = time.monotonic(), 0.0
     for number, (title, command, estimate) in enumerate(steps):
         pace = (time.monotonic() - start) / planned if planned else 1
         minutes = pace * sum(seconds for *_, seconds in steps[number:]) / 60
         print(f'\n=== step {number + 1} of {len(steps)}: {title}; about {minutes:.1f} min left')
         print(f'=== python {" ".join(command)}\n', flush=True)
-        if subprocess.run([sys.executable, *command]).returncode != 0:
+        if subprocess.run([sys.executable, *command], env=environment).returncode != 0:
             raise SystemExit(f'\nThe demo stopped: step {number + 1} ({title}) failed, see above.')
         planned += estimate
 

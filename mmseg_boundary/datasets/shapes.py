@@ -79,7 +79,7 @@ class ShapesBackend(BaseStorageBackend):
         pixels = {'image': image[..., ::-1], 'label': label}[kind]  # OpenCV writes BGR
         return cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
-    def get_text(self, filepath: str) -> str:
+    def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         """Refused: there are no texts here."""
         raise ValueError(f'{filepath} is a picture: read it with `get`.')
 

@@ -51,8 +51,9 @@ def torch_distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor
     *_, height, width = mask.shape
     squared = _distance_along_rows(mask).square().reshape(-1, height, width)
     reach = height if max_distance is None else int(max_distance)
-    window = min(height, 2 * reach + 1)
-    step = max(1, _STEP_SIZE // max(1, squared.shape[0] * window * width))
+    # A step of `reach` rows looks at 3 `reach`: with more the reach would save nothing.
+    window = min(height, 3 * reach + 1)
+    step = max(1, min(reach, _STEP_SIZE // max(1, squared.shape[0] * window * width)))
     rows = torch.arange(height, device=mask.device, dtype=torch.float32)
     nearest = torch.empty_like(squared)
     for first in range(0, height, step):

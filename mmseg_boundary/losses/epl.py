@@ -174,7 +174,7 @@ def line_regions(truth: Tensor, prediction: Tensor, valid: Tensor, h: int) -> tu
     first = outside.sum((2, 3))[..., None]
     size = region.sum((2, 3))[..., None]
     # Void pixels get the last ranks, which no region reaches.
-    order = prediction.detach().masked_fill(~valid, torch.inf).flatten(2).argsort(stable=True)
+    order = prediction.masked_fill(~valid, torch.inf).flatten(2).argsort(stable=True)
     ranks = torch.arange(order.shape[2], device=order.device).expand_as(order)
     chosen_in_order = (ranks >= first) & (ranks < first + size)
     chosen = torch.zeros_like(chosen_in_order).scatter(2, order, chosen_in_order)

@@ -1,120 +1,31 @@
-"""The losses as MMSegmentation's decode heads call them."""
+"""The losses that configs name, each a final class around its function in `losses/`."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import torch
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..labels import Target, encode
+from ..labels import Target
+from ..losses.bf1 import bf1_loss, require_bf1_options
+from ..losses.boundary_weighted_ce import (
+    boundary_weighted_ce_loss,
+    require_boundary_weighted_options,
+)
+from ..losses.distance_transform import (
+    distance_transform_loss,
+    require_distance_transform_options,
+)
 from ..losses.epl import (
     epl_line_loss,
     epl_point_loss,
     require_line_options,
     require_point_options,
 )
-
-
-class DecodeHeadLoss(nn.Module, ABC):
-    """What `BaseDecodeHead.loss_by_feat` expects of a loss, once for all of ours.
-
-    Subclasses are final: they store their arguments and define `term`. The logits become
-    probabilities here, in float32 (float64 stays) and outside of autocast: sums over pixels and
-    powers of energies do not fit into half types.
-
-    Args:
-        use_sigmoid: independent one-vs-rest fields instead of a softmax. One logit always means a
-            sigmoid, with the classes {0, 1}.
-        class_weight: one non-negative weight per logit; None weighs all alike.
-        loss_weight: the factor of the value.
-        loss_name: the key in the log. MMEngine trains what has 'loss' in its key.
-    """
-
-    takes_pixel_weight = False
-
-    def __init__(
-        self,
-        use_sigmoid: bool,
-        class_weight: Sequence[float] | None,
-        loss_weight: float,
-        loss_name: str,
-    ) -> None:
-        super().__init__()
-        if not loss_name.startswith('loss_'):
-            raise ValueError(
-                f"loss_name is {loss_name!r}; begin it with 'loss_', or MMEngine logs the value "
-                'without training on it.'
-            )
-        self.use_sigmoid = use_sigmoid
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        # Not persistent: a checkpoint has to load without us.
-        self.register_buffer(
-            'class_weight',
-            None if class_weight is None else _as_weights(class_weight),
-            persistent=False,
-        )
-
-    def forward(
-        self,
-        seg_logits: Tensor,
-        seg_label: Tensor,
-        weight: Tensor | None = None,
-        ignore_index: int = 255,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """Args:
-            seg_logits: (N, K, H, W) float, resized to the labels by the head.
-            seg_label: (N, H, W) integer class indices.
-            weight: (N, H, W) float, a sampler's pixel weights; only for losses with a pixel mean.
-            ignore_index: the head's void label.
-            reduction_override: has to be None; named because MMSegmentation's OHEM sampler
-                without a threshold passes it.
-
-        Returns:
-            A scalar, float32 (float64 for such logits); 0 with a graph where nothing is valid.
-
-        Raises:
-            ValueError: logits and labels do not fit, labels lie outside the classes, or an argument
-                has no meaning for this loss.
-        """
-        self._require_support(seg_logits, seg_label, weight, reduction_override)
-        with torch.autocast(seg_logits.device.type, enabled=False):
-            logits = seg_logits if seg_logits.dtype == torch.float64 else seg_logits.float()
-            one_vs_rest = self.use_sigmoid or logits.shape[1] == 1
-            probs = logits.sigmoid() if one_vs_rest else logits.softmax(1)
-            target = encode(seg_label, logits.shape[1], ignore_index)
-            return self.loss_weight * self.term(probs, target, weight)
-
-    @abstractmethod
-    def term(self, probs: Tensor, target: Target, weight: Tensor | None) -> Tensor:
-        """The unweighted loss, a scalar. `weight` is None unless `takes_pixel_weight`."""
-
-    def _require_support(
-        self,
-        seg_logits: Tensor,
-        seg_label: Tensor,
-        weight: Tensor | None,
-        reduction_override: str | None,
-    ) -> None:
-        name = type(self).__name__
-        if reduction_override is not None:
-            raise ValueError(
-                f'{name} has no value per pixel (reduction_override={reduction_override!r}), by '
-                'which OHEMPixelSampler without a threshold ranks pixels: give the sampler a '
-                '`thresh`, or remove the sampler.'
-            )
-        if weight is not None and not self.takes_pixel_weight:
-            raise ValueError(
-                f'{name} is no mean over pixels, so pixel weights mean nothing to it: remove the '
-                "head's `sampler`."
-            )
-        if seg_logits.dim() != 4 or seg_label.shape != seg_logits.shape[:1] + seg_logits.shape[2:]:
-            raise ValueError(
-                f'{name} got logits {tuple(seg_logits.shape)} and labels {tuple(seg_label.shape)}; '
-                'give logits (N, K, H, W), resized to the labels, and labels (N, H, W).'
-            )
+from ..losses.jaccard import jaccard_loss
+from ..losses.kervadec import kervadec_boundary_loss, require_kervadec_options
+from ..losses.soft_dice import require_overlap_options, soft_dice_loss
+from ..losses.softmax_focal import require_focal_options, softmax_focal_loss
+from .decode_head_loss import DecodeHeadLoss
 
 
 @MODELS.register_module()
@@ -145,9 +56,9 @@ class EPLPointLoss(DecodeHeadLoss):
         )
         require_point_options(**self.options)
 
-    def term(self, probs: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
         return epl_point_loss(
-            probs, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
+            fields, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
         )
 
 
@@ -181,8 +92,8 @@ class EPLLineLoss(DecodeHeadLoss):
         )
         require_line_options(**self.options, class_weight=class_weight)
 
-    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
-        return epl_line_loss(probs, target, **self.options, class_weight=self.class_weight)
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return epl_line_loss(fields, target, **self.options, class_weight=self.class_weight)
 
 
 @MODELS.register_module()
@@ -232,15 +143,203 @@ class EPLLoss(DecodeHeadLoss):
             **shared,
         )
 
-    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
-        point = self.point.loss_weight * self.point.term(probs, target, weight)
-        return point + self.line.loss_weight * self.line.term(probs, target, weight)
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        point = self.point.loss_weight * self.point.term(fields, target, weight)
+        return point + self.line.loss_weight * self.line.term(fields, target, weight)
 
 
-def _as_weights(class_weight: Sequence[float]) -> Tensor:
-    if isinstance(class_weight, str) or min(class_weight) < 0 or max(class_weight) == 0:
-        raise ValueError(
-            f'class_weight is {class_weight!r}; give a list of non-negative numbers, one per '
-            'logit and not all 0.'
+@MODELS.register_module()
+class KervadecBoundaryLoss(DecodeHeadLoss):
+    """`losses.kervadec_boundary_loss` in a decode head, beside a cross-entropy.
+
+    MMSegmentation's `BoundaryLoss` is another one: the cross-entropy of PIDNet's boundary head.
+    """
+
+    takes_pixel_weight = True
+
+    def __init__(
+        self,
+        classes: Sequence[int] | None = None,
+        normalize: str | None = None,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_kervadec',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(classes=classes, normalize=normalize)
+        require_kervadec_options(**self.options)
+
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+        return kervadec_boundary_loss(
+            fields, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
         )
-    return torch.tensor(class_weight, dtype=torch.float32)
+
+
+@MODELS.register_module()
+class DistanceTransformLoss(DecodeHeadLoss):
+    """`losses.distance_transform_loss` in a decode head; alone, in the thesis."""
+
+    def __init__(
+        self,
+        metric: str = 'euclidean',
+        class_reduction: str = 'mean',
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_dt',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(metric=metric, class_reduction=class_reduction, per_image=per_image)
+        require_distance_transform_options(metric, class_reduction, class_weight)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return distance_transform_loss(
+            fields, target, **self.options, class_weight=self.class_weight
+        )
+
+
+@MODELS.register_module()
+class BF1Loss(DecodeHeadLoss):
+    """`losses.bf1_loss` in a decode head, beside a cross-entropy."""
+
+    def __init__(
+        self,
+        theta0: int = 3,
+        theta: int = 5,
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_bf1',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(theta0=theta0, theta=theta, per_image=per_image)
+        require_bf1_options(theta0, theta)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return bf1_loss(fields, target, **self.options, class_weight=self.class_weight)
+
+
+@MODELS.register_module()
+class SoftDiceLoss(DecodeHeadLoss):
+    """`losses.soft_dice_loss` in a decode head.
+
+    MMSegmentation's `DiceLoss` has one ratio for all classes of an image, so that with a softmax it
+    measures accuracy and gives rare classes no weight; it counts what is predicted at void (with
+    void a quarter of the image a perfect prediction costs 0.14), and half types overflow in it.
+    """
+
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        per_class: bool = True,
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_soft_dice',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(smooth=smooth, per_class=per_class, per_image=per_image)
+        require_overlap_options(smooth, per_class, class_weight)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return soft_dice_loss(fields, target, **self.options, class_weight=self.class_weight)
+
+
+@MODELS.register_module()
+class JaccardLoss(DecodeHeadLoss):
+    """`losses.jaccard_loss` in a decode head.
+
+    MMSegmentation has none: its `TverskyLoss` would be one at alpha = beta = 1, but insists on
+    alpha + beta = 1; it averages over absent classes, reads its own `ignore_index` and not the
+    head's, and is 0 for the one logit of a binary head, of which it takes a softmax.
+    """
+
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        per_class: bool = True,
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_jaccard',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(smooth=smooth, per_class=per_class, per_image=per_image)
+        require_overlap_options(smooth, per_class, class_weight)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return jaccard_loss(fields, target, **self.options, class_weight=self.class_weight)
+
+
+@MODELS.register_module()
+class SoftmaxFocalLoss(DecodeHeadLoss):
+    """`losses.softmax_focal_loss` in a decode head.
+
+    MMSegmentation's `FocalLoss` knows sigmoids alone, divides by void pixels too, and for a map of
+    class labels, which is what a head gives it, raises on the CPU for want of a one-hot target.
+    """
+
+    takes_pixel_weight = True
+    takes_logits = True
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_softmax_focal',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(gamma=gamma)
+        require_focal_options(gamma)
+
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+        return softmax_focal_loss(
+            fields,
+            target,
+            **self.options,
+            one_vs_rest=self.one_vs_rest(fields),
+            class_weight=self.class_weight,
+            pixel_weight=weight,
+        )
+
+
+@MODELS.register_module()
+class BoundaryWeightedCELoss(DecodeHeadLoss):
+    """`losses.boundary_weighted_ce_loss` in a decode head, in place of its cross-entropy.
+
+    MMSegmentation's `CrossEntropyLoss` weighs classes, and its samplers hard pixels; neither knows
+    where contours are.
+    """
+
+    takes_pixel_weight = True
+    takes_logits = True
+
+    def __init__(
+        self,
+        radius: float = 3,
+        boundary_weight: float = 1.0,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_bwce',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(radius=radius, boundary_weight=boundary_weight)
+        require_boundary_weighted_options(**self.options)
+
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+        return boundary_weighted_ce_loss(
+            fields,
+            target,
+            **self.options,
+            one_vs_rest=self.one_vs_rest(fields),
+            class_weight=self.class_weight,
+            pixel_weight=weight,
+        )

@@ -1,5 +1,7 @@
 """Every config we ship: short, a stock file plus its losses, and able to train."""
 
+import math
+
 import pytest
 import torch
 from conftest import NO_OPERATORS, ROOT
@@ -14,15 +16,24 @@ from mmseg_boundary import stacks
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 NEEDS_OPERATORS = ('psanet', 'ccnet')
-# What a config of ours may say beyond its stock base.
+# What a config of ours may say beyond its stock base: this, and the loss it is named after.
 OURS = {
     'custom_imports',
     'cross_entropy',
     'evaluator',
     'voc_evaluator',
-    'epl',
     'val_evaluator',
     'test_evaluator',
+}
+LOSSES = {
+    'ce': ['CrossEntropyLoss'],
+    'epl': ['CrossEntropyLoss', 'EPLLoss'],
+    'boundary': ['CrossEntropyLoss', 'KervadecBoundaryLoss'],
+    'dt': ['DistanceTransformLoss'],
+    'bf1': ['CrossEntropyLoss', 'BF1Loss'],
+    'dice': ['CrossEntropyLoss', 'SoftDiceLoss'],
+    'dicefocal': ['SoftDiceLoss', 'SoftmaxFocalLoss'],
+    'bwce': ['BoundaryWeightedCELoss'],
 }
 
 
@@ -40,9 +51,10 @@ def test_it_is_short_and_begins_with_our_base(path):
 
 def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
     config = Config.fromfile(path)
-    cross_entropy, *boundary = config.model.decode_head.loss_decode
-    assert cross_entropy == dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
-    assert bool(boundary) == ('_ce_' not in path.name)
+    losses = config.model.decode_head.loss_decode
+    assert [loss.type for loss in losses] == LOSSES[path.stem.split('_')[1]]
+    if losses[0].type == 'CrossEntropyLoss':
+        assert losses[0] == dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
     auxiliary = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
     assert config.model.auxiliary_head.loss_decode == auxiliary
 
@@ -70,7 +82,8 @@ def test_it_differs_from_stock_in_its_losses_alone(path):
     stock = Config.fromfile(installed_config(Config._get_base_files(str(path))[-1])).to_dict()
     ours['model']['decode_head'].pop('loss_decode')
     stock['model']['decode_head'].pop('loss_decode')
-    assert set(ours) - set(stock) == OURS - {'val_evaluator', 'test_evaluator'}
+    name = path.stem.split('_')[1].replace('boundary', 'kervadec')
+    assert set(ours) - set(stock) == OURS - {'val_evaluator', 'test_evaluator'} | {name}
     for key in set(stock) - OURS:
         assert without_scopes(ours[key]) == stock[key], key
 
@@ -101,6 +114,22 @@ def test_weights_shrink_as_the_terms_grow(name, kernel_size, mu, weights, ablati
     assert (epl.kernel_size, epl.mu) == (2 * ablation_kernel + 1, mu)
     assert epl.point_weight == pytest.approx(weights[0] * ((h0 + 1) / (h + 1)) ** 2, rel=0.02)
     assert epl.line_weight == pytest.approx(weights[1] * h0 / h, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    'name, crop, weight, ablation_crop',
+    [
+        ('voc', (512, 512), 0.10, (256, 256)),
+        ('shapes', (128, 128), 0.10, (256, 256)),
+        ('city', (512, 1024), 0.05, (256, 512)),
+        ('camvid', (240, 320), 0.05, (256, 512)),
+    ],
+)
+def test_kervadecs_weight_shrinks_as_distances_grow(name, crop, weight, ablation_crop):
+    config = Config.fromfile(ROOT / f'configs/pspnet_boundary_{name}.py')
+    assert config.crop_size == crop
+    growth = (math.prod(crop) / math.prod(ablation_crop)) ** 0.5
+    assert config.kervadec.loss_weight == pytest.approx(weight / growth, rel=0.01)
 
 
 # One config per head and loss; the data sets differ in numbers alone.

@@ -214,8 +214,14 @@ def test_closeness(mu, values):
         assert near.tolist() == pytest.approx(values, rel=5e-2, abs=6e-4)
 
 
-def test_a_wide_kernel_with_a_high_mu_has_finite_gradients():
-    """Unclamped, 10^20 levels away would overflow half types and, later, float32."""
+def test_closeness_far_away_has_a_finite_gradient():
+    """100^20 is beyond float32, and its gradient would be inf x 0."""
+    energies = torch.tensor([0.0, 100.0], requires_grad=True)
+    closeness(energies, 3, 20).sum().backward()
+    assert energies.grad.isfinite().all()
+
+
+def test_a_wide_kernel_with_a_high_mu_has_a_gradient():
     logits = torch.randn(1, 2, 24, 24, requires_grad=True)
     labels = (torch.arange(24) > 11).long().expand(1, 24, 24)
     epl_line_loss(logits.softmax(1), encode(labels, 2), kernel_size=21, mu=20).backward()

@@ -6,6 +6,9 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+EPL = ('', 'Point', 'Line')
+RATIOS = ('SoftDiceLoss', 'JaccardLoss')
+
 
 def head(loss_decode, **changes):
     stock = dict(
@@ -84,6 +87,8 @@ def test_the_ohem_sampler(thresh):
 @pytest.mark.parametrize(
     'arguments, words',
     [
+        *((dict(type=f'EPL{part}Loss', kernel_size=6), 'is 6; give an odd') for part in EPL),
+        *((dict(type=f'EPL{part}Loss', splitter='D'), "is 'D'; choose one of") for part in EPL),
         (dict(type='EPLLoss', mu=3), 'mu is 3; give an even number'),
         (dict(type='EPLLineLoss', edc='cubed'), "edc is 'cubed'; choose one of 'paper', 'squared'"),
         (dict(type='EPLLineLoss', variant='mine'), "variant is 'mine'; choose one of"),
@@ -98,8 +103,33 @@ def test_the_ohem_sampler(thresh):
             dict(type='EPLLoss', variant='authors', class_weight=[1.0]),
             "class_weight has no meaning with variant='authors'",
         ),
+        (dict(type='KervadecBoundaryLoss', normalize='sum'), "choose one of None, 'diag', 'max'"),
+        (dict(type='KervadecBoundaryLoss', classes=[]), 'give different class numbers, or None'),
+        (dict(type='KervadecBoundaryLoss', classes=[1, 1]), 'give different class numbers'),
+        (dict(type='DistanceTransformLoss', metric='manhattan'), "choose one of 'euclidean', 'ch"),
+        (dict(type='DistanceTransformLoss', class_reduction='max'), "choose one of 'mean', 'sum'"),
+        (
+            dict(type='DistanceTransformLoss', class_reduction='sum', class_weight=[1.0]),
+            "class_weight has no meaning with class_reduction='sum'",
+        ),
+        (dict(type='BF1Loss', theta0=1), 'theta0 is 1; give an odd number of pixels, 3 or more'),
+        (dict(type='BF1Loss', theta=4), 'theta is 4; give an odd number of pixels, 1 or more'),
+        *((dict(type=ratio, smooth=-1.0), 'smooth is -1.0; give 0 or more') for ratio in RATIOS),
+        *(
+            (dict(type=ratio, per_class=False, class_weight=[1.0]), 'one ratio for all classes')
+            for ratio in RATIOS
+        ),
+        (dict(type='SoftmaxFocalLoss', gamma=-1), r'gamma is -1; give 0 \(cross-entropy\) or more'),
+        (dict(type='BoundaryWeightedCELoss', radius=0), 'radius is 0; give 1 or more pixels'),
+        (dict(type='BoundaryWeightedCELoss', boundary_weight=-1), 'is -1; give 0 or more'),
     ],
 )
 def test_wrong_arguments_are_named_at_once(arguments, words):
     with pytest.raises(ValueError, match=words):
         MODELS.build(arguments)
+
+
+def test_classes_that_have_no_logit_are_named():
+    loss = MODELS.build(dict(type='KervadecBoundaryLoss', classes=[0, 1]))
+    with pytest.raises(ValueError, match=r'holds \[0\].*1 logits are of the classes \[1\]'):
+        loss(torch.randn(1, 1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long))

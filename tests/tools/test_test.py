@@ -196,8 +196,10 @@ default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, inte
         checkpoint,
         '--work-dir',
         folder / 'test',
-        # what users of the frozen stack set; without us it cannot read its own checkpoints
+        # what users of the frozen stack set, which cannot read its own checkpoints otherwise; our
+        # launch module, where this process has imported it, sets the contrary
         TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1',
+        TORCH_FORCE_WEIGHTS_ONLY_LOAD='0',
     )
     return folder
 

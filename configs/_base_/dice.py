@@ -1,0 +1,2 @@
+# A control that knows no boundaries: cross-entropy + Dice (the thesis' Combo).
+dice = dict(type='SoftDiceLoss')

@@ -1,0 +1,3 @@
+# The thesis' distance-transform loss, alone on the main head as in the thesis; the auxiliary head
+# keeps its cross-entropy.
+dt = dict(type='DistanceTransformLoss')

@@ -1,0 +1,61 @@
+"""Cross-entropy that weighs contours: the control that every boundary loss has to beat."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..geometry.boundary import transitions, within
+from ..labels import Target
+from .log_likelihood import likelihood_weights, log_likelihood, weighted_mean
+
+
+def boundary_weighted_ce_loss(
+    logits: Tensor,
+    target: Target,
+    radius: float = 3,
+    boundary_weight: float = 1.0,
+    one_vs_rest: bool = False,
+    class_weight: Sequence[float] | Tensor | None = None,
+    pixel_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy, plus its mean over the pixels within `radius` of a label change.
+
+        L = mean over valid p of CE(p)  +  boundary_weight x mean over p in the band of CE(p)
+
+    Args:
+        logits: (N, K, H, W) float; not probabilities, whose logarithm saturates.
+        target: the labels, from `labels.encode`.
+        radius: 1 or more, in pixels: how thick the band is on either side of a contour. With 1 it
+            is the pixels with a 4-neighbour of another class; void is no class.
+        boundary_weight: 0 (cross-entropy) or more.
+        one_vs_rest: every logit is a sigmoid of its own; the means are over pixels and logits.
+        class_weight: (K,) non-negative weights of the means, by the pixel's true class (by the
+            logit if `one_vs_rest`); None weighs all alike.
+        pixel_weight: (N, H, W) factors of the pixels' terms; the denominators stay.
+
+    Returns:
+        A scalar, 0 or more; 0 with a graph if no pixel is valid.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    require_boundary_weighted_options(radius, boundary_weight)
+    costs = -log_likelihood(logits, target, one_vs_rest)
+    weights = likelihood_weights(logits, target, one_vs_rest, class_weight)
+    everywhere = weighted_mean(costs, weights, pixel_weight)
+    near = weighted_mean(costs, weights * contour_band(target, radius), pixel_weight)
+    return everywhere + boundary_weight * near
+
+
+def contour_band(target: Target, radius: float) -> Tensor:
+    """(N, 1, H, W) bool, the pixels within `radius` of a label change."""
+    contours = transitions(target.planes, target.valid).any(1, keepdim=True)
+    return within(contours, radius - 1)
+
+
+def require_boundary_weighted_options(radius: float, boundary_weight: float) -> None:
+    """Raises the ValueErrors of `boundary_weighted_ce_loss`, before there is a batch."""
+    if radius < 1:
+        raise ValueError(f'radius is {radius!r}; give 1 or more pixels.')
+    if boundary_weight < 0:
+        raise ValueError(f'boundary_weight is {boundary_weight!r}; give 0 or more.')

@@ -1,0 +1,102 @@
+"""Distance-transform loss (Gül's thesis, eq. 3.1): an overlap in which the pixels at the contour of
+an object count fully and its deepest ones not at all.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..geometry.distance import METRICS, TOLERANCE, distances_between
+from ..labels import Target, as_class_weight, mean_over
+
+CLASS_REDUCTIONS = ('mean', 'sum')
+
+
+def distance_transform_loss(
+    probs: Tensor,
+    target: Target,
+    metric: str = 'euclidean',
+    class_reduction: str = 'mean',
+    per_image: bool = True,
+    class_weight: Sequence[float] | Tensor | None = None,
+) -> Tensor:
+    """One minus the overlap with the nr-map q of each class, eq. (3.1).
+
+        L = mean over n, k of  1 - sum_p q(p) probs(p) / (S + F)
+
+    S is the sum of q, F that of the probabilities on the other classes' pixels; q falls from 1 at
+    the contour to 0 at the depth of the class (`nearness_to_contour`).
+
+    Args:
+        probs: (N, K, H, W) float, in [0, 1].
+        target: the labels, from `labels.encode`.
+        metric: of the distances: 'euclidean', or by scipy on the host, for studies, 'chessboard' or
+            'taxicab'. The thesis names the first and links the code of the others.
+        class_reduction: 'mean' over the classes of an image; 'sum' the literal 1 - sum over k, in
+            [1 - K, 1], which has K times the gradient.
+        per_image: one ratio per image and class; False pools the sums of a class over the batch.
+        class_weight: (K,) non-negative weights of the mean; None weighs all alike.
+
+    Returns:
+        A scalar in [0, 1] ('mean'); 0 with a graph if no class is present.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Deviations:
+        The text indexes the scalar D_sum by pixel; read as a sum over pixels, a perfect prediction
+        would cost nearly 1. Its mask of p >= 0.95 is not in the equation and has no gradient.
+        Absent classes, of constant value 1, do not enter. Void lies on neither side.
+    """
+    require_distance_transform_options(metric, class_reduction, class_weight)
+    _, inside = target.measured(distances_between, metric)
+    q = nearness_to_contour(target.planes, inside).to(probs.dtype)
+    others = target.valid & ~target.planes
+    hits = (q * target.masked(probs)).sum((2, 3))
+    size = q.sum((2, 3)) + probs.masked_fill(~others, 0).sum((2, 3))
+    present = target.planes.any(3).any(2)
+    if not per_image:
+        hits, size = hits.sum(0, keepdim=True), size.sum(0, keepdim=True)
+        present = present.any(0, keepdim=True)
+    overlap = hits / size.where(present, 1)
+    if class_reduction == 'mean':
+        return mean_over(present, 1 - overlap, as_class_weight(class_weight, probs))
+    return mean_over(present.any(1, keepdim=True), 1 - overlap.sum(1, keepdim=True))
+
+
+def nearness_to_contour(planes: Tensor, inside: Tensor) -> Tensor:
+    """The nr-maps q: per class, 1 at the contour, falling with depth to 0 at the deepest pixel.
+
+    A class without depth, one or two pixels thick or with nothing beside it, has q = 1 throughout.
+
+    Args:
+        planes: (N, K, H, W) bool.
+        inside: (N, 1, H, W) float, from `geometry.distance.distances_between`.
+
+    Returns:
+        (N, K, H, W) float32 in [0, 1]; 0 outside of the class.
+    """
+    inside = inside.where(inside.isfinite(), 0)
+    depth = inside.where(planes, 0)
+    deepest = depth.amax((2, 3), keepdim=True)
+    span = deepest - inside.where(planes, deepest).amin((2, 3), keepdim=True)
+    # The engines' noise is no depth: scaled to 1, it would be taken for one.
+    flat = span < 2 * TOLERANCE
+    return ((deepest - depth) / span.masked_fill(flat, 1)).where(~flat, 1).where(planes, 0)
+
+
+def require_distance_transform_options(
+    metric: str, class_reduction: str, class_weight: object
+) -> None:
+    """Raises the ValueErrors of `distance_transform_loss`, before there is a batch."""
+    for name, given, allowed in (
+        ('metric', metric, METRICS),
+        ('class_reduction', class_reduction, CLASS_REDUCTIONS),
+    ):
+        if given not in allowed:
+            raise ValueError(f'{name} is {given!r}; choose one of {", ".join(map(repr, allowed))}.')
+    if class_reduction == 'sum' and class_weight is not None:
+        raise ValueError(
+            "class_weight has no meaning with class_reduction='sum', which takes no mean over the "
+            "classes; drop it or take class_reduction='mean'."
+        )

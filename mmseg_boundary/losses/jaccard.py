@@ -1,0 +1,41 @@
+"""Jaccard loss, a soft intersection over union (Gül's thesis, eq. 2.3)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..labels import Target, as_class_weight, mean_over
+from .soft_dice import region_sums, require_overlap_options
+
+
+def jaccard_loss(
+    probs: Tensor,
+    target: Target,
+    smooth: float = 1.0,
+    per_class: bool = True,
+    per_image: bool = True,
+    class_weight: Sequence[float] | Tensor | None = None,
+) -> Tensor:
+    """One minus the soft intersection over union, with y the one-hot labels.
+
+        L = mean over n, k of  1 - (smooth + sum_p y probs) / (smooth + sum_p (y + probs - y probs))
+
+    Args:
+        probs: (N, K, H, W) float, in [0, 1].
+        target: the labels, from `labels.encode`.
+        smooth: added to both sides of the ratio, in pixels.
+        per_class: one ratio per class, over the present ones; False sums the classes inside of one
+            ratio, as eq. (2.3) is printed: a measure of accuracy (see `soft_dice_loss`).
+        per_image: one ratio per image; False pools the sums over the batch.
+        class_weight: (K,) non-negative weights of the mean; None weighs all alike.
+
+    Returns:
+        A scalar in [0, 1]; 0 with a graph if no class is present.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    require_overlap_options(smooth, per_class, class_weight)
+    eligible, shared, both = region_sums(probs, target, per_class, per_image)
+    jaccard = (smooth + shared) / (smooth + both - shared).where(eligible, 1)
+    return mean_over(eligible, 1 - jaccard, as_class_weight(class_weight, probs))

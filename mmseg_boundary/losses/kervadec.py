@@ -1,0 +1,104 @@
+"""Boundary loss (Kervadec et al., "Boundary loss for highly unbalanced segmentation", MIDL 2019;
+code: github.com/LIVIAETS/boundary-loss, MIT).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..geometry.distance import distances_between, signed_distances
+from ..labels import Target, as_class_weight
+
+NORMALIZATIONS = (None, 'diag', 'max')
+
+
+def kervadec_boundary_loss(
+    probs: Tensor,
+    target: Target,
+    classes: Sequence[int] | None = None,
+    normalize: str | None = None,
+    class_weight: Sequence[float] | Tensor | None = None,
+    pixel_weight: Tensor | None = None,
+) -> Tensor:
+    """Probabilities times signed distances, eq. (6): mass far outside of its class costs most.
+
+        L = sum over valid p, k of  w_k probs_k(p) D_k(p) / (n_valid sum_k w_k)
+
+    D_k is 1, 2, … px outside of the class and 0, -1, … px inside of it, so that the loss is
+    negative for a good prediction. D_k = 0 for a class that is absent or has nothing beside it.
+
+    Args:
+        probs: (N, K, H, W) float, in [0, 1].
+        target: the labels, from `labels.encode`.
+        classes: the class numbers that enter; None for all. With one logit that is class 1.
+        normalize: None leaves D in pixels: a weight fit for one crop is too large for a larger one.
+            'diag' divides it by the diagonal of the image, 'max' by its largest |D_k| per image and
+            class.
+        class_weight: (K,) non-negative weights w_k; None weighs all alike.
+        pixel_weight: (N, H, W) factors of the pixels' terms; the denominator stays.
+
+    Returns:
+        A scalar, of either sign; 0 with a graph if no pixel is valid.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Deviations:
+        The authors measure a class that covers the image against scipy's answer to an empty mask,
+        which is arbitrary; it has no distances here. Void is on neither side of a contour.
+    """
+    require_kervadec_options(classes, normalize)
+    planes = probs.shape[1]
+    weights = as_class_weight(class_weight, probs)
+    if weights is None:
+        weights = probs.new_ones(planes)
+    if classes is not None:
+        weights = _of_classes(classes, weights)
+    total = weights.sum()
+    weights = (weights / total.where(total > 0, 1)).view(-1, 1, 1)
+
+    outside, inside = target.measured(distances_between, 'euclidean')
+    signed = signed_distances(target.planes, outside[:, -planes:], inside)
+    signed = target.masked(signed).to(probs.dtype)
+    if normalize == 'diag':
+        signed = signed / math.hypot(*signed.shape[2:])
+    elif normalize == 'max':
+        # A map of distances that is not 0 has an extreme of 1 or more.
+        signed = signed / signed.abs().amax((2, 3), keepdim=True).clamp(min=1)
+
+    cost = (weights * signed * probs).sum(1)
+    if pixel_weight is not None:
+        cost = pixel_weight * cost
+    return target.masked(cost.unsqueeze(1)).sum() / target.valid.sum().clamp(min=1)
+
+
+def require_kervadec_options(classes: Sequence[int] | None, normalize: str | None) -> None:
+    """Raises the ValueErrors of `kervadec_boundary_loss`, before there is a batch."""
+    if classes is not None and (len(classes) == 0 or len(set(classes)) < len(classes)):
+        raise ValueError(
+            f'classes is {classes!r}; give different class numbers, or None for all classes.'
+        )
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(
+            f'normalize is {normalize!r}; choose one of {", ".join(map(repr, NORMALIZATIONS))}.'
+        )
+
+
+def _of_classes(classes: Sequence[int], weights: Tensor) -> Tensor:
+    """The (K,) weights, 0 for all but these classes."""
+    planes = len(weights)
+    numbers = range(planes) if planes > 1 else (1,)
+    strangers = sorted(set(classes) - set(numbers))
+    if strangers:
+        raise ValueError(
+            f'classes holds {strangers}, but the {planes} logits are of the classes '
+            f'{list(numbers)}; name some of these.'
+        )
+    chosen = torch.zeros_like(weights)
+    # One by one, since a list of indices would have to be copied to the device, and waited for.
+    for plane, number in enumerate(numbers):
+        if number in classes:
+            chosen[plane] = weights[plane]
+    return chosen

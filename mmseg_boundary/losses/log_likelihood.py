@@ -1,0 +1,54 @@
+"""Log-probabilities of the truth, and their weighted means: what cross-entropies are made of.
+
+They take logits, since the logarithm of a saturated probability is minus infinity.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..labels import Target, as_class_weight
+
+
+def log_likelihood(logits: Tensor, target: Target, one_vs_rest: bool) -> Tensor:
+    """The logarithm of the probability that the prediction gives to the truth.
+
+    Args:
+        logits: (N, K, H, W) float.
+        target: the labels, from `labels.encode`.
+        one_vs_rest: every logit is a sigmoid of its own, for or against its class.
+
+    Returns:
+        (N, 1, H, W) float, of the true class in a softmax; (N, K, H, W) for one-vs-rest fields. Not
+        above 0; 0 at void.
+    """
+    if one_vs_rest:
+        return target.masked(F.logsigmoid(logits.where(target.planes, -logits)))
+    return logits.log_softmax(1).masked_fill(~target.planes, 0).sum(1, keepdim=True)
+
+
+def likelihood_weights(
+    like: Tensor, target: Target, one_vs_rest: bool, class_weight: Sequence[float] | Tensor | None
+) -> Tensor:
+    """The weights of the terms of `log_likelihood`, of its shape: of each pixel's true class in a
+    softmax, of the field's class one-vs-rest; 0 at void."""
+    weights = as_class_weight(class_weight, like)
+    if weights is None:
+        weights = like.new_ones(like.shape[1])
+    weights = weights.view(-1, 1, 1)
+    if one_vs_rest:
+        return weights * target.valid
+    return (weights * target.planes).sum(1, keepdim=True)
+
+
+def weighted_mean(costs: Tensor, weights: Tensor, pixel_weight: Tensor | None) -> Tensor:
+    """The mean of `costs`; `pixel_weight`, (N, H, W), multiplies terms and not the denominator.
+
+    Returns:
+        A scalar; 0, still connected to the graph of `costs`, where all weights are 0.
+    """
+    total = weights.sum()
+    if pixel_weight is not None:
+        costs = pixel_weight.unsqueeze(1) * costs
+    return (weights * costs).sum() / total.where(total > 0, 1)

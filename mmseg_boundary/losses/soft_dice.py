@@ -1,0 +1,76 @@
+"""Soft Dice loss: the comparator that raises mean IoU most (Gül's thesis, eq. 2.2)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..labels import Target, as_class_weight, mean_over
+
+
+def soft_dice_loss(
+    probs: Tensor,
+    target: Target,
+    smooth: float = 1.0,
+    per_class: bool = True,
+    per_image: bool = True,
+    class_weight: Sequence[float] | Tensor | None = None,
+) -> Tensor:
+    """One minus the Dice coefficient, with y the one-hot labels.
+
+        L = mean over n, k of  1 - (smooth + 2 sum_p y probs) / (smooth + sum_p y + sum_p probs)
+
+    Args:
+        probs: (N, K, H, W) float, in [0, 1].
+        target: the labels, from `labels.encode`.
+        smooth: added to both sides of the ratio, in pixels.
+        per_class: one ratio per class, over the present ones; False sums the classes inside of one
+            ratio, as eq. (2.2) is printed. With a softmax both sums of its denominator then are the
+            number of pixels: the loss is one minus the mean probability of the true class, a
+            measure of accuracy that gives rare classes no weight.
+        per_image: one ratio per image; False pools the sums over the batch.
+        class_weight: (K,) non-negative weights of the mean; None weighs all alike.
+
+    Returns:
+        A scalar in [0, 1]; 0 with a graph if no class is present.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    require_overlap_options(smooth, per_class, class_weight)
+    eligible, shared, both = region_sums(probs, target, per_class, per_image)
+    dice = (smooth + 2 * shared) / (smooth + both).where(eligible, 1)
+    return mean_over(eligible, 1 - dice, as_class_weight(class_weight, probs))
+
+
+def region_sums(
+    probs: Tensor, target: Target, per_class: bool, per_image: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sums that overlaps are made of, (N or 1, K or 1) each.
+
+    Returns:
+        eligible: bool, whether the class is present; for the classes together, any valid pixel.
+        shared: sum of y probs.
+        both: sum of y plus sum of probs.
+    """
+    truth = target.planes.to(probs.dtype)
+    probs = target.masked(probs)
+    shared = (truth * probs).sum((2, 3))
+    both = (truth + probs).sum((2, 3))
+    eligible = (target.planes if per_class else target.valid).any(3).any(2)
+    if not per_class:
+        shared, both = shared.sum(1, keepdim=True), both.sum(1, keepdim=True)
+    if not per_image:
+        shared, both = shared.sum(0, keepdim=True), both.sum(0, keepdim=True)
+        eligible = eligible.any(0, keepdim=True)
+    return eligible, shared, both
+
+
+def require_overlap_options(smooth: float, per_class: bool, class_weight: object) -> None:
+    """Raises the ValueErrors of `soft_dice_loss` and `jaccard_loss`, before there is a batch."""
+    if smooth < 0:
+        raise ValueError(f'smooth is {smooth!r}; give 0 or more pixels.')
+    if not per_class and class_weight is not None:
+        raise ValueError(
+            'class_weight has no meaning with per_class=False, which has one ratio for all '
+            'classes; drop it or take per_class=True.'
+        )

@@ -1,0 +1,50 @@
+"""Focal loss on a softmax (Lin et al., ICCV 2017; Gül's thesis, eq. 2.5)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..labels import Target
+from .log_likelihood import likelihood_weights, log_likelihood, weighted_mean
+
+
+def softmax_focal_loss(
+    logits: Tensor,
+    target: Target,
+    gamma: float = 2.0,
+    one_vs_rest: bool = False,
+    class_weight: Sequence[float] | Tensor | None = None,
+    pixel_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy in which pixels that are already right weigh little.
+
+        L = mean over valid p of  -(1 - q)^gamma log q,  q the probability of the true class
+
+    Args:
+        logits: (N, K, H, W) float; not probabilities, whose logarithm saturates.
+        target: the labels, from `labels.encode`.
+        gamma: 0 (cross-entropy) or more.
+        one_vs_rest: every logit is a sigmoid of its own; the mean is over pixels and logits.
+        class_weight: (K,) non-negative weights of the mean, by the pixel's true class (by the logit
+            if `one_vs_rest`); None weighs all alike.
+        pixel_weight: (N, H, W) factors of the pixels' terms; the denominator stays.
+
+    Returns:
+        A scalar, 0 or more; 0 with a graph if no pixel is valid.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    require_focal_options(gamma)
+    log_q = log_likelihood(logits, target, one_vs_rest)
+    # Clamped, since a root (gamma < 1) has no finite gradient at 0.
+    doubt = -torch.expm1(log_q).clamp(max=-torch.finfo(log_q.dtype).tiny)
+    weights = likelihood_weights(logits, target, one_vs_rest, class_weight)
+    return weighted_mean(-(doubt**gamma) * log_q, weights, pixel_weight)
+
+
+def require_focal_options(gamma: float) -> None:
+    """Raises the ValueErrors of `softmax_focal_loss`, before there is a batch."""
+    if gamma < 0:
+        raise ValueError(f'gamma is {gamma!r}; give 0 (cross-entropy) or more.')

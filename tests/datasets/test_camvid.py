@@ -1,0 +1,58 @@
+"""CamVid's folder layout, on files made here and on the real ones."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CAMVID, needs_camvid
+from mmseg.registry import DATASETS
+from mmseg.utils import register_all_modules
+
+PIPELINE = [dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
+FOLDERS = dict(img_path='train', seg_map_path='trainannot')
+
+
+def build(root, **options):
+    register_all_modules()
+    options = dict(data_prefix=FOLDERS, pipeline=PIPELINE) | options
+    return DATASETS.build(dict(type='CamVidDataset', data_root=str(root), **options))
+
+
+def labels_of(sample):
+    return sample['data_samples'].gt_sem_seg.data
+
+
+@pytest.fixture
+def copy(tmp_path, request):
+    """One image of 3 x 12 pixels, whose columns hold the labels 0 to 11, in the given format."""
+    suffix = getattr(request, 'param', '.png')
+    for folder in FOLDERS.values():
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / f'train/a{suffix}'), np.zeros((3, 12, 3), np.uint8))
+    labels = np.broadcast_to(np.arange(12, dtype=np.uint8), (3, 12))
+    cv2.imwrite(str(tmp_path / 'trainannot/a.png'), labels)
+    return tmp_path
+
+
+@pytest.mark.parametrize('copy', ['.png', '.jpg'], indirect=True)
+def test_both_image_formats_and_unlabelled_as_void(copy):
+    (sample,) = build(copy)
+    assert labels_of(sample)[0, 0].tolist() == [*range(11), 255]
+
+
+def test_a_subset_of_the_classes(copy):
+    (sample,) = build(copy, metainfo=dict(classes=('road', 'sky')))
+    assert labels_of(sample)[0, 0].tolist() == [1, *[255] * 2, 0, *[255] * 8]
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"images in '.*train'.*CAMVID_ROOT"):
+        build(tmp_path)
+
+
+@needs_camvid
+def test_the_real_pictures():
+    train = build(CAMVID)
+    val = build(CAMVID, data_prefix=dict(img_path='val', seg_map_path='valannot'))
+    assert (len(train), len(val)) == (367, 101)
+    labels = labels_of(val[0])
+    assert labels.shape == (1, 360, 480) and set(labels.unique().tolist()) <= {*range(11), 255}

@@ -1,0 +1,199 @@
+"""The distance engines against scipy's exact transform, and against each other."""
+
+import sys
+
+import pytest
+import torch
+from conftest import needs_gpu
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
+
+from mmseg_boundary.geometry import distance
+from mmseg_boundary.geometry.distance import (
+    TOLERANCE,
+    chamfer_distance_to,
+    distance_to,
+    distances_between,
+    signed_distances,
+    torch_distance_to,
+)
+
+
+def scipy_engine(mask, max_distance=None):
+    """`distance_to` where OpenCV is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, 'cv2', None)
+        return distance_to(mask, max_distance)
+
+
+def cuda_engine(mask, max_distance=None):
+    return distance_to(mask.cuda(), max_distance).cpu()
+
+
+def small_steps(mask, max_distance=None):
+    """The torch engine row by row, as for planes too large for one step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distance, '_STEP_SIZE', 1)
+        return torch_distance_to(mask, max_distance)
+
+
+ENGINES = [
+    distance_to,
+    scipy_engine,
+    torch_distance_to,
+    small_steps,
+    pytest.param(cuda_engine, marks=needs_gpu),
+]
+each_engine = pytest.mark.parametrize('engine', ENGINES)
+
+
+def oracle(mask):
+    """scipy's transform of one plane, which is nonsense for an empty one."""
+    if not mask.any():
+        return torch.full(mask.shape, torch.inf)
+    return torch.from_numpy(distance_transform_edt(~mask.numpy())).float()
+
+
+def planes():
+    """A (1 to 3, H, W) mask of random density; some planes empty, some full."""
+
+    def draw(shape, density, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return torch.rand(shape, generator=generator) < density
+
+    return st.builds(
+        draw,
+        st.tuples(st.integers(1, 3), st.integers(1, 23), st.integers(1, 23)),
+        st.sampled_from((0.0, 0.01, 0.1, 0.5, 0.99, 1.0)),
+        st.integers(0, 10_000),
+    )
+
+
+def far_apart(ours, theirs):
+    """The largest difference; inf where only one side is."""
+    return torch.where(ours == theirs, 0, (ours - theirs).abs()).max().item()
+
+
+@each_engine
+def test_agrees_with_scipy(engine):
+    @given(planes())
+    def agrees(mask):
+        found = engine(mask)
+        assert found.dtype == torch.float32
+        assert far_apart(found, torch.stack([oracle(plane) for plane in mask])) < TOLERANCE
+
+    agrees()
+
+
+def drawn(*pixels):
+    mask = torch.zeros(40, 30, dtype=torch.bool)
+    for pixel in pixels:
+        mask[pixel] = True
+    return mask
+
+
+SHAPES = {
+    'single pixel': drawn((17, 4)),
+    'corner': drawn((39, 29)),
+    'thin line': drawn((slice(None), 7)),
+    'diagonal': torch.eye(40, dtype=torch.bool)[:, :30].contiguous(),
+    'touching': drawn((slice(3, 9), slice(2, 8)), (slice(9, 15), slice(8, 20))),
+    'ring': drawn((slice(5, 30), slice(5, 25))) ^ drawn((slice(6, 29), slice(6, 24))),
+    'full': drawn((slice(None), slice(None))),
+    'empty': drawn(),
+}
+
+
+@each_engine
+@pytest.mark.parametrize('shape', SHAPES)
+def test_agrees_with_scipy_on(engine, shape):
+    assert far_apart(engine(SHAPES[shape]), oracle(SHAPES[shape])) < TOLERANCE
+
+
+@each_engine
+@pytest.mark.parametrize('max_distance', [0, 1, 1.5, 4, 10**6])
+def test_max_distance_leaves_the_near_ones_alone(engine, max_distance):
+    mask = SHAPES['touching']
+    exact = oracle(mask)
+    expected = exact.where(exact <= max_distance, torch.inf)
+    assert far_apart(engine(mask, max_distance), expected) < TOLERANCE
+
+
+@each_engine
+def test_leading_dimensions_and_strides_do_not_matter(engine):
+    mask = torch.rand(2, 3, 9, 8) < 0.1
+    expected = torch.stack([oracle(plane) for plane in mask.flatten(0, 1)]).view(2, 3, 9, 8)
+    assert far_apart(engine(mask), expected) < TOLERANCE
+    assert far_apart(engine(mask.mT), expected.mT) < TOLERANCE
+    assert far_apart(engine(mask[0, 0]), expected[0, 0]) < TOLERANCE
+
+
+@pytest.mark.parametrize('metric', ['chessboard', 'taxicab'])
+@given(mask=planes())
+def test_chamfer_distances_follow_from_their_definition(metric, mask):
+    found = chamfer_distance_to(mask, metric)
+    for plane, distances in zip(mask, found):
+        sites = plane.nonzero()
+        pixels = torch.ones_like(plane).nonzero()
+        steps = (pixels[:, None] - sites[None]).abs()
+        lengths = steps.amax(2) if metric == 'chessboard' else steps.sum(2)
+        if len(sites):
+            assert distances.flatten().equal(lengths.amin(1).float())
+        else:
+            assert distances.isinf().all()
+
+
+# --- Regions --------------------------------------------------------------------------------------
+
+
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9)),
+    st.integers(0, 10_000),
+)
+def test_the_inside_is_the_nearest_other_region(shape, seed):
+    """Against two transforms per class, of the class and of all the others together."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, shape, generator=generator)  # 3: void
+    regions = torch.stack([labels == k for k in range(3)], 1)
+    outside, inside = distances_between(regions)
+    signed = signed_distances(regions, outside, inside)
+    for n in range(len(regions)):
+        for k in range(3):
+            region, others = regions[n, k], (regions[n].any(0) & ~regions[n, k])
+            assert far_apart(outside[n, k], oracle(region)) < TOLERANCE
+            within = [distances.where(region, 0) for distances in (inside[n, 0], oracle(others))]
+            assert far_apart(*within) < TOLERANCE
+            expected = torch.where(region, 1 - oracle(others), oracle(region))
+            expected = expected.where(expected.isfinite(), 0)
+            assert far_apart(signed[n, k], expected) < TOLERANCE
+
+
+def test_void_is_on_neither_side():
+    """A gap of two void pixels: the contour lies in its middle. 0 0 0 0 void void 1 1 1 1"""
+    row = torch.tensor([[[0, 0, 0, 0, 9, 9, 1, 1, 1, 1]]])
+    regions = torch.stack([row == 0, row == 1], 1)
+    signed = signed_distances(regions, *distances_between(regions))
+    assert signed[0, 1, 0].tolist() == pytest.approx([6, 5, 4, 3, 2, 1, -2, -3, -4, -5], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    'regions', [torch.zeros(1, 2, 3, 4), torch.tensor([1.0, 0]).view(1, 2, 1, 1).expand(1, 2, 3, 4)]
+)
+def test_without_another_side_there_is_no_distance(regions):
+    """All void, and one region that covers everything."""
+    regions = regions > 0
+    outside, inside = distances_between(regions)
+    assert inside[0, 0][regions[0].any(0)].isinf().all()
+    assert signed_distances(regions, outside, inside).eq(0).all()
+
+
+@needs_gpu
+def test_on_cuda_nothing_is_read_back():
+    regions = torch.rand(2, 3, 20, 30, device='cuda') < 0.1
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        signed_distances(regions, *distances_between(regions))
+        distance_to(regions, 5)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

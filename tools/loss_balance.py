@@ -1,0 +1,283 @@
+"""Shows how the terms of a loss stand to each other, before a day of training.
+
+python tools/loss_balance.py configs/pspnet_epl_shapes.py
+
+Runs a few training batches, forwards and backwards, without a step of the optimizer.
+"""
+
+import argparse
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, load_checkpoint, set_random_seed
+from mmseg.registry import MODELS
+from prettytable import PrettyTable
+from torch import Tensor, nn
+
+from mmseg_boundary.launch import add_config_options, plain_errors, read_config, require_parts
+from mmseg_boundary.registered.hooks import heads_by_name, losses_by_key
+
+NEAR_INERT, OVERBEARING = 0.01, 1.0
+COLUMNS = {
+    'term': 'the key in the log',
+    'weight': "the config's `loss_weight`, which the other columns include",
+    'value': 'what the log would show',
+    '|g| logits': "norm of the gradient at the head's own output, before it is resized",
+    'ratio l.': "that, divided by the first term's at the same output",
+    'cosine l.': 'of these two gradients: 1 pulls the same way, 0 across, -1 back',
+    '|g| params': 'norm of the gradient at all trained parameters of the net',
+    'ratio p.': "that, divided by the first term's",
+    'cosine p.': 'of these two gradients',
+}
+
+
+class Pull(NamedTuple):
+    """What one term does in one batch; NaN where there is nothing to compare with."""
+
+    value: float
+    at_logits: float
+    cosine_at_logits: float
+    at_parameters: float
+    cosine_at_parameters: float
+
+
+class Row(NamedTuple):
+    """One term over all batches. `weight` is None where the key has no loss, or several."""
+
+    key: str
+    weight: float | None
+    pull: Pull
+    ratio_at_logits: float
+    ratio_at_parameters: float
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare the terms of a config's loss")
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint file (default: the net as training begins)'
+    )
+    parser.add_argument('--batches', type=int, default=4, help='training batches (default: 4)')
+    parser.add_argument(
+        '--ratio',
+        type=float,
+        default=0.1,
+        help="share of the first term's gradient at the parameters for which the weight of each "
+        'other term is computed (default: 0.1)',
+    )
+    add_config_options(parser)
+    args = parser.parse_args()
+    if args.batches < 1 or not 0 < args.ratio < math.inf:
+        parser.error(
+            f'--batches {args.batches} --ratio {args.ratio}: give at least one batch and a '
+            'positive ratio'
+        )
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    config = read_config(args.config, args.cfg_options)
+    config.load_from = args.checkpoint or config.get('load_from')
+    require_parts(config, ('train_dataloader',))
+    seed = config.get('randomness', {}).get('seed') or 0
+    set_random_seed(seed)
+    # quiet: MMEngine would list the initialisation of every parameter
+    MMLogger.get_instance('loss_balance', log_level='WARNING')
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    with plain_errors(config):
+        model = build_model(config, initialise=args.checkpoint is None)
+    batches = list(islice(build_loader(config, seed), args.batches))
+    rows = balance(model, batches)
+
+    state = config.load_from or 'the net as training begins'
+    print(f'{args.config}, {state}: mean over {len(batches)} batches\n')
+    print(f'{table(rows, args.ratio)}\n')
+    print('\n'.join(legend(args.ratio)))
+    print('\n'.join(['', *remarks(rows, config)]))
+
+
+def build_model(config: Config, initialise: bool) -> nn.Module:
+    """The segmentor in training mode; a given checkpoint needs no pretrained weights."""
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    if initialise:
+        model.init_weights()
+    if config.load_from:
+        load_checkpoint(model, config.load_from, map_location='cpu')
+    return model.to(get_device()).train()
+
+
+def build_loader(config: Config, seed: int) -> Iterable[dict]:
+    """The training batches, read in this process: a few do not pay for workers."""
+    settings = config.train_dataloader
+    settings.update(num_workers=0, persistent_workers=False)
+    settings.pop('prefetch_factor', None)
+    return Runner.build_dataloader(settings, seed=seed)
+
+
+def balance(model: nn.Module, batches: list[dict]) -> list[Row]:
+    """One row per term, in the order of the log."""
+    logits = watch_logits(heads_by_name(model))
+    pulls = [measure(model, batch, logits) for batch in batches]
+    means = {key: mean([each[key] for each in pulls]) for key in pulls[0]}
+    first_key, first = next(iter(means.items()))
+    losses = losses_by_key(model)
+    rows = []
+    for key, pull in means.items():
+        weights = [getattr(loss, 'loss_weight', None) for loss in losses.get(key, [])]
+        same_logits = head_of(key) == head_of(first_key)
+        rows.append(
+            Row(
+                key,
+                weights[0] if len(weights) == 1 else None,
+                pull,
+                divide(pull.at_logits, first.at_logits) if same_logits else math.nan,
+                divide(pull.at_parameters, first.at_parameters),
+            )
+        )
+    return rows
+
+
+def mean(pulls: list[Pull]) -> Pull:
+    return Pull(*torch.tensor(pulls, dtype=torch.float64).mean(0).tolist())
+
+
+def watch_logits(heads: dict[str, nn.Module]) -> dict[str, list[Tensor]]:
+    """A dict that holds, after each forward pass, what the losses of each head were given."""
+    seen = {}
+
+    def watch(name, loss_by_feat):
+        def watched(logits, *args, **kwargs):
+            several = isinstance(logits, (tuple, list))
+            seen[name] = list(logits) if several else [logits]
+            return loss_by_feat(logits, *args, **kwargs)
+
+        return watched
+
+    for name, head in heads.items():
+        # Not a forward hook: heads call their own `forward`, which passes by all hooks.
+        if hasattr(head, 'loss_by_feat'):
+            head.loss_by_feat = watch(name, head.loss_by_feat)
+    return seen
+
+
+def measure(model: nn.Module, batch: dict, logits: dict[str, list[Tensor]]) -> dict[str, Pull]:
+    """Every term of one batch from one forward pass, so that all see the same dropout."""
+    batch = model.data_preprocessor(batch, training=True)
+    terms = dict(trained_terms(model(**batch, mode='loss')))
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    first, pulls = None, {}
+    for key, term in terms.items():
+        head = head_of(key)
+        at_logits = gradient(term, logits[head]) if head in logits else None
+        at_parameters = gradient(term, parameters)
+        first = first or (head, at_logits, at_parameters)
+        comparable = at_logits is not None and head == first[0]
+        pulls[key] = Pull(
+            term.item(),
+            math.nan if at_logits is None else at_logits.norm().item(),
+            cosine(at_logits, first[1]) if comparable else math.nan,
+            at_parameters.norm().item(),
+            cosine(at_parameters, first[2]),
+        )
+    return pulls
+
+
+def trained_terms(losses: dict) -> Iterator[tuple[str, Tensor]]:
+    """What MMEngine adds up to the loss: everything with 'loss' in its key."""
+    for key, value in losses.items():
+        if 'loss' in key:
+            yield key, sum(each.mean() for each in (value if isinstance(value, list) else [value]))
+
+
+def head_of(key: str) -> str:
+    return key.split('.', 1)[0]
+
+
+def gradient(term: Tensor, tensors: list[Tensor]) -> Tensor:
+    """(all elements of all tensors,) float; 0 for what the term does not depend on."""
+    parts = torch.autograd.grad(term, tensors, retain_graph=True, allow_unused=True)
+    return torch.cat(
+        [
+            (torch.zeros_like(tensor) if part is None else part).flatten()
+            for part, tensor in zip(parts, tensors, strict=True)
+        ]
+    )
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    return divide(one.dot(other).item(), (one.norm() * other.norm()).item())
+
+
+def divide(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def table(rows: list[Row], ratio: float) -> str:
+    drawn = PrettyTable([*COLUMNS, f'for {ratio:g}'], align='r')
+    drawn.align['term'] = 'l'
+    for index, (key, weight, pull, ratio_at_logits, ratio_at_parameters) in enumerate(rows):
+        wanted = '' if index == 0 else suggestion(weight, ratio, ratio_at_parameters)
+        drawn.add_row(
+            [
+                key,
+                '' if weight is None else f'{weight:.3g}',
+                number(pull.value),
+                number(pull.at_logits),
+                number(ratio_at_logits),
+                number(pull.cosine_at_logits, '.2f'),
+                number(pull.at_parameters),
+                number(ratio_at_parameters),
+                number(pull.cosine_at_parameters, '.2f'),
+                wanted,
+            ]
+        )
+    return drawn.get_string()
+
+
+def suggestion(weight: float | None, wanted: float, found: float) -> str:
+    """The weight for the wanted ratio, or the factor for it where no single loss has a weight."""
+    factor = divide(wanted, found)
+    return f'x {factor:.3g}' if weight is None else number(weight * factor)
+
+
+def number(value: float, form: str = '.3g') -> str:
+    # + 0 turns what is rounded to -0 into 0
+    return '' if math.isnan(value) else f'{float(f"{value:{form}}") + 0:{form}}'
+
+
+def legend(ratio: float) -> Iterator[str]:
+    last = f'for {ratio:g}'
+    explained = COLUMNS | {last: f'the `loss_weight` that would make ratio p. {ratio:g}'}
+    for column, meaning in explained.items():
+        yield f'{column:<10}  {meaning}'
+
+
+def remarks(rows: list[Row], config: Config) -> Iterator[str]:
+    """What the table says that training would suffer from, in words."""
+    first = rows[0].key
+    if not rows[0].pull.at_parameters:
+        yield f'{first} has no gradient here, so that nothing can be compared with it.'
+    for key, *_, ratio in rows[1:]:
+        share = f"{100 * ratio:.3g} % of {first}'s gradient at the parameters"
+        if ratio < NEAR_INERT:
+            yield f'{key} is near-inert: {share}. Training would hardly notice it.'
+        if ratio > OVERBEARING:
+            yield f'{key} is overbearing: {share}. It would steer the training.'
+    hooks = config.get('custom_hooks') or []
+    if any(str(hook.get('type')).endswith('LossWeightSchedule') for hook in hooks):
+        yield 'LossWeightSchedule moves weights in training; here they are those of the config.'
+    if not config.get('load_from'):
+        yield 'The balance moves as the net learns: look again with a CHECKPOINT.'
+
+
+if __name__ == '__main__':
+    main()
