@@ -4,4 +4,4 @@ _base_ = [
     'mmseg::pspnet/pspnet_r50-d8_4xb4-40k_voc12aug-512x512.py',
 ]
 model = dict(decode_head=dict(loss_decode=[_base_.cross_entropy, _base_.bf1]))
-val_evaluator = test_evaluator = _base_.evaluator
+val_evaluator = test_evaluator = _base_.voc_evaluator

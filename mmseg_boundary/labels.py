@@ -94,6 +94,42 @@ def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
     return Target(planes, valid)
 
 
+def as_regions(
+    pred: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255
+) -> tuple[Tensor, Tensor]:
+    """Prediction and truth of one image as numbers of regions, one more than there are classes.
+
+    The last region, `num_classes`, is no class: void, taken out of both maps, and, as in
+    MMSegmentation's IoU, whatever else is not one of the classes.
+
+    Args:
+        pred, label: (H, W) integer class indices; pixels of `label` may be void.
+
+    Returns:
+        (H, W) int64 each, prediction first, on the CPU.
+
+    Raises:
+        ValueError: the maps are not two-dimensional integers of the same shape.
+    """
+    for name, given in (('pred', pred), ('label', label)):
+        if given.dim() != 2 or given.is_floating_point() or given.dtype == torch.bool:
+            raise ValueError(
+                f'{name} is {tuple(given.shape)} {given.dtype}; give the class indices of one '
+                'image, (H, W) and of an integer type.'
+            )
+    if pred.shape != label.shape:
+        raise ValueError(
+            f'pred is {tuple(pred.shape)} and label {tuple(label.shape)}; resize the prediction to '
+            'the label.'
+        )
+    pred, label = pred.long().cpu(), label.long().cpu()
+    void = is_void(label, ignore_index)
+    return tuple(
+        each.masked_fill(void | (each < 0) | (each > num_classes), num_classes)
+        for each in (pred, label)
+    )
+
+
 def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = None) -> Tensor:
     """The mean of `values` over the eligible (image, class) pairs, weighted by class.
 

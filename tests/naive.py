@@ -702,3 +702,138 @@ def boundary_weighted_ce_loss(
 
     near = mean_where(lambda n, row, col: (row, col) in bands[n])
     return mean_where(lambda n, row, col: True) + boundary_weight * near
+
+
+# --- Metrics --------------------------------------------------------------------------------------
+
+
+def class_mask(labels, valid, k):
+    """The pixels of class k; void is not this class, in truth and prediction alike."""
+    return new_plane(labels, lambda row, col: valid[row][col] and labels[row][col] == k)
+
+
+def masks_of(pred, label, k, ignore_index):
+    """(truth, prediction) of class k."""
+    valid = new_plane(label, lambda row, col: label[row][col] != ignore_index)
+    return class_mask(label, valid, k), class_mask(pred, valid, k)
+
+
+def inner_band(mask, d):
+    """X_d: the pixels of X within chessboard distance d of a pixel that is not X, or not there."""
+
+    def near_the_outside(row, col):
+        for v in range(row - d, row + d + 1):
+            for u in range(col - d, col + d + 1):
+                inside = 0 <= v < len(mask) and 0 <= u < len(mask[0])
+                if not inside or not mask[v][u]:
+                    return True
+        return False
+
+    return new_plane(mask, lambda row, col: mask[row][col] and near_the_outside(row, col))
+
+
+def boundary_iou(pred, label, num_classes, widths, ignore_index=255):
+    """counts[k][w] = [intersection, union] of the inner bands of class k."""
+    pred, label = as_lists(pred), as_lists(label)
+    counts = []
+    for k in range(num_classes):
+        truth, guess = masks_of(pred, label, k, ignore_index)
+        counts.append([])
+        for d in widths:
+            g, p = inner_band(truth, d), inner_band(guess, d)
+            both = sum(g[row][col] and p[row][col] for row, col in pixels_of(g))
+            either = sum(g[row][col] or p[row][col] for row, col in pixels_of(g))
+            counts[k].append([both, either])
+    return counts
+
+
+def true_boundary(label, ignore_index, void_is_boundary):
+    """The valid pixels with a 4-neighbour, in the image, of another label."""
+
+    def is_boundary(row, col):
+        if label[row][col] == ignore_index:
+            return False
+        for down, right in STRAIGHT:
+            v, u = row + down, col + right
+            if not (0 <= v < len(label) and 0 <= u < len(label[0])):
+                continue
+            if label[v][u] == ignore_index and not void_is_boundary:
+                continue
+            if label[v][u] != label[row][col]:
+                return True
+        return False
+
+    return [(row, col) for row, col in pixels_of(label) if is_boundary(row, col)]
+
+
+def trimap_iou(pred, label, num_classes, widths, ignore_index=255, void_is_boundary=False):
+    """counts[k][w] = [intersection, union] of class k in the band nearer than w to the boundary."""
+    pred, label = as_lists(pred), as_lists(label)
+    boundary = true_boundary(label, ignore_index, void_is_boundary)
+    counts = [[[0, 0] for _ in widths] for _ in range(num_classes)]
+    for row, col in pixels_of(label):
+        if label[row][col] == ignore_index or not boundary:
+            continue
+        squared = min((row - v) ** 2 + (col - u) ** 2 for v, u in boundary)
+        for w, width in enumerate(widths):
+            if squared < width**2:
+                for k in range(num_classes):
+                    counts[k][w][0] += label[row][col] == pred[row][col] == k
+                    counts[k][w][1] += k in (label[row][col], pred[row][col])
+    return counts
+
+
+def davis_contour(mask):
+    """seg2bmap of DAVIS: pixels that differ from their east, south or south-east neighbour."""
+
+    def differs(row, col, down, right):
+        v, u = row + down, col + right
+        return v < len(mask) and u < len(mask[0]) and mask[v][u] != mask[row][col]
+
+    # In the last row and the last column the two other neighbours are not there.
+    return [
+        (row, col)
+        for row, col in pixels_of(mask)
+        if differs(row, col, 0, 1) or differs(row, col, 1, 0) or differs(row, col, 1, 1)
+    ]
+
+
+def rim(mask):
+    """The pixels of a mask with a 4-neighbour, in the image, that is not in it."""
+
+    def is_rim(row, col):
+        for down, right in STRAIGHT:
+            v, u = row + down, col + right
+            if 0 <= v < len(mask) and 0 <= u < len(mask[0]) and not mask[v][u]:
+                return True
+        return False
+
+    return [(row, col) for row, col in pixels_of(mask) if mask[row][col] and is_rim(row, col)]
+
+
+def share_near(points, others, tolerance):
+    """The share of the points with one of the others within the tolerance, that included."""
+    near = 0
+    for row, col in points:
+        near += any(math.sqrt((row - v) ** 2 + (col - u) ** 2) <= tolerance for v, u in others)
+    return near / len(points)
+
+
+def boundary_f(pred, label, num_classes, tolerances, ignore_index=255, mode='present'):
+    """scores[k][t]: F of class k in one image; nan where neither map has a contour of it."""
+    pred, label = as_lists(pred), as_lists(label)
+    outline = rim if mode == 'csurka' else davis_contour
+    scores = []
+    for k in range(num_classes):
+        true, predicted = (outline(mask) for mask in masks_of(pred, label, k, ignore_index))
+        scores.append([])
+        for r in tolerances:
+            if not true and not predicted:
+                scores[k].append(math.nan)
+            elif not true or not predicted:
+                scores[k].append(0.0)
+            else:
+                precision, recall = share_near(predicted, true, r), share_near(true, predicted, r)
+                total = precision + recall
+                scores[k].append(2 * precision * recall / total if total else 0.0)
+    return scores

@@ -50,3 +50,34 @@ def scenes(fields=(1, 2, 3, 5), kinds=('random', 'saturated', 'uniform')) -> st.
         void_share=st.sampled_from((0.0, 0.2, 0.6, 1.0)),
         seed=st.integers(0, 10_000),
     )
+
+
+def segmentation(shape=(9, 10), classes=3, void_share=0.2, wrong=0.3, seed=0):
+    """Truth and prediction of one image, each (H, W): blobs up to the border, some pixels void, and
+    a prediction that is the truth shifted by a pixel with some pixels redrawn."""
+    height, width = shape
+    label = scene(classes, (1, height, width), void_share=0.0, seed=seed).labels[0]
+    generator = torch.Generator().manual_seed(seed)
+    redrawn = torch.randint(classes, shape, generator=generator)
+    pred = label.roll(seed % 2, seed % 2 - 1)
+    pred = pred.where(torch.rand(shape, generator=generator) >= wrong, redrawn)
+    return pred, label.masked_fill(torch.rand(shape, generator=generator) < void_share, 255)
+
+
+def segmentations() -> st.SearchStrategy:
+    """Every mix of size, number of classes, errors and void; the prediction knows no void."""
+    return st.builds(
+        segmentation,
+        shape=st.tuples(st.integers(1, 9), st.integers(1, 10)),
+        classes=st.integers(1, 4),
+        void_share=st.sampled_from((0.0, 0.1, 0.4, 1.0)),
+        wrong=st.sampled_from((0.0, 0.05, 0.5)),
+        seed=st.integers(0, 10_000),
+    )
+
+
+def square(top=2, left=2, bottom=7, right=7, size=9):
+    """(size, size) int64, 1 in the rows top to bottom - 1 and the columns left to right - 1."""
+    label = torch.zeros(size, size, dtype=torch.long)
+    label[top:bottom, left:right] = 1
+    return label

@@ -18,10 +18,15 @@ ROOMS = {
     'losses': ({'labels', 'geometry'}, PURE),
     'metrics': ({'labels', 'geometry'}, PURE),
     'datasets': (set(), MMSEG | {'cv2'}),
+    'models': (set(), MMSEG),
     'stacks': (set(), MMSEG),
-    'registered': ({'labels', 'losses', 'metrics', 'datasets', 'stacks'}, MMSEG),
+    'registered': (
+        {'labels', 'losses', 'metrics', 'datasets', 'models', 'stacks'},
+        MMSEG | {'cv2', 'prettytable'},
+    ),
     'registry': (set(), MMSEG),
     'launch': ({'stacks'}, MMSEG),
+    'report': (set(), set()),
     '__init__': (set(), set()),
 }
 SOURCES = sorted(PACKAGE.rglob('*.py'))
@@ -89,7 +94,7 @@ import torch
 import mmseg_boundary
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import bf1_loss, epl_line_loss, epl_point_loss
-from mmseg_boundary.metrics.contour_errors import count_contour_errors
+from mmseg_boundary.metrics import count_boundary_iou, count_contour_errors
 
 logits = torch.randn(1, 3, 8, 8, requires_grad=True)
 target = encode(torch.randint(3, (1, 8, 8)), 3)

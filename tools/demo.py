@@ -58,6 +58,7 @@ NETS = (
 )
 SECONDS_TO_EVALUATE = 8
 WIDTH = 3  # px
+SCORES = ('mIoU', *(f'm{name}_{WIDTH}px' for name in ('BoundaryIoU', 'BoundaryF', 'TrimapIoU')))
 
 # Chosen by eye: the held-out images are the same on every machine.
 SHOWN = (0, 2, 5, 11, 21)
@@ -124,6 +125,7 @@ def evaluation(net: Net, work_dir: Path, iterations: int) -> list[str]:
     return [
         *('tools/test.py', net.config, str(folder / f'iter_{iterations}.pth')),
         *('--work-dir', str(folder / 'test'), '--out', str(folder / 'predictions')),
+        *('--json', str(folder / 'numbers.json')),
     ]
 
 
@@ -151,21 +153,18 @@ def read_scenes(work_dir: Path, held_out) -> Iterator[Scene]:
 def table(work_dir: Path, scenes: list[Scene], ignore_index: int) -> str:
     """One line per net."""
     near = f'of these within {WIDTH} px of a contour'
-    lines = [f'{"net":<10} {"mIoU":>6} {"wrong pixels":>14}   {near}']
+    headings = ' '.join(f'{key:>{len(key) + 1}}' for key in SCORES)
+    lines = [f'{"net":<10}{headings} {"wrong pixels":>13}   {near}']
     for index, net in enumerate(NETS):
         counts = sum(
             count_contour_errors(scene.preds[index], scene.label, ignore_index, WIDTH)
             for scene in scenes
         )
         share = f'{share_near_contour(counts):.1%}'
-        mean_iou = read_mean_iou(work_dir / net.folder / 'test')
-        lines.append(f'{net.title:<10} {mean_iou:>6.2f} {counts[1]:>14}   {share:>{len(near)}}')
+        metrics = json.loads((work_dir / net.folder / 'numbers.json').read_text())['metrics']
+        scores = ' '.join(f'{metrics[key]:>{len(key) + 1}.2f}' for key in SCORES)
+        lines.append(f'{net.title:<10}{scores} {counts[1]:>13}   {share:>{len(near)}}')
     return '\n'.join(lines)
-
-
-def read_mean_iou(folder: Path) -> float:
-    """What the latest evaluation wrote into TIMESTAMP/TIMESTAMP.json."""
-    return json.loads(max(folder.glob('*/*.json')).read_text())['mIoU']
 
 
 def draw_predictions(path: Path, scenes: list[Scene], metainfo: dict) -> None:

@@ -1,24 +1,36 @@
-"""Evaluates a checkpoint: MMSegmentation's command line, also on CPU ranks.
+"""Evaluates a checkpoint: MMSegmentation's command line, also on CPU ranks, and boundary metrics.
 
-python tools/test.py configs/pspnet_epl_shapes.py work_dirs/pspnet_epl_shapes/iter_300.pth
+python tools/test.py configs/pspnet_epl_shapes.py work_dirs/pspnet_epl_shapes/iter_700.pth
+python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 """
 
 import argparse
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
 from mmseg_boundary.launch import add_common_arguments, build_runner, load_config, plain_errors
+from mmseg_boundary.registered import BoundaryMetric
+from mmseg_boundary.report import write_report
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--boundary',
+        action='store_true',
+        help='boundary metrics too, for any config; their settings with --cfg-options, such as '
+        'test_evaluator.void_is_boundary=True',
+    )
+    parser.add_argument('--json', help='file for all numbers, per class and per width')
     parser.add_argument('--out', help='folder for the predictions, as label images')
-    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument('--show-dir', help='folder for painted predictions')
+    parser.add_argument('--show', action='store_true', help='show the boundaries in a window')
+    parser.add_argument('--show-dir', help='folder for pictures of the boundaries')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between shown images')
     parser.add_argument('--tta', action='store_true', help='test time augmentation')
     add_common_arguments(parser)
@@ -30,48 +42,94 @@ def main() -> None:
     config = load_config(args)
     config.load_from = args.checkpoint
     if args.show or args.show_dir:
-        draw_predictions(config, args)
+        draw_boundaries(config, args)
     if args.tta:
         use_test_time_augmentation(config)
+    if args.boundary:
+        add_boundary_metrics(config)
     if args.out:
         keep_predictions(config, args.out)
     with plain_errors(config):
-        build_runner(config, ('test_dataloader',)).test()
+        runner = build_runner(config, ('test_dataloader',))
+        metrics = runner.test()
+    if args.json and is_main_process():
+        write_report(args.json, report(args, runner, metrics))
 
 
-def draw_predictions(config: Config, args: argparse.Namespace) -> None:
-    hook = config.default_hooks.get('visualization')
-    if hook is None:
-        raise SystemExit(
-            '--show and --show-dir need a hook that draws. Add it: --cfg-options '
-            'default_hooks.visualization.type=SegVisualizationHook'
-        )
-    hook.draw = True
+def draw_boundaries(config: Config, args: argparse.Namespace) -> None:
+    hook = config.default_hooks.get('visualization', {})
+    # What another hook than MMSeg's was told may mean nothing to ours.
+    known = hook.get('type') in ('SegVisualizationHook', 'BoundaryVisualizationHook')
+    hook = dict(hook if known else {}, type='BoundaryVisualizationHook', draw=True)
     if args.show:
-        hook.show = True
-        hook.wait_time = args.wait_time
+        hook.update(show=True, wait_time=args.wait_time)
+    config.default_hooks.visualization = hook
     if args.show_dir:
         config.visualizer.save_dir = args.show_dir
 
 
 def use_test_time_augmentation(config: Config) -> None:
-    if 'tta_pipeline' not in config or 'tta_model' not in config:
-        raise SystemExit('--tta needs `tta_pipeline` and `tta_model` in the config.')
+    if 'tta_pipeline' not in config:
+        raise SystemExit(
+            '--tta needs a `tta_pipeline` in the config; those of MMSegmentation and ours scale by '
+            '0.5 to 1.75 and flip.'
+        )
     config.test_dataloader.dataset.pipeline = config.tta_pipeline
-    config.tta_model.module = config.model
-    config.model = config.tta_model
+    tta_model = config.get('tta_model', dict(type='SegTTAModel'))
+    if tta_model['type'] == 'SegTTAModel':
+        tta_model['type'] = 'BoundarySegTTAModel'
+    config.model = dict(tta_model, module=config.model)
+
+
+def add_boundary_metrics(config: Config) -> None:
+    """Has the first IoUMetric count boundaries too, so that mIoU keeps its key and is counted
+    once; other evaluators stay, and get a BoundaryMetric beside them."""
+    evaluators = evaluators_of(config)
+    if any(metric_class(evaluator) is BoundaryMetric for evaluator in evaluators):
+        return
+    plain = [evaluator for evaluator in evaluators if metric_class(evaluator) is IoUMetric]
+    if plain:
+        plain[0].type = 'BoundaryMetric'
+        # As in our configs: void is how VOC's annotators drew contours.
+        if config.test_dataloader.dataset.type == 'PascalVOCDataset':
+            plain[0].setdefault('void_is_boundary', True)
+    else:
+        config.test_evaluator = [*evaluators, dict(type='BoundaryMetric', prefix='boundary')]
 
 
 def keep_predictions(config: Config, folder: str) -> None:
     """Has one evaluator write the label images; others of a list would write the same again."""
-    evaluators = config.test_evaluator
-    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
-        metric = METRICS.get(evaluator.type)
-        if isinstance(metric, type) and issubclass(metric, IoUMetric):
+    for evaluator in evaluators_of(config):
+        if issubclass(metric_class(evaluator), IoUMetric):
             evaluator.output_dir = folder
             evaluator.keep_results = True
             return
     raise SystemExit('--out needs an IoUMetric among the evaluators of the config.')
+
+
+def evaluators_of(config: Config) -> list[dict]:
+    evaluators = config.test_evaluator
+    return list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+
+
+def metric_class(evaluator: dict) -> type:
+    metric = METRICS.get(evaluator.type) if isinstance(evaluator.type, str) else evaluator.type
+    return metric if isinstance(metric, type) else object
+
+
+def report(args: argparse.Namespace, runner: Runner, metrics: dict) -> dict:
+    """The means of all evaluators, and what each BoundaryMetric found per class."""
+    return dict(
+        config=args.config,
+        checkpoint=args.checkpoint,
+        tta=args.tta,
+        metrics=metrics,
+        evaluators=[
+            dict(prefix=metric.prefix, **metric.details)
+            for metric in runner.test_loop.evaluator.metrics
+            if isinstance(metric, BoundaryMetric) and metric.details
+        ],
+    )
 
 
 if __name__ == '__main__':

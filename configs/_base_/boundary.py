@@ -4,4 +4,6 @@ stack = __import__('mmseg_boundary.stacks')
 custom_imports = dict(imports=['mmseg_boundary.registered'], allow_failed_imports=False)
 # Averaged over valid pixels, so that its balance with a boundary term does not move with the void.
 cross_entropy = dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
-evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+evaluator = dict(type='BoundaryMetric', iou_metrics=['mIoU'])
+# Void is how VOC's annotators drew contours: hardly two classes touch.
+voc_evaluator = dict(**evaluator, void_is_boundary=True)

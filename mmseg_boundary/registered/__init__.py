@@ -5,7 +5,7 @@
 from .. import stacks  # noqa: F401
 
 # isort: split
-from .. import datasets  # noqa: F401
+from .. import datasets, models  # noqa: F401
 from .hooks import LossWeightSchedule
 from .losses import (
     BF1Loss,
@@ -19,9 +19,13 @@ from .losses import (
     SoftDiceLoss,
     SoftmaxFocalLoss,
 )
+from .metrics import BoundaryMetric
+from .visualization import BoundaryVisualizationHook
 
 __all__ = [
     'BF1Loss',
+    'BoundaryMetric',
+    'BoundaryVisualizationHook',
     'BoundaryWeightedCELoss',
     'DistanceTransformLoss',
     'EPLLineLoss',

@@ -17,7 +17,14 @@ from mmseg_boundary import stacks
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 NEEDS_OPERATORS = ('psanet', 'ccnet')
 # What a config of ours may say beyond its stock base: this, and the loss it is named after.
-OURS = {'custom_imports', 'cross_entropy', 'evaluator', 'val_evaluator', 'test_evaluator'}
+OURS = {
+    'custom_imports',
+    'cross_entropy',
+    'evaluator',
+    'voc_evaluator',
+    'val_evaluator',
+    'test_evaluator',
+}
 LOSSES = {
     'ce': ['CrossEntropyLoss'],
     'epl': ['CrossEntropyLoss', 'EPLLoss'],
@@ -50,8 +57,21 @@ def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
         assert losses[0] == dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
     auxiliary = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
     assert config.model.auxiliary_head.loss_decode == auxiliary
+
+
+def test_it_evaluates_boundaries(path):
+    """Of VOC, where void is drawn along the contours, with void as boundary."""
+    config = Config.fromfile(path)
     for evaluator in (config.val_evaluator, config.test_evaluator):
-        assert evaluator.type == config.evaluator.type
+        assert evaluator.type == 'BoundaryMetric'
+        assert evaluator.get('void_is_boundary', False) == path.stem.endswith('_voc')
+
+
+def test_test_time_augmentation_is_the_papers(path):
+    config = Config.fromfile(path)
+    scales, flips, *_ = config.tta_pipeline[-1].transforms
+    assert [each.scale_factor for each in scales] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    assert [each.prob for each in flips] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 """tools/test.py and dist_test.sh as real processes."""
 
+import importlib.util
+import json
 import sys
 
+import cv2
 import numpy as np
 import pytest
-from commands import ROOT, SHAPES, TINY, attempt, free_port, run
+from commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
 from logs import metrics, scalars
+from mmengine.config import Config
 from PIL import Image
+
+from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 
 TEST = ROOT / 'tools/test.py'
 
@@ -15,7 +21,7 @@ TEST = ROOT / 'tools/test.py'
 def tested(trained, tmp_path_factory):
     """The work folder of an evaluation that writes its predictions."""
     folder = tmp_path_factory.mktemp('tested')
-    evaluate(trained, folder, '--out', folder / 'out')
+    evaluate(trained, folder, '--out', folder / 'out', '--json', folder / 'numbers.json')
     return folder
 
 
@@ -36,6 +42,17 @@ def evaluate(trained, folder, *arguments, options=()):
 
 def test_it_evaluates_the_checkpoint_of_the_run(trained, tested):
     assert metrics(tested)['mIoU'] == scalars(trained)[-1]['mIoU']
+    assert metrics(tested)['mBoundaryF_3px'] == scalars(trained)[-1]['mBoundaryF_3px']
+
+
+def test_json_holds_the_means_and_the_scores_per_class(tested):
+    report = json.loads((tested / 'numbers.json').read_text())
+    assert report['metrics'] == metrics(tested)
+    (evaluator,) = report['evaluators']
+    assert evaluator['classes'][0] == 'ground' and evaluator['images'][0] == 5
+    for key in ('IoU', 'BoundaryIoU', 'BoundaryF_3px', 'TrimapIoU_15px'):
+        seen = [score for score in evaluator['per_class'][key] if score is not None]
+        assert sum(seen) / len(seen) == pytest.approx(report['metrics'][f'm{key}'])
 
 
 def test_out_keeps_the_predictions_as_label_images(tested):
@@ -110,8 +127,177 @@ def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
         2,
         '--work-dir',
         tmp_path,
+        '--json',
+        tmp_path / 'numbers.json',
         '--cfg-options',
         *TINY,
         PORT=free_port(),
     )
-    assert metrics(tmp_path)['mIoU'] == metrics(tested)['mIoU']
+    ours, theirs = (json.loads((at / 'numbers.json').read_text()) for at in (tmp_path, tested))
+    assert ours['metrics'] == theirs['metrics']
+    assert ours['evaluators'] == theirs['evaluators']
+
+
+# --- Any config and checkpoint --------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def stock(tmp_path_factory):
+    """Images on disk, a config that knows nothing of us, and what MMSeg's own tools made of it."""
+    folder = tmp_path_factory.mktemp('stock')
+    for index in range(3):
+        image, label = draw(1, index, 96, 128)
+        for place, pixels in (('images', image[..., ::-1]), ('labels', label)):
+            (folder / place).mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / place / f'{index}.png'), pixels)
+    bases = MMSEG_TOOLS.parent / 'configs/_base_'
+    (folder / 'stock.py').write_text(f"""
+_base_ = ['{bases}/models/pspnet_r50-d8.py', '{bases}/default_runtime.py']
+preprocessor = dict(size=(96, 128))
+model = dict(
+    pretrained=None,
+    data_preprocessor=preprocessor,
+    backbone=dict(depth=18, stem_channels=16, base_channels=16),
+    decode_head=dict(in_channels=128, channels=16, num_classes=6),
+    auxiliary_head=dict(in_channels=64, channels=16, num_classes=6),
+)
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='BaseSegDataset',
+        data_root='{folder}',
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        img_suffix='.png',
+        metainfo=dict(classes={ShapesDataset.METAINFO['classes']}),
+        pipeline=load,
+    ),
+)
+train_dataloader = dict(
+    batch_size=3,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=False),
+    dataset=test_dataloader['dataset'],
+)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.01))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=12, val_interval=100)
+test_cfg = dict(type='TestLoop')
+test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU', 'mDice'])
+default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=12))
+""")
+    config, checkpoint = folder / 'stock.py', folder / 'train/iter_12.pth'
+    run(sys.executable, MMSEG_TOOLS / 'train.py', config, '--work-dir', folder / 'train')
+    run(
+        sys.executable,
+        MMSEG_TOOLS / 'test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        # what users of the frozen stack set, which cannot read its own checkpoints otherwise; our
+        # launch module, where this process has imported it, sets the contrary
+        TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1',
+        TORCH_FORCE_WEIGHTS_ONLY_LOAD='0',
+    )
+    return folder
+
+
+def test_boundary_of_a_stock_config(stock, tmp_path):
+    report = stock_report(stock, stock / 'stock.py', tmp_path)
+    theirs = metrics(stock / 'test')
+    assert theirs['mIoU'] > 1
+    for key, value in theirs.items():
+        assert f'{report["metrics"][key]:.2f}' == f'{value:.2f}', key
+    assert 0 < report['metrics']['mBoundaryF_3px'] < 100
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == ['0.png', '1.png', '2.png']
+
+
+def test_boundary_of_a_stock_config_with_a_list_of_evaluators(stock, tmp_path):
+    """The first IoUMetric counts the boundaries; the rest stays what it was."""
+    config = tmp_path / 'list.py'
+    config.write_text(
+        f"_base_ = ['{stock}/stock.py']\n"
+        "test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU'], prefix='a'),\n"
+        "                  dict(type='IoUMetric', iou_metrics=['mDice'], prefix='b')]\n"
+    )
+    report = stock_report(stock, config, tmp_path)
+    theirs = metrics(stock / 'test')
+    assert f'{report["metrics"]["a/mIoU"]:.2f}' == f'{theirs["mIoU"]:.2f}'
+    assert report['metrics']['b/mDice'] == theirs['mDice']
+    assert 'a/mTrimapIoU_1px' in report['metrics'] and 'b/mTrimapIoU_1px' not in report['metrics']
+    assert [evaluator['prefix'] for evaluator in report['evaluators']] == ['a']
+
+
+def stock_report(stock, config, folder):
+    run(
+        sys.executable,
+        TEST,
+        config,
+        stock / 'train/iter_12.pth',
+        '--boundary',
+        '--json',
+        folder / 'numbers.json',
+        '--out',
+        folder / 'out',
+        '--work-dir',
+        folder / 'work',
+    )
+    return json.loads((folder / 'numbers.json').read_text())
+
+
+# --- What becomes of the config -------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location('tool_under_test', TEST)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config_with(evaluator, dataset='CityscapesDataset'):
+    return Config(dict(test_evaluator=evaluator, test_dataloader=dict(dataset=dict(type=dataset))))
+
+
+def test_settings_of_the_boundary_metrics_come_through(tool):
+    config = config_with(dict(type='IoUMetric', prefix='x', void_is_boundary=True))
+    tool.add_boundary_metrics(config)
+    assert config.test_evaluator == dict(type='BoundaryMetric', prefix='x', void_is_boundary=True)
+
+
+@pytest.mark.parametrize('given', [None, False])
+def test_void_bounds_in_voc_unless_told_otherwise(tool, given):
+    evaluator = dict(type='IoUMetric')
+    if given is not None:
+        evaluator['void_is_boundary'] = given
+    config = config_with(evaluator, 'PascalVOCDataset')
+    tool.add_boundary_metrics(config)
+    assert config.test_evaluator.void_is_boundary is (given is None)
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_other_evaluators_get_one_beside_them(tool, as_list):
+    other = dict(type='DepthMetric')
+    config = config_with([other] if as_list else other)
+    tool.add_boundary_metrics(config)
+    assert config.test_evaluator == [other, dict(type='BoundaryMetric', prefix='boundary')]
+    tool.add_boundary_metrics(config)
+    assert len(config.test_evaluator) == 2
+
+
+def test_tta_is_right_for_one_logit_too(tool):
+    config = Config.fromfile(SHAPES)
+    model = config.model.to_dict()
+    tool.use_test_time_augmentation(config)
+    assert config.model.type == 'BoundarySegTTAModel' and config.model.module.to_dict() == model
+    config = Config.fromfile(SHAPES)
+    config.tta_model = dict(type='MyTTAModel')
+    tool.use_test_time_augmentation(config)
+    assert config.model.type == 'MyTTAModel'
+    config.pop('tta_pipeline')
+    with pytest.raises(SystemExit, match='--tta needs a `tta_pipeline`'):
+        tool.use_test_time_augmentation(config)

@@ -22,6 +22,7 @@ def test_it_logs_every_loss_and_validates(trained):
         parts = sum(value for key, value in values.items() if key != 'loss')
         assert values['loss'] == pytest.approx(parts, abs=1e-3)
     assert 'mIoU' in scalars(trained)[-1]
+    assert (trained / 'best_mBoundaryF_3px_iter_4.pth').is_file()
 
 
 def test_a_resumed_run_goes_on_as_if_unbroken(trained, tmp_path):

@@ -1,0 +1,44 @@
+"""Pixels per class and width, and the IoU that they make."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def areas_within(
+    regions: Tensor, reached: Tensor, num_classes: int, widths: Sequence[int]
+) -> Tensor:
+    """The pixels of each class that the band of each width holds.
+
+    Args:
+        regions: (H, W) int64, 0 to `num_classes`; the last is no class.
+        reached: (H, W) int64, 1 or more: the smallest width, in pixels, whose band holds a pixel.
+        num_classes: K.
+        widths: W whole numbers of pixels, 1 or more.
+
+    Returns:
+        (K, W) int64.
+
+    Raises:
+        ValueError: a width is no such number.
+    """
+    if not all(isinstance(width, int) and width >= 1 for width in widths):
+        raise ValueError(f'widths are {tuple(widths)}; give whole numbers of pixels, 1 or more.')
+    beyond = max(widths) + 1
+    bins = regions * (beyond + 1) + reached.clamp(max=beyond)
+    histogram = torch.bincount(bins.flatten(), minlength=(num_classes + 1) * (beyond + 1))
+    return histogram.view(num_classes + 1, beyond + 1)[:-1].cumsum(1)[:, list(widths)]
+
+
+def iou(counts: Tensor) -> Tensor:
+    """Intersection over union, in [0, 1]; NaN for a class that is in neither map of any image.
+
+    Args:
+        counts: (..., 2) int64, intersection and union, summed over images.
+
+    Returns:
+        (...) float64.
+    """
+    intersection, union = counts.double().unbind(-1)
+    return intersection / union

@@ -1,0 +1,140 @@
+"""Pictures of where predictions miss the boundaries."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ..metrics.contour_errors import contour_layers
+
+# Of Okabe and Ito's palette, and of different lightness, so that every kind of colour blindness,
+# and grey print, leaves them apart.
+COLOURS = {
+    'error': (213, 94, 0),
+    'void': (0, 0, 0),
+    'true': (86, 180, 233),
+    'predicted': (240, 228, 66),
+    'both': (255, 255, 255),
+}
+SMALLEST_WIDTH = 800  # px; single pixels are hard to see, and the legend needs room
+
+
+@HOOKS.register_module()
+class BoundaryVisualizationHook(Hook):
+    """Paints true and predicted boundaries and the errors between them over the grey image.
+
+    Takes the place of `SegVisualizationHook`, whose arguments it has: in training every
+    `interval`-th validation batch shows its first image, in testing every image is shown. The
+    visualizer's backends keep the pictures.
+
+    Args:
+        draw, interval, show, wait_time, backend_args: as for `SegVisualizationHook`.
+        width: errors up to so many pixels from a true boundary are painted.
+        ignore_index: the void label.
+    """
+
+    def __init__(
+        self,
+        draw: bool = False,
+        interval: int = 50,
+        show: bool = False,
+        wait_time: float = 0.0,
+        backend_args: dict | None = None,
+        width: float = 3,
+        ignore_index: int = 255,
+    ) -> None:
+        self.draw = draw
+        self.interval = interval
+        self.show = show
+        self.wait_time = wait_time
+        self.backend_args = backend_args
+        self.width = width
+        self.ignore_index = ignore_index
+        self.shown = 0
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Shows the first image of every `interval`-th batch."""
+        step = runner.iter + batch_idx
+        if self.draw and step % self.interval == 0:
+            self._add('val', outputs[0], step)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Shows every image."""
+        for sample in outputs if self.draw else ():
+            self.shown += 1
+            self._add('test', sample, self.shown)
+
+    def _add(self, mode: str, sample: SegDataSample, step: int) -> None:
+        image = mmcv.imfrombytes(get(sample.img_path, self.backend_args), channel_order='rgb')
+        pred = sample.pred_sem_seg.data.reshape(image.shape[:2]).long().cpu()
+        label = None
+        if 'gt_sem_seg' in sample:
+            label = sample.gt_sem_seg.data.reshape(image.shape[:2]).long().cpu()
+        picture = paint(image, pred, label, self.ignore_index, self.width)
+        name = f'{mode}_{Path(sample.img_path).name}'
+        visualizer = Visualizer.get_current_instance()
+        if self.show:
+            visualizer.show(picture, name, wait_time=self.wait_time)
+        else:
+            visualizer.add_image(name, picture, step)
+
+
+def paint(
+    image: np.ndarray, pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3
+) -> np.ndarray:
+    """The image, grey and dimmed, with contours, errors and a legend.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        pred, label, ignore_index, width: as for `metrics.contour_errors.contour_layers`.
+
+    Returns:
+        (H', W', 3) uint8 RGB, a whole number of times as large, and the legend below.
+    """
+    # From twice on, contours are thinner than what they enclose.
+    zoom = max(2, -(-SMALLEST_WIDTH // image.shape[1]))
+    layers = contour_layers(pred, label, ignore_index, width, zoom)
+    grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8)
+    painted = grey.repeat(zoom, 0).repeat(zoom, 1).repeat(3, 2)
+    for name, mask in layers.items():
+        painted[mask.numpy()] = COLOURS[name]
+    return np.concatenate([painted, _legend(list(layers), width, painted.shape[1])])
+
+
+def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
+    words = {
+        'error': f'wrong, within {width:g} px',
+        'void': 'void',
+        'true': 'true boundary',
+        'predicted': 'predicted boundary',
+        'both': 'both',
+    }
+    strip = np.full((36, length, 3), 60, np.uint8)
+    x = 12
+    for name in names:
+        cv2.rectangle(strip, (x, 10), (x + 16, 26), COLOURS[name], cv2.FILLED)
+        font = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+        cv2.putText(strip, words[name], (x + 24, 23), *font, (255, 255, 255), 1, cv2.LINE_AA)
+        x += 24 + cv2.getTextSize(words[name], *font, 1)[0][0] + 24
+    return strip

@@ -1,0 +1,44 @@
+"""All numbers of an evaluation in one JSON file: what `tools/test.py --json` writes."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+
+def write_report(path: str | Path, report: dict) -> None:
+    """Writes the whole file or leaves what was there. NaN becomes null, which JSON knows."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        unfinished.write_text(json.dumps(_without_nan(report), indent=1, allow_nan=False) + '\n')
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def by_width(report: dict, name: str) -> dict[int, float]:
+    """{width in pixels: mean} of a boundary metric, such as 'BoundaryF', ascending.
+
+    The first evaluator that has it counts; its keys may have a prefix.
+    """
+    for evaluator in report.get('evaluators', ()):
+        prefix = f'{evaluator["prefix"]}/' if evaluator['prefix'] else ''
+        keys = {width: f'{prefix}m{name}_{width}px' for width in sorted(evaluator['widths'])}
+        if all(key in report['metrics'] for key in keys.values()):
+            values = {width: report['metrics'][key] for width, key in keys.items()}
+            return {width: math.nan if mean is None else mean for width, mean in values.items()}
+    raise ValueError(
+        f'The report has no {name} per width: evaluate with BoundaryMetric (test.py --boundary).'
+    )
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    if isinstance(value, (int, str)) or value is None:
+        return value
+    return float(value) if math.isfinite(value) else None

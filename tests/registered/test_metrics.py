@@ -1,0 +1,241 @@
+"""BoundaryMetric beside MMSegmentation's IoUMetric, on the same samples."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import needs_gpu
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.logging import MMLogger
+from mmseg.registry import METRICS
+from PIL import Image
+from scenes import segmentation
+
+import mmseg_boundary.registered  # noqa: F401
+from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou, iou
+from mmseg_boundary.metrics.boundary_iou import width_at_ratio
+
+CLASSES = ('sky', 'road', 'car', 'unicorn')  # the last is in no image
+WIDTHS = (1, 2, 3, 5, 9, 15)
+SIZES = ((40, 52), (31, 60), (52, 40), (40, 52), (25, 25))
+PAIRS = [segmentation(size, seed=seed, wrong=0.1) for seed, size in enumerate(SIZES)]
+
+
+def build(type='BoundaryMetric', classes=CLASSES, **arguments):
+    metric = METRICS.build(dict(type=type, **arguments))
+    metric.dataset_meta = dict(classes=classes)
+    return metric
+
+
+def sample(pred, label, name='a.png', **info):
+    """As the evaluator hands it over."""
+    return dict(
+        pred_sem_seg=dict(data=pred[None]),
+        gt_sem_seg=dict(data=label[None]),
+        img_path=f'/images/{name}',
+        **info,
+    )
+
+
+def evaluate(metric, pairs=PAIRS, batch_size=2):
+    samples = [sample(*pair) for pair in pairs]
+    for start in range(0, len(samples), batch_size):
+        metric.process({}, samples[start : start + batch_size])
+    assert len(metric.results) == len(pairs)
+    return metric.evaluate(len(pairs))
+
+
+def test_the_keys():
+    keys = {'aAcc', 'mIoU', 'mAcc', 'mBoundaryIoU'}
+    for name in ('BoundaryIoU', 'BoundaryF', 'TrimapIoU'):
+        keys |= {f'm{name}_{width}px' for width in WIDTHS}
+    assert set(evaluate(build())) == keys
+    assert set(evaluate(build(boundary_f_mode='csurka'))) == keys | {'mBoundaryF'}
+    few = build(boundary_metrics=['TrimapIoU'], widths=[4], iou_metrics=['mDice'])
+    assert set(evaluate(few)) == {'aAcc', 'mDice', 'mAcc', 'mTrimapIoU_4px'}
+
+
+def test_ious_are_ious_of_sums_in_percent():
+    scores = evaluate(build())
+    for name, count in (('BoundaryIoU', count_boundary_iou), ('TrimapIoU', count_trimap_iou)):
+        means = iou(sum(count(*pair, 4, WIDTHS) for pair in PAIRS)).nanmean(0)
+        for width, mean in zip(WIDTHS, means.tolist()):
+            assert scores[f'm{name}_{width}px'] == pytest.approx(100 * mean)
+
+
+def test_boundary_iou_has_each_image_at_its_own_width():
+    ratio = 0.06
+    assert len({width_at_ratio(*size, ratio) for size in SIZES}) > 1
+    counts = sum(
+        count_boundary_iou(*pair, 4, (width_at_ratio(*pair[1].shape, ratio),)) for pair in PAIRS
+    )
+    mean = iou(counts).nanmean().item()
+    assert evaluate(build(dilation_ratio=ratio))['mBoundaryIoU'] == pytest.approx(100 * mean)
+
+
+def test_f_is_a_mean_over_images_in_percent():
+    values = np.stack([boundary_f(*pair, 4, WIDTHS).numpy() for pair in PAIRS])[:, :3]
+    assert not np.isnan(values).any()
+    expected = 100 * values.mean((0, 1))
+    scores = evaluate(build())
+    for width, mean in zip(WIDTHS, expected):
+        assert scores[f'mBoundaryF_{width}px'] == pytest.approx(mean)
+    # The class that is nowhere counts as 1.
+    inflated = evaluate(build(boundary_f_mode='gscnn'))
+    assert inflated['mBoundaryF_3px'] == pytest.approx((3 * expected[2] + 100) / 4)
+
+
+def test_void_is_boundary_moves_the_trimap_alone():
+    without, with_void = evaluate(build()), evaluate(build(void_is_boundary=True))
+    moved = {key for key in without if without[key] != with_void[key]}
+    assert moved and all(key.startswith('mTrimapIoU') for key in moved)
+
+
+@pytest.mark.parametrize('nan_to_num', [None, 0])
+def test_the_rest_is_what_iou_metric_says_but_not_rounded(nan_to_num):
+    arguments = dict(iou_metrics=['mIoU', 'mDice', 'mFscore'], nan_to_num=nan_to_num)
+    theirs, ours = evaluate(build('IoUMetric', **arguments)), evaluate(build(**arguments))
+    for key, value in theirs.items():
+        assert round(ours[key], 2) == pytest.approx(float(value), abs=1e-5), key
+    assert any(ours[key] != round(ours[key], 2) for key in theirs)
+    # The class that is nowhere is left out, or counted as the user says.
+    share = 3 / 4 if nan_to_num == 0 else 1
+    assert ours['mTrimapIoU_3px'] == pytest.approx(share * evaluate(build())['mTrimapIoU_3px'])
+
+
+def test_areas_are_summed_in_integers():
+    """500 images of Cityscapes' size, one pixel of each wrong: float32 loses them."""
+    area = 2**21
+    one = torch.tensor([[area - 1], [area + 1], [area], [area]])
+    metric = build(classes=('road',), boundary_metrics=[])
+    scores = metric.compute_metrics([dict(areas=one + shift) for shift in range(500)])
+    total = 500 * area + sum(range(500))
+    assert scores['mIoU'] == 100 * (total - 500) / (total + 500)
+    assert sum(one[1].float() + shift for shift in range(500)).item() != total + 500
+
+
+def test_order_and_split_do_not_show():
+    """To the last bit, for every mode."""
+    for mode in ('present', 'gscnn', 'csurka'):
+        scores = evaluate(build(boundary_f_mode=mode))
+        assert evaluate(build(boundary_f_mode=mode), PAIRS[::-1], batch_size=1) == scores
+        assert evaluate(build(boundary_f_mode=mode), PAIRS[2:] + PAIRS[:2], batch_size=5) == scores
+
+
+def test_what_travels_between_ranks_is_small():
+    metric = build()
+    metric.process({}, [sample(*PAIRS[0])])
+    (record,) = metric.results
+    assert all(value.device.type == 'cpu' for value in record.values())
+    assert (
+        sum(value.numel() for value in record.values()) < 4 * len(CLASSES) * (len(WIDTHS) + 2) * 2
+    )
+    assert {value.dtype for key, value in record.items() if key != 'BoundaryF'} == {torch.int64}
+
+
+# --- As with IoUMetric ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('format_only', [False, True])
+def test_label_images(format_only, tmp_path):
+    """With 1 added where the data set's labels were reduced by 1; without truth they are all."""
+    metric = build(output_dir=str(tmp_path), format_only=format_only)
+    pred, label = PAIRS[0]
+    samples = [sample(pred, label), sample(pred, label, 'b.jpg', reduce_zero_label=True)]
+    if format_only:
+        for each in samples:
+            del each['gt_sem_seg']
+    metric.process({}, samples)
+    assert bool(metric.evaluate(2)) != format_only
+    assert (np.asarray(Image.open(tmp_path / 'a.png')) == pred.numpy()).all()
+    assert (np.asarray(Image.open(tmp_path / 'b.png')) == pred.numpy() + 1).all()
+
+
+@pytest.mark.parametrize('has_channel', [True, False])
+def test_predictions_of_one_logit_are_float_and_some_have_no_channel(has_channel):
+    classes = ('ground', 'object')
+    pairs = [
+        (pred.clamp(max=1), label.where(label == 255, label.clamp(max=1))) for pred, label in PAIRS
+    ]
+    scores = evaluate(build(classes=classes), pairs)
+    metric = build(classes=classes)
+    for pred, label in pairs:
+        each = sample(pred.float(), label)
+        if not has_channel:
+            each['pred_sem_seg']['data'] = pred.float()
+        metric.process({}, [each])
+    assert metric.evaluate(len(pairs)) == scores
+
+
+def test_the_prefix_of_one_of_several_evaluators():
+    evaluator = Evaluator([build('IoUMetric'), build(prefix='near', keep_results=True)])
+    evaluator.dataset_meta = dict(classes=CLASSES)
+    evaluator.process([sample(*pair) for pair in PAIRS])
+    scores = evaluator.evaluate(len(PAIRS))
+    assert {'mIoU', 'near/mIoU', 'near/mBoundaryF_3px'} <= set(scores)
+
+
+@pytest.mark.parametrize('key', ['mIoU', 'mBoundaryIoU', 'mBoundaryF_3px', 'near/mTrimapIoU_1px'])
+def test_the_best_checkpoint_by_any_key(key):
+    hook = CheckpointHook(save_best=key)
+    assert hook.is_better_than[hook.key_indicators[0]](2.0, 1.0)
+    assert EarlyStoppingHook(monitor=key).rule == 'greater'
+
+
+# --- Tables ---------------------------------------------------------------------------------------
+
+
+def test_the_tables(tmp_path):
+    """Widths in the title, means below, and in how many images each class is."""
+    logger = MMLogger.get_instance('tables', log_file=str(tmp_path / 'log'))
+    scores = evaluate(build(widths=(1, 4), void_is_boundary=True))
+    printed = (tmp_path / 'log').read_text()
+    for handler in logger.handlers:
+        handler.close()
+    for words in (
+        'Boundary IoU in percent, n = 1, 4 px (pixels inside the class at a chessboard distance',
+        'Boundary F in percent, n = 1, 4 px (contours match at a Euclidean distance <= n',
+        'Trimap IoU in percent, n = 1, 4 px (pixels at a Euclidean distance < n from the true',
+        '; void is a boundary; ',
+        '| 0.02 of the diagonal |',
+        '| unicorn |   0    |',
+        f'{scores["mBoundaryF_4px"]:.2f} |',
+    ):
+        assert words in printed
+
+
+def test_details_hold_the_numbers_of_the_tables():
+    metric = build()
+    scores = evaluate(metric)
+    per_class = metric.details['per_class']
+    assert metric.details['images'] == [5, 5, 5, 0]
+    assert set(per_class) == {key[1:] for key in scores if key != 'aAcc'}
+    for key, values in per_class.items():
+        assert len(values) == len(CLASSES) and math.isnan(values[-1])
+        assert np.nanmean(values) == pytest.approx(scores[f'm{key}'])
+
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (dict(boundary_metrics=['mF']), "boundary_metrics has 'mF'; choose of 'BoundaryIoU'"),
+        (dict(widths=[0]), r'widths is \(0,\); give whole numbers of pixels, 1 or more'),
+        (dict(widths=[1.5]), 'give whole numbers'),
+        (dict(dilation_ratio=2), 'dilation_ratio is 2; give a share of the diagonal'),
+        (dict(boundary_f_mode='davis'), "mode is 'davis'; choose one of 'present'"),
+        (dict(width=3), "unexpected keyword argument 'width'"),
+    ],
+)
+def test_wrong_arguments_are_named_at_once(arguments, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        build(**arguments)
+
+
+@needs_gpu
+def test_cuda_agrees_with_the_cpu():
+    assert evaluate(build(), [(pred.cuda(), label) for pred, label in PAIRS]) == evaluate(build())

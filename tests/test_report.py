@@ -1,0 +1,35 @@
+import json
+import math
+
+import pytest
+
+from mmseg_boundary.report import by_width, write_report
+
+REPORT = dict(
+    metrics={'b/mBoundaryF_1px': 40.5, 'b/mBoundaryF_15px': math.nan, 'b/mIoU': 60.0},
+    evaluators=[dict(prefix='a', widths=[2]), dict(prefix='b', widths=[15, 1])],
+)
+
+
+def test_it_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'deep/numbers.json'
+    write_report(path, REPORT)
+    before = path.read_text()
+    with pytest.raises(TypeError):
+        write_report(path, dict(metrics=object()))
+    assert path.read_text() == before
+    assert [each.name for each in path.parent.iterdir()] == ['numbers.json']
+
+
+def test_nan_becomes_null(tmp_path):
+    write_report(tmp_path / 'a.json', REPORT)
+    metrics = json.loads((tmp_path / 'a.json').read_text())['metrics']
+    assert metrics == {'b/mBoundaryF_1px': 40.5, 'b/mBoundaryF_15px': None, 'b/mIoU': 60.0}
+
+
+def test_means_by_width(tmp_path):
+    write_report(tmp_path / 'a.json', REPORT)
+    curve = by_width(json.loads((tmp_path / 'a.json').read_text()), 'BoundaryF')
+    assert list(curve) == [1, 15] and curve[1] == 40.5 and math.isnan(curve[15])
+    with pytest.raises(ValueError, match='The report has no TrimapIoU per width: evaluate with'):
+        by_width(REPORT, 'TrimapIoU')
