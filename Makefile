@@ -1,10 +1,12 @@
-# make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU)
+# make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU);
+#                   other losses: make demo LOSSES="ce epl boundary dt bf1"
 # make test         the test suite of the stack; .ci/run runs it on both
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
 
 PYTHON ?= python3.11
 STACK ?= onedl
+LOSSES ?= ce epl
 ifeq ($(wildcard .ci/$(STACK).txt),)
 $(error STACK is '$(STACK)'; choose onedl (default) or mmlab)
 endif
@@ -14,7 +16,7 @@ INSTALLED := $(VENV)/installed
 .PHONY: demo test lint clean
 
 demo: $(INSTALLED)
-	$(VENV)/bin/python tools/demo.py
+	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest

@@ -36,26 +36,34 @@ from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_ne
 
 
 class Net(NamedTuple):
-    """One of the two trainings; `pace` is in seconds per iteration, on two cores."""
+    """One of the trainings."""
 
-    title: str
-    folder: str
-    config: str
-    pace: float
+    name: str  # in configs/pspnet_NAME_shapes.py
+
+    @property
+    def config(self) -> str:
+        """The config file."""
+        return f'configs/pspnet_{self.name}_shapes.py'
+
+    @property
+    def title(self) -> str:
+        """Its losses, such as 'CE + EPL'."""
+        losses = Config.fromfile(self.config).model.decode_head.loss_decode
+        names = [loss.type.removesuffix('Loss') for loss in losses]
+        return ' + '.join(names).replace('CrossEntropy', 'CE')
 
 
 class Scene(NamedTuple):
-    """A held-out image, (H, W, 3) uint8 RGB; its truth and both predictions, (H, W) integer."""
+    """A held-out image, (H, W, 3) uint8 RGB; its truth and all predictions, (H, W) integer."""
 
     image: Tensor
     label: Tensor
     preds: list[Tensor]
 
 
-NETS = (
-    Net('CE', 'ce', 'configs/pspnet_ce_shapes.py', 0.06),
-    Net('CE + EPL', 'epl', 'configs/pspnet_epl_shapes.py', 0.15),
-)
+# On two cores; the first step's own pace corrects them.
+SECONDS_PER_ITERATION = {'epl': 0.15}
+SECONDS_PER_ITERATION_OF_OTHERS = 0.07
 SECONDS_TO_EVALUATE = 8
 WIDTH = 3  # px
 SCORES = ('mIoU', *(f'm{name}_{WIDTH}px' for name in ('BoundaryIoU', 'BoundaryF', 'TrimapIoU')))
@@ -67,7 +75,14 @@ FIELDS_OF = 15, 'table', (slice(7, 75), slice(20, 88))
 
 def main() -> None:
     """Trains, evaluates, prints the table and draws the pictures."""
-    parser = argparse.ArgumentParser(description='Train with and without EPL, and compare')
+    parser = argparse.ArgumentParser(description='Train with several losses, and compare')
+    parser.add_argument(
+        '--losses',
+        nargs='+',
+        default=['ce', 'epl'],
+        help='of ce, epl, boundary, dt, bf1, dice, dicefocal and bwce: NAME in '
+        'configs/pspnet_NAME_shapes.py',
+    )
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/demo'), help='below the repository'
     )
@@ -76,27 +91,32 @@ def main() -> None:
     )
     args = parser.parse_args()
     os.chdir(Path(__file__).parents[1])
-    config = Config.fromfile(NETS[1].config)
-    run_steps(args.work_dir, args.iters or config.train_cfg.max_iters)
+    nets = [Net(name) for name in dict.fromkeys(args.losses)]
+    for net in nets:
+        if not Path(net.config).is_file():
+            parser.error(f'there is no {net.config}; `ls configs/*_shapes.py` lists what there is.')
+    config = Config.fromfile('configs/pspnet_epl_shapes.py')
+    run_steps(nets, args.work_dir, args.iters or config.train_cfg.max_iters)
 
     held_out = build_dataset(config.test_dataloader.dataset)
-    scenes = list(read_scenes(args.work_dir, held_out))
-    print(f'\n{table(args.work_dir, scenes, held_out.ignore_index)}\n')
+    scenes = list(read_scenes(nets, args.work_dir, held_out))
+    print(f'\n{table(nets, args.work_dir, scenes, held_out.ignore_index)}\n')
     print(f'{len(scenes)} held-out images. One seed and a short training: a difference of a point')
-    print('or two is chance and says nothing about either loss.\n')
-    draw_predictions(args.work_dir / 'predictions.png', scenes, held_out.metainfo)
+    print('or two is chance and says nothing about the losses.\n')
+    draw_predictions(args.work_dir / 'predictions.png', nets, scenes, held_out.metainfo)
     draw_fields(args.work_dir / 'fields.png', scenes, held_out, config.epl.kernel_size)
 
 
-def run_steps(work_dir: Path, iterations: int) -> None:
-    """Trains and evaluates both nets, each step in a process of its own."""
-    steps = [
-        (f'train with {net.title}', training(net, work_dir, iterations), net.pace * iterations)
-        for net in NETS
-    ] + [
-        (f'evaluate {net.title}', evaluation(net, work_dir, iterations), SECONDS_TO_EVALUATE)
-        for net in NETS
-    ]
+def run_steps(nets: list[Net], work_dir: Path, iterations: int) -> None:
+    """Trains and evaluates the nets, each step in a process of its own."""
+    steps = []
+    for net in nets:
+        pace = SECONDS_PER_ITERATION.get(net.name, SECONDS_PER_ITERATION_OF_OTHERS)
+        command = training(net, work_dir, iterations)
+        steps.append((f'train with {net.title}', command, pace * iterations))
+    for net in nets:
+        command = evaluation(net, work_dir, iterations)
+        steps.append((f'evaluate {net.title}', command, SECONDS_TO_EVALUATE))
     # torch's threads spin while they wait; beside another busy program that costs a factor of 5.
     environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
     start, planned = time.monotonic(), 0.0
@@ -112,7 +132,7 @@ def run_steps(work_dir: Path, iterations: int) -> None:
 
 def training(net: Net, work_dir: Path, iterations: int) -> list[str]:
     """The command that trains; only a length other than the config's changes a setting."""
-    command = ['tools/train.py', net.config, '--work-dir', str(work_dir / net.folder)]
+    command = ['tools/train.py', net.config, '--work-dir', str(work_dir / net.name)]
     if iterations != Config.fromfile(net.config).train_cfg.max_iters:
         command += ['--cfg-options', f'param_scheduler.0.end={iterations}']
         command += [f'train_cfg.{name}={iterations}' for name in ('max_iters', 'val_interval')]
@@ -121,7 +141,7 @@ def training(net: Net, work_dir: Path, iterations: int) -> list[str]:
 
 def evaluation(net: Net, work_dir: Path, iterations: int) -> list[str]:
     """The command that evaluates the end of the training and keeps the predictions."""
-    folder = work_dir / net.folder
+    folder = work_dir / net.name
     return [
         *('tools/test.py', net.config, str(folder / f'iter_{iterations}.pth')),
         *('--work-dir', str(folder / 'test'), '--out', str(folder / 'predictions')),
@@ -137,12 +157,12 @@ def build_dataset(config: dict):
     return DATASETS.build(config)
 
 
-def read_scenes(work_dir: Path, held_out) -> Iterator[Scene]:
+def read_scenes(nets: list[Net], work_dir: Path, held_out) -> Iterator[Scene]:
     """Every held-out image with what the evaluations wrote."""
     for index in range(len(held_out)):
         sample = held_out[index]
         name = Path(sample['data_samples'].img_path).name
-        files = [work_dir / net.folder / 'predictions' / name for net in NETS]
+        files = [work_dir / net.name / 'predictions' / name for net in nets]
         yield Scene(
             sample['inputs'].flip(0).permute(1, 2, 0),  # loaded as BGR
             sample['data_samples'].gt_sem_seg.data[0],
@@ -150,34 +170,37 @@ def read_scenes(work_dir: Path, held_out) -> Iterator[Scene]:
         )
 
 
-def table(work_dir: Path, scenes: list[Scene], ignore_index: int) -> str:
+def table(nets: list[Net], work_dir: Path, scenes: list[Scene], ignore_index: int) -> str:
     """One line per net."""
+    first = max(len(net.title) for net in nets) + 1
     near = f'of these within {WIDTH} px of a contour'
     headings = ' '.join(f'{key:>{len(key) + 1}}' for key in SCORES)
-    lines = [f'{"net":<10}{headings} {"wrong pixels":>13}   {near}']
-    for index, net in enumerate(NETS):
+    lines = [f'{"net":<{first}}{headings} {"wrong pixels":>13}   {near}']
+    for index, net in enumerate(nets):
         counts = sum(
             count_contour_errors(scene.preds[index], scene.label, ignore_index, WIDTH)
             for scene in scenes
         )
         share = f'{share_near_contour(counts):.1%}'
-        metrics = json.loads((work_dir / net.folder / 'numbers.json').read_text())['metrics']
+        metrics = json.loads((work_dir / net.name / 'numbers.json').read_text())['metrics']
         scores = ' '.join(f'{metrics[key]:>{len(key) + 1}.2f}' for key in SCORES)
-        lines.append(f'{net.title:<10}{scores} {counts[1]:>13}   {share:>{len(near)}}')
+        lines.append(f'{net.title:<{first}}{scores} {counts[1]:>13}   {share:>{len(near)}}')
     return '\n'.join(lines)
 
 
-def draw_predictions(path: Path, scenes: list[Scene], metainfo: dict) -> None:
-    """Image, truth and both predictions, side by side."""
+def draw_predictions(path: Path, nets: list[Net], scenes: list[Scene], metainfo: dict) -> None:
+    """Image, truth and predictions, side by side."""
     colours = np.full((256, 3), 255, np.uint8)
     colours[: len(metainfo['palette'])] = metainfo['palette']
-    figure, axes = plt.subplots(len(SHOWN), 4, figsize=(11, 14.5), layout='constrained')
+    columns = 2 + len(nets)
+    size = (2.75 * columns, 14.5)
+    figure, axes = plt.subplots(len(SHOWN), columns, figsize=size, layout='constrained')
     for row, (image, label, preds) in zip(axes, [scenes[i] for i in SHOWN], strict=True):
         panels = [image, *(colours[labels] for labels in (label, *preds))]
         for axis, panel in zip(row, panels, strict=True):
             axis.imshow(panel)
             axis.set_axis_off()
-    titles = ['image', 'truth (white: void)', *(f'trained with {net.title}' for net in NETS)]
+    titles = ['image', 'truth (white: void)', *(f'trained with\n{net.title}' for net in nets)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
     named = zip(metainfo['classes'], metainfo['palette'], strict=True)
