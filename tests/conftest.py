@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 
 ROOT = Path(__file__).parent.parent
 CAMVID = Path(os.environ.get('CAMVID_ROOT', ROOT.parent / 'shared/data/CamVid'))
@@ -21,6 +23,14 @@ ALLOWED_SKIPS = {'onedl': {NO_GPU, NO_CAMVID, NO_OPERATORS}, 'mmlab': {NO_GPU, N
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
 needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason=NO_CAMVID)
+
+
+@pytest.fixture(autouse=True)
+def no_run_left_over():
+    """MMEngine's current logger, hub and visualizer are those of the last run in the process."""
+    yield
+    for manager in (MMLogger, MessageHub, Visualizer):
+        manager._instance_dict.clear()
 
 
 STACK = pytest.StashKey[str]()
