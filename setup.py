@@ -33,6 +33,6 @@ setup(
             'ftfy',
             'regex',
         ],
-        'tests': ['pytest', 'hypothesis'],
+        'tests': ['pytest', 'hypothesis', 'seaborn', 'tensorboard'],
     },
 )

@@ -16,29 +16,41 @@ MODULES = {'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmseg': 'mmsegmentation'}
 MINIMUM_VERSIONS = {'mmengine': '0.10.4', 'mmcv': '2.0.0', 'mmseg': '1.2.0'}
 
 
+class UnfitStack(RuntimeError):
+    """What is wrong with the installed stack, and the command that mends it.
+
+    Not an ImportError: MMEngine replaces those by one that hides the message.
+    """
+
+    def __init__(self, problem: str, command: str) -> None:
+        super().__init__(f'{problem}: {command}')
+        self.problem = problem
+        self.command = command
+
+
 def installed_stack() -> str:
     """The stack that provides MMSegmentation here: 'onedl' or 'mmlab'.
 
     A checkout on PYTHONPATH has no distribution and counts as 'mmlab', whose names it bears.
 
     Raises:
-        RuntimeError: both stacks or none are installed, or a part of the one is too old. Not an
-            ImportError: MMEngine replaces those by one that hides the message.
+        UnfitStack: both stacks or none are installed, or a part of the one is too old.
     """
     missing = [module for module in MODULES if importlib.util.find_spec(module) is None]
     if missing:
-        raise RuntimeError(
+        raise UnfitStack(
             f'mmseg_boundary.registered needs MMSegmentation, but {", ".join(missing)} cannot be '
-            "imported. Install one stack, in this package's folder: pip install -e '.[onedl]' or, "
-            "for the frozen originals, '.[mmlab]'."
+            "imported. Install one stack, in this package's folder (or, for the frozen originals, "
+            "'.[mmlab]')",
+            "pip install -e '.[onedl]'",
         )
     originals = [name for name in MODULES.values() if _is_distribution(name)]
     continued = [f'onedl-{name}' for name in MODULES.values() if _is_distribution(f'onedl-{name}')]
     if originals and continued:
-        raise RuntimeError(
+        raise UnfitStack(
             f'Both OpenMMLab stacks are installed ({", ".join(continued + originals)}) and '
-            f"overwrite each other's files. Remove all of them, then install one: pip uninstall -y "
-            f"{' '.join(continued + originals)} && pip install -e '.[onedl]'."
+            "overwrite each other's files. Remove all of them, then install one",
+            f"pip uninstall -y {' '.join(continued + originals)} && pip install -e '.[onedl]'",
         )
     stack = 'onedl' if continued else 'mmlab'
     _require_minimum_versions('onedl-' if stack == 'onedl' else '')
@@ -65,9 +77,9 @@ def _require_minimum_versions(prefix: str) -> None:
     for module, minimum in MINIMUM_VERSIONS.items():
         version = importlib.import_module(module).__version__
         if digit_version(version) < digit_version(minimum):
-            raise RuntimeError(
-                f'mmseg_boundary needs {module} {minimum} or newer, but {version} is installed: '
-                f"pip install -U '{prefix}{MODULES[module]}>={minimum}'."
+            raise UnfitStack(
+                f'mmseg_boundary needs {module} {minimum} or newer, but {version} is installed',
+                f"pip install -U '{prefix}{MODULES[module]}>={minimum}'",
             )
 
 

@@ -1,16 +1,34 @@
-"""Pure losses on `labels.Target` and probabilities, or logits where a logarithm is taken: torch
-alone (and OpenCV or scipy for distances on the CPU), one file per loss."""
+"""Losses on torch alone (and OpenCV or scipy for distances on the CPU), one file per loss: pure
+functions of `labels.Target` and probabilities, or logits where a logarithm is taken, and around
+each a module that takes logits and labels.
 
-from .bf1 import bf1_loss
-from .boundary_weighted_ce import boundary_weighted_ce_loss
-from .distance_transform import distance_transform_loss
-from .epl import epl_line_loss, epl_point_loss
-from .jaccard import jaccard_loss
-from .kervadec import kervadec_boundary_loss
-from .soft_dice import soft_dice_loss
-from .softmax_focal import softmax_focal_loss
+>>> import torch
+>>> logits = torch.zeros(2, 3, 8, 8, requires_grad=True)
+>>> labels = torch.zeros(2, 8, 8, dtype=torch.long)  # 255 is void
+>>> SoftDiceLoss(smooth=0)(logits, labels)  # class 0, with a probability of 1/3 everywhere
+tensor(0.5000, grad_fn=<MulBackward0>)
+"""
+
+from .bf1 import BF1Loss, bf1_loss
+from .boundary_weighted_ce import BoundaryWeightedCELoss, boundary_weighted_ce_loss
+from .distance_transform import DistanceTransformLoss, distance_transform_loss
+from .epl import EPLLineLoss, EPLLoss, EPLPointLoss, epl_line_loss, epl_point_loss
+from .jaccard import JaccardLoss, jaccard_loss
+from .kervadec import KervadecBoundaryLoss, kervadec_boundary_loss
+from .soft_dice import SoftDiceLoss, soft_dice_loss
+from .softmax_focal import SoftmaxFocalLoss, softmax_focal_loss
 
 __all__ = [
+    'BF1Loss',
+    'BoundaryWeightedCELoss',
+    'DistanceTransformLoss',
+    'EPLLineLoss',
+    'EPLLoss',
+    'EPLPointLoss',
+    'JaccardLoss',
+    'KervadecBoundaryLoss',
+    'SoftDiceLoss',
+    'SoftmaxFocalLoss',
     'bf1_loss',
     'boundary_weighted_ce_loss',
     'distance_transform_loss',

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..labels import Target, as_class_weight, mean_over
+from .decode_head_loss import DecodeHeadLoss
 
 EPS = 1e-7
 
@@ -87,3 +88,24 @@ def require_bf1_options(theta0: int, theta: int) -> None:
     for name, given, least in (('theta0', theta0, 3), ('theta', theta, 1)):
         if not isinstance(given, int) or given < least or given % 2 == 0:
             raise ValueError(f'{name} is {given!r}; give an odd number of pixels, {least} or more.')
+
+
+class BF1Loss(DecodeHeadLoss):
+    """`bf1_loss` as a module, beside a cross-entropy."""
+
+    def __init__(
+        self,
+        theta0: int = 3,
+        theta: int = 5,
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_bf1',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(theta0=theta0, theta=theta, per_image=per_image)
+        require_bf1_options(theta0, theta)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return bf1_loss(fields, target, **self.options, class_weight=self.class_weight)

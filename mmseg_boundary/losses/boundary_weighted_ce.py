@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..geometry.boundary import transitions, within
 from ..labels import Target
+from .decode_head_loss import DecodeHeadLoss
 from .log_likelihood import likelihood_weights, log_likelihood, weighted_mean
 
 
@@ -59,3 +60,37 @@ def require_boundary_weighted_options(radius: float, boundary_weight: float) -> 
         raise ValueError(f'radius is {radius!r}; give 1 or more pixels.')
     if boundary_weight < 0:
         raise ValueError(f'boundary_weight is {boundary_weight!r}; give 0 or more.')
+
+
+class BoundaryWeightedCELoss(DecodeHeadLoss):
+    """`boundary_weighted_ce_loss` as a module, in place of a cross-entropy.
+
+    MMSegmentation's `CrossEntropyLoss` weighs classes, and its samplers hard pixels; neither knows
+    where contours are.
+    """
+
+    takes_pixel_weight = True
+    takes_logits = True
+
+    def __init__(
+        self,
+        radius: float = 3,
+        boundary_weight: float = 1.0,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_bwce',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(radius=radius, boundary_weight=boundary_weight)
+        require_boundary_weighted_options(**self.options)
+
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+        return boundary_weighted_ce_loss(
+            fields,
+            target,
+            **self.options,
+            one_vs_rest=self.one_vs_rest(fields),
+            class_weight=self.class_weight,
+            pixel_weight=weight,
+        )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..geometry.distance import METRICS, TOLERANCE, distances_between
 from ..labels import Target, as_class_weight, mean_over
+from .decode_head_loss import DecodeHeadLoss
 
 CLASS_REDUCTIONS = ('mean', 'sum')
 
@@ -99,4 +100,27 @@ def require_distance_transform_options(
         raise ValueError(
             "class_weight has no meaning with class_reduction='sum', which takes no mean over the "
             "classes; drop it or take class_reduction='mean'."
+        )
+
+
+class DistanceTransformLoss(DecodeHeadLoss):
+    """`distance_transform_loss` as a module; alone, in the thesis."""
+
+    def __init__(
+        self,
+        metric: str = 'euclidean',
+        class_reduction: str = 'mean',
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_dt',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(metric=metric, class_reduction=class_reduction, per_image=per_image)
+        require_distance_transform_options(metric, class_reduction, class_weight)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return distance_transform_loss(
+            fields, target, **self.options, class_weight=self.class_weight
         )

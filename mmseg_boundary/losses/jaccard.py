@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..labels import Target, as_class_weight, mean_over
+from .decode_head_loss import DecodeHeadLoss
 from .soft_dice import region_sums, require_overlap_options
 
 
@@ -39,3 +40,29 @@ def jaccard_loss(
     eligible, shared, both = region_sums(probs, target, per_class, per_image)
     jaccard = (smooth + shared) / (smooth + both - shared).where(eligible, 1)
     return mean_over(eligible, 1 - jaccard, as_class_weight(class_weight, probs))
+
+
+class JaccardLoss(DecodeHeadLoss):
+    """`jaccard_loss` as a module.
+
+    MMSegmentation has none: its `TverskyLoss` would be one at alpha = beta = 1, but insists on
+    alpha + beta = 1; it averages over absent classes, reads its own `ignore_index` and not the
+    head's, and is 0 for the one logit of a binary head, of which it takes a softmax.
+    """
+
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        per_class: bool = True,
+        per_image: bool = True,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_jaccard',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(smooth=smooth, per_class=per_class, per_image=per_image)
+        require_overlap_options(smooth, per_class, class_weight)
+
+    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+        return jaccard_loss(fields, target, **self.options, class_weight=self.class_weight)

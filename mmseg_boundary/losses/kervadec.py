@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..geometry.distance import distances_between, signed_distances
 from ..labels import Target, as_class_weight
+from .decode_head_loss import DecodeHeadLoss
 
 NORMALIZATIONS = (None, 'diag', 'max')
 
@@ -102,3 +103,30 @@ def _of_classes(classes: Sequence[int], weights: Tensor) -> Tensor:
         if number in classes:
             chosen[plane] = weights[plane]
     return chosen
+
+
+class KervadecBoundaryLoss(DecodeHeadLoss):
+    """`kervadec_boundary_loss` as a module, beside a cross-entropy.
+
+    MMSegmentation's `BoundaryLoss` is another one: the cross-entropy of PIDNet's boundary head.
+    """
+
+    takes_pixel_weight = True
+
+    def __init__(
+        self,
+        classes: Sequence[int] | None = None,
+        normalize: str | None = None,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_kervadec',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(classes=classes, normalize=normalize)
+        require_kervadec_options(**self.options)
+
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+        return kervadec_boundary_loss(
+            fields, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
+        )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..labels import Target
+from .decode_head_loss import DecodeHeadLoss
 from .log_likelihood import likelihood_weights, log_likelihood, weighted_mean
 
 
@@ -48,3 +49,36 @@ def require_focal_options(gamma: float) -> None:
     """Raises the ValueErrors of `softmax_focal_loss`, before there is a batch."""
     if gamma < 0:
         raise ValueError(f'gamma is {gamma!r}; give 0 (cross-entropy) or more.')
+
+
+class SoftmaxFocalLoss(DecodeHeadLoss):
+    """`softmax_focal_loss` as a module.
+
+    MMSegmentation's `FocalLoss` knows sigmoids alone, divides by void pixels too, and for a map of
+    class labels, which is what a head gives it, raises on the CPU for want of a one-hot target.
+    """
+
+    takes_pixel_weight = True
+    takes_logits = True
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        use_sigmoid: bool = False,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_softmax_focal',
+    ) -> None:
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        self.options = dict(gamma=gamma)
+        require_focal_options(gamma)
+
+    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+        return softmax_focal_loss(
+            fields,
+            target,
+            **self.options,
+            one_vs_rest=self.one_vs_rest(fields),
+            class_weight=self.class_weight,
+            pixel_weight=weight,
+        )

@@ -7,6 +7,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+import mmseg_boundary.registered  # noqa: F401
+
 EPL = ('', 'Point', 'Line')
 RATIOS = ('SoftDiceLoss', 'JaccardLoss')
 

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_boundary.geometry import distance
-from mmseg_boundary.registered.decode_head_loss import SharedTarget, shared_target
+from mmseg_boundary.losses.decode_head_loss import SharedTarget, shared_target
 
 LOSSES = [
     dict(type='KervadecBoundaryLoss'),

@@ -7,9 +7,8 @@ import torch
 from commands import ROOT, SHAPES, TINY, environment_for, free_port, run, train
 from conftest import CAMVID, needs_camvid
 from logs import losses, scalars
-from mmengine.config import Config, DictAction
-from mmseg.registry import DATASETS, MODELS
-from mmseg.utils import register_all_modules
+from mmseg.registry import DATASETS
+from tiny import batch_loss, build_tiny
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
 
@@ -75,32 +74,11 @@ def test_two_ranks_average_the_gradients_of_their_halves(tmp_path, one_thread):
         # rank r of two takes every other image
         for rank in (0, 1):
             pair = [dataset[4 * step + rank], dataset[4 * step + rank + 2]]
-            half_batch_loss(model, pair).div(2).backward()
+            batch_loss(model, pair).div(2).backward()
         optimizer.step()
     trained = torch.load(tmp_path / 'iter_3.pth', weights_only=True)['state_dict']
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(trained[name], parameter.detach(), rtol=1e-4, atol=1e-6)
-
-
-def build_tiny():
-    register_all_modules()
-    config = Config.fromfile(SHAPES)
-    pairs = [option.split('=', 1) for option in TINY]
-    config.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in pairs})
-    torch.manual_seed(0)
-    model = MODELS.build(config.model)
-    model.init_weights()
-    return config, model.train()
-
-
-def half_batch_loss(model, pair):
-    batch = dict(
-        inputs=[each['inputs'] for each in pair],
-        data_samples=[each['data_samples'] for each in pair],
-    )
-    batch = model.data_preprocessor(batch, training=True)
-    total, _ = model.parse_losses(model.loss(batch['inputs'], batch['data_samples']))
-    return total
 
 
 def test_two_nodes_of_one_rank_each(tmp_path):

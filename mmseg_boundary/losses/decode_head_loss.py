@@ -1,4 +1,5 @@
-"""What MMSegmentation's decode heads expect of a loss, and what the losses of a head share."""
+"""What the losses have in common as modules: they take logits and labels, as MMSegmentation's
+decode heads give them, and share what is measured on the labels."""
 
 import weakref
 from abc import ABC, abstractmethod
@@ -39,7 +40,8 @@ shared_target = SharedTarget()
 
 
 class DecodeHeadLoss(nn.Module, ABC):
-    """What `BaseDecodeHead.loss_by_feat` expects of a loss, once for all of ours.
+    """What `BaseDecodeHead.loss_by_feat` expects of a loss, once for all of ours; elsewhere,
+    `loss(logits, labels)`.
 
     Subclasses are final: they store their arguments and define `term`. The logits become
     probabilities here, in float32 (float64 stays) and outside of autocast: sums over pixels and
