@@ -27,6 +27,7 @@ ROOMS = {
     'registry': (set(), MMSEG),
     'launch': ({'stacks'}, MMSEG),
     'report': (set(), set()),
+    'config': (set(), set()),
     '__init__': (set(), set()),
 }
 SOURCES = sorted(PACKAGE.rglob('*.py'))
