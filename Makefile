@@ -31,4 +31,4 @@ $(INSTALLED): .ci/install .ci/$(STACK).txt setup.py
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build *.egg-info mmseg_boundary/.mim

@@ -84,21 +84,40 @@ def _require_minimum_versions(prefix: str) -> None:
 
 
 def _mend_config_loader() -> None:
-    """Makes `mmseg::…` resolve in `_base_`, whatever tool reads the config."""
+    """Makes `mmseg::…` and `mmseg_boundary::…` resolve in `_base_`, whatever reads the config."""
     import mmengine.config.config as loader
     from mmengine.config.utils import MODULE2PACKAGE
 
     # onedl: the table names the distribution 'mmsegmentation', which is 'onedl-mmsegmentation'
     # there. A name that is no distribution is looked up as a module, on both stacks.
     MODULE2PACKAGE['mmseg'] = 'mmseg'
-    # mmlab: both functions import pkg_resources, which setuptools 82 removed. Other packages than
-    # MMSegmentation stay theirs.
+    # both: the table lists the packages of OpenMMLab, and refuses every other (mmengine #1410).
+    MODULE2PACKAGE['mmseg_boundary'] = 'mmseg_boundary'
+    # mmlab: both functions import pkg_resources, which setuptools 82 removed, and do not find an
+    # editable install of ours. Other packages stay theirs.
     is_installed, get_installed_path = loader.is_installed, loader.get_installed_path
-    mmseg = Path(importlib.util.find_spec('mmseg').origin).parent
-    loader.is_installed = lambda package: package == 'mmseg' or is_installed(package)
+    folders = {
+        'mmseg': str(Path(importlib.util.find_spec('mmseg').origin).parent),
+        'mmseg_boundary': str(Path(__file__).parent),
+    }
+    loader.is_installed = lambda package: package in folders or is_installed(package)
     loader.get_installed_path = lambda package: (
-        str(mmseg) if package == 'mmseg' else get_installed_path(package)
+        folders[package] if package in folders else get_installed_path(package)
     )
+
+
+def mend_visualizer() -> None:
+    """Lets MMSegmentation's `browse_dataset.py` paint labels."""
+    import numpy as np
+    from mmseg.visualization import SegLocalVisualizer
+
+    # mmlab: the canvas has the layout of the image, which is a permuted tensor there, and OpenCV
+    # draws on rows of pixels alone.
+    if STACK == 'mmlab':
+        draw = SegLocalVisualizer._draw_sem_seg
+        SegLocalVisualizer._draw_sem_seg = lambda self, image, *args, **options: draw(
+            self, np.ascontiguousarray(image), *args, **options
+        )
 
 
 def _mend_checkpoint_loading() -> None:

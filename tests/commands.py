@@ -36,19 +36,19 @@ TINY = [
 SHAPES = ROOT / 'configs/pspnet_epl_shapes.py'
 
 
-def run(*command, **environment):
+def run(*command, cwd=ROOT, **environment):
     """The output of a process that has to succeed (stdout and stderr together)."""
-    done = attempt(*command, **environment)
+    done = attempt(*command, cwd=cwd, **environment)
     if done.returncode != 0:
         pytest.fail(f'{" ".join(map(str, command))}\nended with {done.returncode}:\n{done.stdout}')
     return done.stdout
 
 
-def attempt(*command, **environment):
+def attempt(*command, cwd=ROOT, **environment):
     """A process that may fail: `returncode` and `stdout`, which holds stderr too."""
     return subprocess.run(
         [str(part) for part in command],
-        cwd=ROOT,
+        cwd=cwd,
         env=environment_for(**environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -2,7 +2,7 @@
 `custom_imports`."""
 
 # First, since it refuses a broken installation before MMSegmentation is imported.
-from .. import stacks  # noqa: F401
+from .. import stacks
 
 # isort: split
 from .. import datasets, models  # noqa: F401
@@ -16,3 +16,5 @@ __all__ = [
     'BoundaryVisualizationHook',
     'LossWeightSchedule',
 ]
+
+stacks.mend_visualizer()

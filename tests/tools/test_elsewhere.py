@@ -1,10 +1,81 @@
 """MMSegmentation's own, unmodified tools on our configs and data."""
 
+import re
 import sys
 
 from commands import MMSEG_TOOLS, SHAPES, TINY, run, train
 from conftest import ROOT
 from logs import losses, metrics
+
+# What somebody has before they meet us: stock files, as their own checkout of MMSegmentation names
+# them, cut to a size that trains in seconds. The data alone are ours, since they need no files.
+STOCK_PROJECT = f"""
+_base_ = [
+    '{MMSEG_TOOLS.parent}/configs/_base_/models/pspnet_r50-d8.py',
+    '{MMSEG_TOOLS.parent}/configs/_base_/default_runtime.py',
+    '{MMSEG_TOOLS.parent}/configs/_base_/schedules/schedule_20k.py',
+]
+model = dict(
+    data_preprocessor=dict(size=(64, 64)),
+    pretrained=None,
+    backbone=dict(depth=18, stem_channels=8, base_channels=8),
+    decode_head=dict(in_channels=64, channels=16, num_classes=6),
+    auxiliary_head=dict(in_channels=32, channels=16, num_classes=6),
+)
+pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+dataset = dict(type='ShapesDataset', length=4, seed=0, size=(64, 64), pipeline=pipeline)
+train_dataloader = dict(
+    batch_size=2, dataset=dataset, sampler=dict(type='InfiniteSampler', shuffle=True)
+)
+val_dataloader = test_dataloader = dict(
+    batch_size=1, dataset=dataset, sampler=dict(type='DefaultSampler', shuffle=False)
+)
+val_evaluator = test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+train_cfg = dict(max_iters=2, val_interval=2)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
+"""
+
+
+def test_the_readmes_snippet_in_a_stock_project(tmp_path):
+    """As it stands in the README, added to the config of a stranger; both of MMSeg's tools."""
+    readme = (ROOT / 'README.md').read_text()
+    snippet = re.search(r'```python\n(.*?)```', readme, re.DOTALL)[1]
+    assert 'custom_imports' in snippet, 'the first Python of the README is not its snippet'
+    (tmp_path / 'project.py').write_text(STOCK_PROJECT)
+    config = tmp_path / 'mine.py'
+    config.write_text(f"_base_ = './project.py'\n{snippet}")
+    work = tmp_path / 'work'
+    run(
+        sys.executable,
+        MMSEG_TOOLS / 'train.py',
+        config,
+        '--work-dir',
+        work,
+        cwd=tmp_path,
+        PYTHONPATH=ROOT,
+    )
+    assert losses(work).keys() == {1, 2}
+    assert losses(work)[2].keys() == {
+        'loss',
+        'decode.loss_ce',
+        'decode.loss_epl',
+        'aux.loss_ce',
+    }
+    run(
+        sys.executable,
+        MMSEG_TOOLS / 'test.py',
+        config,
+        work / 'iter_2.pth',
+        '--work-dir',
+        tmp_path / 'test',
+        cwd=tmp_path,
+        PYTHONPATH=ROOT,
+    )
+    assert {'mIoU', 'mBoundaryIoU', 'mBoundaryF_3px'} <= metrics(tmp_path / 'test').keys()
 
 
 def test_mmsegs_own_tools_train_and_test_our_config(trained, tmp_path):

@@ -1,0 +1,40 @@
+"""Where a config of ours is: `python -m mmseg_boundary.config pspnet_epl_city` prints the path."""
+
+import argparse
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+# `.mim` comes with an installation; a clone on PYTHONPATH has none, but the folder itself.
+_FOLDERS = [_PACKAGE / '.mim/configs/configs', _PACKAGE.parent / 'configs']
+
+
+def path(name: str) -> str:
+    """The absolute path of a config of ours, to inherit from anywhere.
+
+    Args:
+        name: the file's name, such as 'pspnet_epl_city', with or without '.py'.
+
+    Raises:
+        ValueError: there is no such config; lists those that there are.
+    """
+    folder = next(filter(Path.is_dir, _FOLDERS), _FOLDERS[0]).resolve()
+    known = {file.stem: str(file) for file in sorted(folder.glob('*.py'))}
+    if name.removesuffix('.py') not in known:
+        raise ValueError(f"{folder} has no config '{name}', but these: {', '.join(known)}.")
+    return known[name.removesuffix('.py')]
+
+
+def main() -> None:
+    """Prints the path of the config that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog='python -m mmseg_boundary.config', description='Print the path of a config'
+    )
+    parser.add_argument('name', help='such as pspnet_epl_city')
+    try:
+        print(path(parser.parse_args().name))
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == '__main__':
+    main()
