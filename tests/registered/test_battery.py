@@ -16,6 +16,7 @@ from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from scenes import scene, scenes
 
+import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 
 SPARE = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)

@@ -8,6 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.geometry import distance
 from mmseg_boundary.losses.decode_head_loss import SharedTarget, shared_target
 

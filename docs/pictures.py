@@ -1,0 +1,234 @@
+"""Draws the pictures of docs/ with the package's own functions.
+
+python docs/pictures.py
+
+Nothing is random: the same versions of torch and matplotlib write the same files.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.colors import ListedColormap
+from torch import Tensor
+
+from mmseg_boundary.geometry.distance import distances_between, signed_distances
+from mmseg_boundary.geometry.rays import ray_sum
+from mmseg_boundary.labels import encode
+from mmseg_boundary.losses import (
+    boundary_weighted_ce_loss,
+    distance_transform_loss,
+    jaccard_loss,
+    kervadec_boundary_loss,
+    soft_dice_loss,
+    softmax_focal_loss,
+)
+from mmseg_boundary.losses.bf1 import inner_boundary, window_max
+from mmseg_boundary.losses.boundary_weighted_ce import contour_band
+from mmseg_boundary.losses.distance_transform import nearness_to_contour
+
+HEIGHT, WIDTH = 40, 48
+TRUE, PREDICTED = '#0072b2', '#d55e00'  # of Okabe and Ito's palette
+
+
+def main() -> None:
+    """Writes one PNG per page."""
+    parser = argparse.ArgumentParser(description='Draw the pictures of docs/')
+    parser.add_argument('--out', type=Path, default=Path(__file__).parent / 'pictures')
+    folder = parser.parse_args().out
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {
+        'epl': draw_epl,
+        'kervadec': draw_kervadec,
+        'distance-transform': draw_distance_transform,
+        'bf1': draw_bf1,
+        'comparators': draw_comparators,
+    }
+    for name, draw in pages.items():
+        figure = draw()
+        # No version in the file: it would change with every release.
+        figure.savefig(folder / f'{name}.png', dpi=96, metadata={'Software': None})
+        plt.close(figure)
+
+
+def true_mask() -> Tensor:
+    """(H, W) bool: a disc with a handle, away from the border."""
+    rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
+    disc = (rows - 18) ** 2 + (columns - 18) ** 2 <= 10**2
+    handle = (rows >= 16) & (rows < 20) & (columns >= 18) & (columns < 40)
+    return disc | handle
+
+
+def labels() -> Tensor:
+    """(1, H, W) int64 in {0, 1}."""
+    return true_mask()[None].long()
+
+
+def predicted_logits() -> Tensor:
+    """(1, 2, H, W): the object moved by 3 px down and right, with a soft edge."""
+    moved = true_mask().float().roll((3, 3), (0, 1))[None, None]
+    blurred = F.avg_pool2d(F.pad(moved, (1, 1, 1, 1), mode='replicate'), 3, 1)
+    logit = torch.logit(blurred * 0.96 + 0.02)
+    return torch.cat([-logit / 2, logit / 2], 1)
+
+
+def panels(count: int, height: float = 2.7) -> tuple[plt.Figure, np.ndarray]:
+    """A row of pictures without axes."""
+    size = (10.4, height)
+    figure, axes = plt.subplots(1, count, figsize=size, layout='constrained')
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    return figure, axes
+
+
+def show(axis: plt.Axes, field: Tensor, title: str, **style: object) -> object:
+    """One field in colours under a title."""
+    axis.set_title(title, fontsize=9)
+    return axis.imshow(field.detach().numpy(), interpolation='nearest', **style)
+
+
+def outline(axis: plt.Axes, truth: bool = True, prediction: bool = True) -> None:
+    """The two contours: blue where the object is, orange dashed where it is predicted."""
+    if truth:
+        axis.contour(true_mask().float(), [0.5], colors=TRUE, linewidths=1.4)
+    if prediction:
+        probability = predicted_logits().softmax(1)[0, 1]
+        axis.contour(probability, [0.5], colors=PREDICTED, linewidths=1.4, linestyles='dashed')
+
+
+def around_zero(field: Tensor) -> dict:
+    """A style in which 0 is white, red above and blue below."""
+    largest = field.abs().max().item()
+    return dict(cmap='RdBu_r', vmin=-largest, vmax=largest)
+
+
+def draw_epl() -> plt.Figure:
+    """Truth and prediction, their fields in one direction, and how far these lie apart."""
+    h = 3
+    target = encode(labels(), 2)
+    truth, prediction = (
+        ray_sum(planes, (0, 1), h, 'constant')[0, 1]
+        for planes in (target.planes.float(), predicted_logits().softmax(1))
+    )
+    figure, axes = panels(4)
+    show(axes[0], predicted_logits().softmax(1)[0, 1], 'probability', cmap='Greys', vmax=1.6)
+    outline(axes[0])
+    shades = ListedColormap(plt.get_cmap('viridis')(np.linspace(0, 1, h + 2)))
+    for axis, field, title in (
+        (axes[1], truth, 'E: truth'),
+        (axes[2], prediction, 'Ê: prediction'),
+    ):
+        energies = show(axis, field, f'{title}, extended right', cmap=shades, vmin=-0.5, vmax=4.5)
+    figure.colorbar(energies, ax=axes[2], ticks=range(h + 2), shrink=0.75, label='energy')
+    gap = show(axes[3], (truth - prediction).square(), '(E - Ê)², the point loss', cmap='magma_r')
+    figure.colorbar(gap, ax=axes[3], shrink=0.75)
+    return figure
+
+
+def draw_kervadec() -> plt.Figure:
+    """The signed distances of one class, and what the prediction pays by them."""
+    target = encode(labels(), 2)
+    signed = signed_distances(target.planes, *target.measured(distances_between, 'euclidean'))
+    figure, axes = panels(3)
+    distances = show(axes[0], signed[0, 1], 'D, signed distance (px)', **around_zero(signed[0, 1]))
+    outline(axes[0], prediction=False)
+    paid = signed[0, 1] * predicted_logits().softmax(1)[0, 1]
+    terms = show(axes[1], paid, 'probability x D', **around_zero(paid))
+    outline(axes[1])
+    slope = gradient_of(kervadec_boundary_loss, probabilities=True) * HEIGHT * WIDTH
+    slopes = show(axes[2], slope[0, 1], 'gradient at the logit (x pixels)', **around_zero(slope))
+    outline(axes[2])
+    for drawn, axis in zip((distances, terms, slopes), axes, strict=True):
+        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    return figure
+
+
+def draw_distance_transform() -> plt.Figure:
+    """The weight of a pixel of the class, and the gradient at its probability."""
+    target = encode(labels(), 1)
+    _, inside = target.measured(distances_between, 'euclidean')
+    figure, axes = panels(3)
+    q = nearness_to_contour(target.planes, inside)[0, 0]
+    weights = show(
+        axes[0], q.where(true_mask(), torch.nan), 'q: weight in the class', cmap='viridis'
+    )
+    outline(axes[0], prediction=False)
+    probability = predicted_logits().softmax(1)[0, 1]
+    counted = torch.where(true_mask(), -q, 1.0) * probability
+    terms = show(axes[1], counted, 'blue: hits, q p;  red: false, p', **around_zero(counted))
+    outline(axes[1])
+    probs = probability[None, None].clone().requires_grad_()
+    distance_transform_loss(probs, target).backward()
+    slope = probs.grad[0, 0] * HEIGHT * WIDTH
+    slopes = show(axes[2], slope, 'gradient at p (x pixels)', **around_zero(slope))
+    outline(axes[2])
+    for drawn, axis in zip((weights, terms, slopes), axes, strict=True):
+        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    return figure
+
+
+def draw_bf1() -> plt.Figure:
+    """Soft boundaries of truth and prediction, each with the other one's tolerance."""
+    truth = inner_boundary(encode(labels(), 2).planes.float(), 3)[0, 1]
+    predicted = inner_boundary(predicted_logits().softmax(1), 3)[0, 1]
+    reach = window_max(truth[None], 5)[0] > 0, window_max(predicted[None], 5)[0]
+    figure, axes = panels(3)
+    show(axes[0], truth, 'b: true boundary', cmap='Greys', vmax=1.3)
+    outline(axes[0], prediction=False)
+    met = predicted * reach[0]
+    share = f'{met.sum() / predicted.sum():.2f}'
+    show(axes[1], overlay(predicted, reach[0]), f'P = {share}: b̂, and green where b reaches')
+    outline(axes[1], prediction=False)
+    share = f'{(truth * reach[1]).sum() / truth.sum():.2f}'
+    show(axes[2], overlay(truth, reach[1]), f'R = {share}: b, and green where b̂ reaches')
+    outline(axes[2], truth=False)
+    return figure
+
+
+def overlay(boundary: Tensor, reach: Tensor) -> Tensor:
+    """(H, W, 3) in [0, 1]: the boundary dark on the green of the other's reach."""
+    green = torch.tensor([0.0, 0.62, 0.45])
+    ground = 1 - 0.45 * reach.float()[..., None] * (1 - green)
+    return ground * (1 - 0.85 * boundary[..., None])
+
+
+def draw_comparators() -> plt.Figure:
+    """The gradient of the comparators at the logit of the object, on one scene."""
+    target = encode(labels(), 2)
+    costs = {
+        'cross-entropy': lambda x: boundary_weighted_ce_loss(x, target, boundary_weight=0),
+        'boundary-weighted': lambda x: boundary_weighted_ce_loss(x, target),
+        'focal': lambda x: softmax_focal_loss(x, target),
+        'Dice': lambda x: soft_dice_loss(x.softmax(1), target),
+        'Jaccard': lambda x: jaccard_loss(x.softmax(1), target),
+    }
+    figure, axes = panels(5, height=2.3)
+    for axis, (title, cost) in zip(axes, costs.items(), strict=True):
+        logits = predicted_logits().requires_grad_()
+        cost(logits).backward()
+        slope = logits.grad[0, 1] * HEIGHT * WIDTH
+        largest = f'{slope.abs().max():.2g}'
+        show(axis, slope, f'{title}\nlargest {largest}', **around_zero(slope))
+        outline(axis)
+    band = contour_band(target, 3)[0, 0].float()
+    axes[1].contour(band, [0.5], colors='black', linewidths=0.6, linestyles='dotted')
+    return figure
+
+
+def gradient_of(loss: object, probabilities: bool) -> Tensor:
+    """(1, 2, H, W): the gradient of a loss of the scene at the logits."""
+    logits = predicted_logits().requires_grad_()
+    loss(logits.softmax(1) if probabilities else logits, encode(labels(), 2)).backward()
+    return logits.grad
+
+
+if __name__ == '__main__':
+    main()

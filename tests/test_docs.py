@@ -1,0 +1,258 @@
+"""README and docs/ say what is so: their code runs, their links lead somewhere."""
+
+import ast
+import inspect
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from commands import environment_for, run
+from conftest import ROOT
+from mmengine.config import Config
+from mmseg.registry import HOOKS, METRICS, MODELS
+from mmseg.utils import register_all_modules
+from PIL import Image
+
+import mmseg_boundary.registered  # noqa: F401
+from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
+
+PAGES = sorted([ROOT / 'README.md', ROOT / '.github/CONTRIBUTING.md', *ROOT.glob('docs/*.md')])
+ADDING = ROOT / 'docs/adding-a-loss.md'
+PICTURES = sorted(ROOT.glob('docs/pictures/*.png'))
+LOSSES = {
+    name: loss
+    for name, loss in MODELS.module_dict.items()
+    if isinstance(loss, type) and issubclass(loss, DecodeHeadLoss)
+}
+SHARED = {'use_sigmoid': False, 'class_weight': None, 'loss_weight': 1.0}
+COMMANDS = ('python', 'bash', 'make', 'pip', 'mim', '.')
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def fenced(path):
+    """(language, code) of every fenced block, indented ones in lists too."""
+    blocks = re.findall(r'^( *)```(\w*)\n(.*?)^\1```', path.read_text(), re.MULTILINE | re.DOTALL)
+    return [(language, dedent(code)) for _, language, code in blocks]
+
+
+def shell_lines(path):
+    """Indented lines, and those of ```sh, that begin with a command."""
+    text = re.sub(r'^( *)```python\n.*?^\1```', '', path.read_text(), flags=re.M | re.S)
+    for line in text.splitlines():
+        if re.match(r' {4}|[a-z.]', line):
+            # MMSegmentation's environment variables come before the command
+            line = re.sub(r'^(\w+=\S* )+', '', line.split('  #')[0].strip())
+            if line.split(' ')[0] in COMMANDS and ' ' in line:
+                yield line
+
+
+def is_config(code):
+    """Nothing but settings: what a config file may hold and a program would not."""
+    return all(isinstance(node, ast.Assign) for node in ast.parse(code).body)
+
+
+def dicts_in(config):
+    if isinstance(config, dict):
+        yield config
+    parts = config.values() if isinstance(config, dict) else config
+    for part in parts if isinstance(config, (dict, list, tuple)) else ():
+        yield from dicts_in(part)
+
+
+PYTHON = [
+    pytest.param(path, [code for language, code in fenced(path) if language == 'python'])
+    for path in PAGES
+    if path != ADDING
+]
+
+
+@pytest.mark.parametrize('path, blocks', PYTHON, ids=[name_of(p.values[0]) for p in PYTHON])
+def test_python_runs(path, blocks, tmp_path):
+    """Programs, in order and one namespace per page; configs, with all that they name built."""
+    register_all_modules()
+    namespace = {}
+    for number, code in enumerate(blocks):
+        if not is_config(code):
+            exec(compile(code, f'{path.name}, block {number}', 'exec'), namespace)
+            continue
+        file = tmp_path / f'block_{number}.py'
+        file.write_text(code)
+        config = Config.fromfile(file)
+        for each in dicts_in(config.to_dict()):
+            for registry in (MODELS, METRICS, HOOKS):
+                if each.get('type') in registry.module_dict:
+                    registry.build(dict(each))
+
+
+def test_no_block_passes_unseen():
+    """A page with ``` in an odd place, or a block without a language, would not be tested."""
+    for path in PAGES:
+        blocks = fenced(path)
+        assert path.read_text().count('```') == 2 * len(blocks), path
+        assert {language for language, _ in blocks} <= {'python', 'sh', 'text'}, path
+    assert sum(len(param.values[1]) for param in PYTHON) >= 8
+
+
+@pytest.mark.parametrize('path', PAGES, ids=name_of)
+def test_commands_name_what_is_there(path):
+    """Files exist, modules can be found, and our tools know the options."""
+    known = (ROOT / 'mmseg_boundary/launch.py').read_text()
+    for module in re.findall(r'python -m (mmseg_boundary[\w.]*)', path.read_text()):
+        assert find_spec(module), module
+    for line in shell_lines(path):
+        words = line.split()
+        for word in words:
+            if re.fullmatch(r'(tools|configs|tests|docs|\.ci)/[\w./-]+', word):
+                made = word == 'configs/pspnet_mae_shapes.py' and path == ADDING
+                assert made or (ROOT / word).exists(), line
+        script = ROOT / next((w for w in words if w.endswith('.py')), 'none')
+        if words[0] == 'python' and script.is_file() and '-m' not in words:
+            options = [word for word in words if re.fullmatch(r'--[a-z-]+', word)]
+            for option in options:
+                assert f"'{option}'" in script.read_text() + known, line
+
+
+@pytest.mark.parametrize('path', PAGES, ids=name_of)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r'\]\(([^)\s]+)\)', path.read_text()):
+        if '://' in target:
+            continue
+        file, _, anchor = target.partition('#')
+        page = (path.parent / file).resolve() if file else path
+        assert page.exists(), target
+        if anchor:
+            headings = re.findall(r'^#+ (.*)$', page.read_text(), re.MULTILINE)
+            slugs = {re.sub(r'[^\w -]', '', each.lower()).replace(' ', '-') for each in headings}
+            assert anchor in slugs, target
+
+
+def tables_of_arguments():
+    """{name of the loss: {argument: default}}, as the pages have them."""
+    found = {}
+    for path in PAGES:
+        table = None
+        for line in path.read_text().splitlines():
+            cells = [cell.strip(' `') for cell in line.strip('|').split(' | ')]
+            if not line.startswith('| '):
+                table = table if line.startswith('|---') else None
+            elif cells[1:2] == ['default']:
+                assert cells[0] not in found
+                table = found[cells[0]] = {}
+            elif table is not None:
+                table[cells[0]] = cells[1]
+    return found
+
+
+def test_tables_of_arguments_are_the_signatures():
+    tables = tables_of_arguments()
+    shared = {name: ast.literal_eval(default) for name, default in tables.pop('all losses').items()}
+    assert shared == SHARED
+    assert set(tables) == set(LOSSES)
+    for name, table in tables.items():
+        arguments = inspect.signature(LOSSES[name]).parameters
+        assert {arguments[each].default for each in ('use_sigmoid', 'class_weight')} == {
+            False,
+            None,
+        }
+        own = {each: p.default for each, p in arguments.items() if each not in SHARED}
+        assert {each: ast.literal_eval(default) for each, default in table.items()} == own, name
+
+
+def test_messages_are_said():
+    """Troubleshooting goes by what a user reads."""
+    files = [*ROOT.glob('mmseg_boundary/**/*.py'), *ROOT.glob('tools/*.py')]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    said = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            said.append(
+                ''.join(
+                    part.value if isinstance(part, ast.Constant) else '…' for part in node.values
+                )
+            )
+    text = (ROOT / 'docs/troubleshooting.md').read_text()
+    messages = re.findall(r'[Ss]ays\s`([^`]+)`', text)
+    assert len(messages) >= 8
+    for message in messages:
+        assert any(message in each for each in said if isinstance(each, str)), message
+
+
+@pytest.mark.parametrize('path', PICTURES, ids=lambda path: path.stem)
+def test_pictures_are_small(path):
+    assert path.stat().st_size < 60 * 1024
+    page = ROOT / 'docs' / f'{path.stem}.md'
+    assert f'pictures/{path.name}' in page.read_text()
+
+
+def test_pictures_are_those_of_the_script(tmp_path):
+    """To a shade: letters are drawn a little differently from one matplotlib to the next."""
+    run(sys.executable, ROOT / 'docs/pictures.py', '--out', tmp_path)
+    assert [path.name for path in PICTURES] == sorted(path.name for path in tmp_path.iterdir())
+    for path in PICTURES:
+        drawn, kept = (
+            np.asarray(Image.open(each).convert('RGB'), float)
+            for each in (tmp_path / path.name, path)
+        )
+        assert drawn.shape == kept.shape and np.abs(drawn - kept).mean() < 2, path
+
+
+def test_costs_are_measured():
+    """The script behind the tables of costs, on a picture as small as can be."""
+    out = run(
+        *(sys.executable, ROOT / 'docs/costs.py', '--size', '24', '32', '--repeats', '1'),
+        *('--only', 'BF1Loss'),
+    )
+    assert re.search(r'\| BF1Loss \| \d+ ms \| -?\d+ MiB \|', out)
+    assert set(runpy.run_path(str(ROOT / 'docs/costs.py'))['LOSSES']) == {*LOSSES, 'cross-entropy'}
+
+
+def test_a_loss_is_added_as_described(tmp_path):
+    """The page's blocks, put where their first lines say, into a copy: the battery passes."""
+    copy = tmp_path / 'copy'
+    nothing_built = shutil.ignore_patterns('__pycache__', '.*', 'work_dirs', 'build', '*.egg-info')
+    for folder in ('mmseg_boundary', 'configs', 'tests'):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=nothing_built)
+    shutil.copy(ROOT / 'pyproject.toml', copy)
+    for _, block in fenced_as_they_stand(ADDING):
+        place, code = block.split('\n', 1)
+        path, _, table = place.removeprefix('# in ').removeprefix('# ').partition(', ')
+        file = copy / path
+        if table:
+            head = re.compile(rf'^{table} = [\[{{]\n', re.MULTILINE)
+            assert len(head.findall(file.read_text())) == 1
+            file.write_text(head.sub(lambda found: found[0] + code, file.read_text()))
+        elif place.startswith('# in '):
+            file.write_text(f'{file.read_text()}\n\n{code}')
+        else:
+            assert not file.exists()
+            file.write_text(code)
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider'),
+            *('tests/registered/test_battery.py', 'tests/configs/test_configs.py'),
+            *('tests/test_architecture.py', '-k', 'AbsoluteErrorLoss or mae or listed or absolute'),
+        ],
+        cwd=copy,
+        env=environment_for(PYTHONPATH=str(copy)),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r'(\d+) passed', done.stdout)
+    assert int(passed[1]) >= 20, done.stdout
+
+
+def fenced_as_they_stand(path):
+    blocks = re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 7
+    return blocks
