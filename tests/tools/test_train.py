@@ -34,17 +34,7 @@ def test_a_resumed_run_goes_on_as_if_unbroken(trained, tmp_path):
         assert values == pytest.approx(unbroken[step], rel=1e-5)
 
 
-@pytest.fixture
-def one_thread():
-    """As each rank has: more threads round sums differently, and where energies all but tie the
-    line loss then takes other pixels."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_two_ranks_average_the_gradients_of_their_halves(tmp_path, one_thread):
+def test_two_ranks_average_the_gradients_of_their_halves(tmp_path):
     """What DDP means for our losses: each rank normalises by its own pixels, and BN by its own
     batch, so that one process that takes the halves apart reaches the same weights."""
     start = tmp_path / 'start.pth'
