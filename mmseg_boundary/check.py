@@ -100,17 +100,18 @@ def _look_at_torch(found: Findings) -> bool:
 
 
 def _look_at_distances(found: Findings) -> None:
+    engines = []
     for module, name in (('cv2', 'OpenCV'), ('scipy', 'scipy')):
         try:
-            found.fact('distances', f'{name} {import_module(module).__version__}')
-            return
+            engines.append(f'{name} {import_module(module).__version__}')
         except ImportError:
-            continue
-    found.fact('distances', 'missing')
-    found.problem(
-        'Neither OpenCV nor scipy can be imported; distances on the CPU and all metrics need one.',
-        'pip install scipy',
-    )
+            if module == 'scipy':
+                found.problem(
+                    'scipy cannot be imported; the boundary F needs it, and where OpenCV is '
+                    'missing all distances on the CPU.',
+                    'pip install scipy',
+                )
+    found.fact('distances', engines[0] if engines else 'missing')
 
 
 def _provider(module: str) -> str:

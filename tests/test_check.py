@@ -74,6 +74,11 @@ def test_neither_opencv_nor_scipy(monkeypatch):
     assert only_problem()[1] == 'pip install scipy'
 
 
+def test_opencv_does_not_stand_in_for_scipy(monkeypatch):
+    imports_raise(monkeypatch, scipy=ImportError())
+    assert only_problem()[1] == 'pip install scipy'
+
+
 def test_scipy_in_place_of_opencv(monkeypatch):
     imports_raise(monkeypatch, cv2=ImportError())
     found = check.look()

@@ -147,7 +147,8 @@ def balance(model: nn.Module, batches: list[dict]) -> list[Row]:
 
 
 def mean(pulls: list[Pull]) -> Pull:
-    return Pull(*torch.tensor(pulls, dtype=torch.float64).mean(0).tolist())
+    # A cosine is no number in a batch where the term has no gradient.
+    return Pull(*torch.tensor(pulls, dtype=torch.float64).nanmean(0).tolist())
 
 
 def watch_logits(heads: dict[str, nn.Module]) -> dict[str, list[Tensor]]:
@@ -204,6 +205,8 @@ def head_of(key: str) -> str:
 
 def gradient(term: Tensor, tensors: list[Tensor]) -> Tensor:
     """(all elements of all tensors,) float; 0 for what the term does not depend on."""
+    if not term.requires_grad:  # a constant, where a loss had nothing to go by
+        return torch.cat([torch.zeros_like(tensor).flatten() for tensor in tensors])
     parts = torch.autograd.grad(term, tensors, retain_graph=True, allow_unused=True)
     return torch.cat(
         [
@@ -246,6 +249,8 @@ def table(rows: list[Row], ratio: float) -> str:
 def suggestion(weight: float | None, wanted: float, found: float) -> str:
     """The weight for the wanted ratio, or the factor for it where no single loss has a weight."""
     factor = divide(wanted, found)
+    if math.isnan(factor):
+        return ''
     return f'x {factor:.3g}' if weight is None else number(weight * factor)
 
 
@@ -267,6 +272,9 @@ def remarks(rows: list[Row], config: Config) -> Iterator[str]:
     if not rows[0].pull.at_parameters:
         yield f'{first} has no gradient here, so that nothing can be compared with it.'
     for key, *_, ratio in rows[1:]:
+        # Another head has parameters of its own, and its cross-entropy its own right.
+        if key.split('.')[0] != first.split('.')[0]:
+            continue
         share = f"{100 * ratio:.3g} % of {first}'s gradient at the parameters"
         if ratio < NEAR_INERT:
             yield f'{key} is near-inert: {share}. Training would hardly notice it.'

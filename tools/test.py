@@ -9,8 +9,9 @@ import argparse
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
-from mmseg.registry import METRICS
+from mmseg.registry import DATASETS, METRICS
 
 from mmseg_boundary.launch import add_common_arguments, build_runner, load_config, plain_errors
 from mmseg_boundary.registered import BoundaryMetric
@@ -90,11 +91,20 @@ def add_boundary_metrics(config: Config) -> None:
     plain = [evaluator for evaluator in evaluators if metric_class(evaluator) is IoUMetric]
     if plain:
         plain[0].type = 'BoundaryMetric'
-        # As in our configs: void is how VOC's annotators drew contours.
-        if config.test_dataloader.dataset.type == 'PascalVOCDataset':
-            plain[0].setdefault('void_is_boundary', True)
+        plain[0].setdefault('void_is_boundary', draws_contours_as_void(config))
     else:
-        config.test_evaluator = [*evaluators, dict(type='BoundaryMetric', prefix='boundary')]
+        boundary = dict(type='BoundaryMetric', prefix='boundary')
+        boundary['void_is_boundary'] = draws_contours_as_void(config)
+        config.test_evaluator = [*evaluators, boundary]
+
+
+def draws_contours_as_void(config: Config) -> bool:
+    """Whether the test set is VOC, whatever it is called and wrapped in; as in our configs."""
+    dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    return isinstance(kind, type) and issubclass(kind, PascalVOCDataset)
 
 
 def keep_predictions(config: Config, folder: str) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 TOLERANCE = 1e-3  # px, by which two engines may differ
 METRICS = ('euclidean', 'chessboard', 'taxicab')
-# 256 MiB of float32: what one step of the column pass may hold.
+# 256 MiB of float32: what one step of the column pass holds, or one row of it where that is more.
 _STEP_SIZE = 2**26
 
 

@@ -225,8 +225,10 @@ def _require_metrics(names: Sequence[str]) -> tuple[str, ...]:
 
 def _require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     widths = tuple(widths) if isinstance(widths, Sequence) else (widths,)
-    if not all(isinstance(width, int) and width >= 1 for width in widths):
-        raise ValueError(f'widths is {widths!r}; give whole numbers of pixels, 1 or more.')
+    if not widths or not all(isinstance(width, int) and width >= 1 for width in widths):
+        raise ValueError(
+            f'widths is {widths!r}; give one or more whole numbers of pixels, 1 or more each.'
+        )
     return tuple(dict.fromkeys(widths))
 
 

