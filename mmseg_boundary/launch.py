@@ -2,9 +2,10 @@
 words for what a user can mend."""
 
 import argparse
-import atexit
+import logging
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -104,6 +105,20 @@ def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
 def stop(sentence: str) -> NoReturn:
     """Ends the process with a sentence, which one rank of a node says for all."""
     raise SystemExit(sentence if os.environ.get('LOCAL_RANK', '0') == '0' else 1)
+
+
+def leave() -> None:
+    """Ends a rank without a GPU when all is done.
+
+    Before the interpreter takes itself apart: now and then gloo's threads abort that, and the
+    launcher reports a failure that is none.
+    """
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo':
+        torch.distributed.barrier()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 @contextmanager
@@ -208,8 +223,6 @@ def _prepare_cpu_ranks(config: Config) -> None:
     # MMEngine asks CUDA for a device when it makes the group itself.
     timeout = config.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
     torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
-    # A group that is alive when the interpreter ends aborts the process now and then.
-    atexit.register(torch.distributed.destroy_process_group)
     config.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,

@@ -13,7 +13,13 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, METRICS
 
-from mmseg_boundary.launch import add_common_arguments, build_runner, load_config, plain_errors
+from mmseg_boundary.launch import (
+    add_common_arguments,
+    build_runner,
+    leave,
+    load_config,
+    plain_errors,
+)
 from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.report import write_report
 
@@ -55,6 +61,7 @@ def main() -> None:
         metrics = runner.test()
     if args.json and is_main_process():
         write_report(args.json, report(args, runner, metrics))
+    leave()
 
 
 def draw_boundaries(config: Config, args: argparse.Namespace) -> None:

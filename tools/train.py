@@ -9,6 +9,7 @@ import argparse
 from mmseg_boundary.launch import (
     add_common_arguments,
     build_runner,
+    leave,
     load_config,
     plain_errors,
     stop,
@@ -36,6 +37,7 @@ def main() -> None:
         use_mixed_precision(config)
     with plain_errors(config):
         build_runner(config, ('train_dataloader', 'val_dataloader')).train()
+    leave()
 
 
 def use_mixed_precision(config: dict) -> None:

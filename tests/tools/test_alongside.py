@@ -8,7 +8,7 @@ import torch
 from commands import MMSEG_TOOLS, SHAPES, run, train
 from conftest import needs_gpu
 from logs import losses
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmseg.registry import DATASETS
 from tiny import batch_loss, build_tiny
 
@@ -76,7 +76,7 @@ def test_accumulated_gradients_are_those_of_the_batches(tmp_path):
         for pair in ((first, first + 1), (first + 2, first + 3)):
             batch_loss(model, [dataset[index] for index in pair]).div(2).backward()
         optimizer.step()
-    trained = torch.load(tmp_path / 'iter_4.pth', weights_only=True)['state_dict']
+    trained = CheckpointLoader.load_checkpoint(str(tmp_path / 'iter_4.pth'), 'cpu')['state_dict']
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(trained[name], parameter.detach(), rtol=1e-4, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_averaged_weights_follow_the_trained_ones(tmp_path):
     train(tmp_path, config=config, options=['default_hooks.checkpoint.interval=1'])
     average = None
     for step in range(1, 5):
-        checkpoint = torch.load(tmp_path / f'iter_{step}.pth', weights_only=True)
+        checkpoint = CheckpointLoader.load_checkpoint(str(tmp_path / f'iter_{step}.pth'), 'cpu')
         # MMEngine stores the averaged weights as the model's.
         ema, raw = checkpoint['state_dict'], checkpoint['ema_state_dict']
         assert not any('loss' in name for name in (*ema, *raw))
