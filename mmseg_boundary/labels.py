@@ -148,15 +148,16 @@ def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = No
     return (weights * values).sum() / total.where(total > 0, 1)
 
 
-def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor) -> Tensor | None:
-    """`class_weight` as a tensor of the type and on the device of the (N, K, H, W) fields `like`.
+def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor) -> Tensor:
+    """`class_weight` as a tensor of the type and on the device of the (N, K, H, W) fields `like`;
+    ones for None.
 
     Raises:
         ValueError: there is not one weight per plane, or (unless they are a tensor already, which
             is not read back) they are no such numbers as `require_class_weight` asks for.
     """
     if class_weight is None:
-        return None
+        return like.new_ones(like.shape[1])
     if not isinstance(class_weight, Tensor):
         require_class_weight(class_weight)
     if len(class_weight) != like.shape[1]:

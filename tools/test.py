@@ -19,6 +19,7 @@ from mmseg_boundary.launch import (
     leave,
     load_config,
     plain_errors,
+    stop,
 )
 from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.report import write_report
@@ -78,7 +79,7 @@ def draw_boundaries(config: Config, args: argparse.Namespace) -> None:
 
 def use_test_time_augmentation(config: Config) -> None:
     if 'tta_pipeline' not in config:
-        raise SystemExit(
+        stop(
             '--tta needs a `tta_pipeline` in the config; those of MMSegmentation and ours scale by '
             '0.5 to 1.75 and flip.'
         )
@@ -121,7 +122,7 @@ def keep_predictions(config: Config, folder: str) -> None:
             evaluator.output_dir = folder
             evaluator.keep_results = True
             return
-    raise SystemExit('--out needs an IoUMetric among the evaluators of the config.')
+    stop('--out needs an IoUMetric among the evaluators of the config.')
 
 
 def evaluators_of(config: Config) -> list[dict]:

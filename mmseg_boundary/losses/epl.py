@@ -66,8 +66,6 @@ def epl_point_loss(
     """
     require_point_options(kernel_size, splitter, norm, padding, sc_scale)
     weights = as_class_weight(class_weight, probs)
-    if weights is None:
-        weights = probs.new_ones(probs.shape[1])
     weights = (weights / weights.sum()).view(-1, 1, 1)  # of all classes together: 1
 
     # Ray sums are linear: the difference of the fields is the field of the difference.

@@ -53,8 +53,6 @@ def kervadec_boundary_loss(
     require_kervadec_options(classes, normalize)
     planes = probs.shape[1]
     weights = as_class_weight(class_weight, probs)
-    if weights is None:
-        weights = probs.new_ones(planes)
     if classes is not None:
         weights = _of_classes(classes, weights)
     total = weights.sum()

@@ -34,8 +34,6 @@ def likelihood_weights(
     """The weights of the terms of `log_likelihood`, of its shape: of each pixel's true class in a
     softmax, of the field's class one-vs-rest; 0 at void."""
     weights = as_class_weight(class_weight, like)
-    if weights is None:
-        weights = like.new_ones(like.shape[1])
     weights = weights.view(-1, 1, 1)
     if one_vs_rest:
         return weights * target.valid

@@ -31,6 +31,33 @@ def areas_within(
     return histogram.view(num_classes + 1, beyond + 1)[:-1].cumsum(1)[:, list(widths)]
 
 
+def overlap_within(
+    guess: Tensor,
+    truth: Tensor,
+    guess_reached: Tensor,
+    truth_reached: Tensor,
+    num_classes: int,
+    widths: Sequence[int],
+) -> Tensor:
+    """Intersection and union of prediction and truth, each in a band of its own.
+
+    Args:
+        guess, truth: (H, W) int64, regions as for `areas_within`.
+        guess_reached, truth_reached: (H, W) int64, as `reached` there.
+
+    Returns:
+        (K, W, 2) int64, what `iou` takes.
+    """
+    agreed = truth.where(truth == guess, num_classes)
+    both = areas_within(agreed, guess_reached.maximum(truth_reached), num_classes, widths)
+    either = (
+        areas_within(guess, guess_reached, num_classes, widths)
+        + areas_within(truth, truth_reached, num_classes, widths)
+        - both
+    )
+    return torch.stack([both, either], -1)
+
+
 def iou(counts: Tensor) -> Tensor:
     """Intersection over union, in [0, 1]; NaN for a class that is in neither map of any image.
 

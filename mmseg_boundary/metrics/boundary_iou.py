@@ -3,12 +3,11 @@
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..geometry.depth import depth
 from ..labels import as_regions
-from .areas import areas_within
+from .areas import overlap_within
 
 
 def count_boundary_iou(
@@ -40,15 +39,7 @@ def count_boundary_iou(
         segmentation.
     """
     guess, truth = as_regions(pred, label, num_classes, ignore_index)
-    guess_depth, truth_depth = depth(guess), depth(truth)
-    agreed = truth.where(truth == guess, num_classes)
-    both = areas_within(agreed, guess_depth.maximum(truth_depth), num_classes, widths)
-    either = (
-        areas_within(guess, guess_depth, num_classes, widths)
-        + areas_within(truth, truth_depth, num_classes, widths)
-        - both
-    )
-    return torch.stack([both, either], -1)
+    return overlap_within(guess, truth, depth(guess), depth(truth), num_classes, widths)
 
 
 def width_at_ratio(height: int, width: int, dilation_ratio: float = 0.02) -> int:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..geometry.boundary import transitions
 from ..geometry.distance import TOLERANCE, distance_to
 from ..labels import as_regions, is_void
-from .areas import areas_within
+from .areas import overlap_within
 
 
 def count_trimap_iou(
@@ -44,11 +43,4 @@ def count_trimap_iou(
     distance = distance_to(boundary, longest).clamp(max=longest)
     # The tolerance keeps a whole distance from being rounded down into the band before.
     reached = (distance + TOLERANCE).long() + 1
-    agreed = truth.where(truth == guess, num_classes)
-    both = areas_within(agreed, reached, num_classes, widths)
-    either = (
-        areas_within(guess, reached, num_classes, widths)
-        + areas_within(truth, reached, num_classes, widths)
-        - both
-    )
-    return torch.stack([both, either], -1)
+    return overlap_within(guess, truth, reached, reached, num_classes, widths)
