@@ -1,6 +1,8 @@
 # make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU);
 #                   other losses: make demo LOSSES="ce epl boundary dt bf1"
 # make test         the test suite of the stack; .ci/run runs it on both
+# make test-slow    what takes too long for it
+# make benchmark    time and memory of losses, distances and metrics against other code (5 minutes)
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
 
@@ -13,13 +15,19 @@ endif
 VENV := .venv/$(STACK)
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow benchmark lint clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m slow
+
+benchmark: $(INSTALLED)
+	$(VENV)/bin/python tools/benchmark.py losses distances metrics
 
 lint:
 	$(MAKE) STACK=onedl .venv/onedl/installed
