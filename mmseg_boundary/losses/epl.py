@@ -381,7 +381,8 @@ def line_sums(
     for tau in range(1, h + 1):
         d = closeness(truth, tau, mu).where(region, 0)
         d_hat = closeness(energies, tau, mu).where(chosen, 0)
-        level = [d_hat.sum(-1) + 0 * window.low, (d * d_hat).sum(-1)]
+        p = d_hat.sum(-1).masked_fill(window.low.isnan(), torch.nan)
+        level = [p, (d * d_hat).sum(-1)]
         if edc == 'squared':
             level.append(d_hat.square().sum(-1))
         sums.append(torch.stack(level))
