@@ -134,7 +134,7 @@ def rims(regions: Tensor, numbers: Sequence[int]) -> Tensor:
 def count_members(sets: Tensor, members: int) -> Tensor:
     """How often the members 0, 1, ... are in sets.
 
-    >>> count_members(torch.tensor([[0b01, 0b11, 0b00], [0b10, 0b10, 0b10]]), 2)
+    >>> count_members(torch.tensor([[0b01, 0b11, 0b00], [0b10, 0b10, 0b10]]).int(), 2)
     tensor([[2, 1],
             [0, 3]])
 
@@ -145,7 +145,9 @@ def count_members(sets: Tensor, members: int) -> Tensor:
     Returns:
         (..., members) int64.
     """
-    return torch.stack([(sets >> member & 1).sum(-1) for member in range(members)], -1)
+    # A sum in another type than its summands' takes three times as long.
+    counts = [(sets >> member & 1).sum(-1, dtype=sets.dtype) for member in range(members)]
+    return torch.stack(counts, -1).long()
 
 
 def shared_within(picture: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor:
@@ -177,11 +179,15 @@ def shared_within(picture: Tensor, other: Tensor, radii: Sequence[float]) -> Ten
     places = places // picture.shape[1] * width + places % picture.shape[1] + reach
     wide = F.pad(other, (reach,) * 4).flatten()
     met = torch.zeros(len(radii), len(places), dtype=torch.int32)
-    for half in range(reach + 1):
-        for found, radius in zip(met, radii, strict=True):
-            for row in range(-reach, reach + 1):
-                if _half_width(radius, row) == half:
-                    found |= wide[(reach + row) * width :].index_select(0, places)
+    rows = [
+        (_half_width(radius, row), row, found)
+        for found, radius in zip(met, radii, strict=True)
+        for row in range(-math.floor(radius), math.floor(radius) + 1)
+    ]
+    for widened in range(reach + 1):
+        for half, row, found in rows:
+            if half == widened:
+                found |= wide[(reach + row) * width :].index_select(0, places)
         before = wide.clone()
         wide[1:] |= before[:-1]
         wide[:-1] |= before[1:]
@@ -189,8 +195,8 @@ def shared_within(picture: Tensor, other: Tensor, radii: Sequence[float]) -> Ten
 
 
 def _half_width(radius: float, row: int) -> int:
-    """How far a disk reaches to both sides in a row off its centre; -1 where it has none."""
-    half = -1
+    """How far a disk reaches to both sides, in a row so far off its centre."""
+    half = 0
     while math.sqrt(row**2 + (half + 1) ** 2) <= radius:
         half += 1
     return half
