@@ -43,8 +43,8 @@ def boundary_f(
     require_mode(mode)
     guess, truth = as_regions(pred, label, num_classes, ignore_index)
     outlines = rims if mode == 'csurka' else contours
-    areas = torch.bincount(torch.cat([guess, truth]).flatten(), minlength=num_classes + 1)
-    classes = areas[:num_classes].nonzero().flatten().tolist()
+    areas = [torch.bincount(each.flatten(), minlength=num_classes + 1) for each in (guess, truth)]
+    classes = sum(areas)[:num_classes].nonzero().flatten().tolist()
     scores = torch.full((num_classes, len(tolerances)), torch.nan, dtype=torch.float64)
     for first in range(0, len(classes), MAX_SETS):
         some = classes[first : first + MAX_SETS]
