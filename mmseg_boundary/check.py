@@ -107,8 +107,8 @@ def _look_at_distances(found: Findings) -> None:
         except ImportError:
             if module == 'scipy':
                 found.problem(
-                    'scipy cannot be imported; the boundary F needs it, and where OpenCV is '
-                    'missing all distances on the CPU.',
+                    'scipy cannot be imported; chessboard and taxicab distances need it, and where '
+                    'OpenCV is missing all distances on the CPU.',
                     'pip install scipy',
                 )
     found.fact('distances', engines[0] if engines else 'missing')

@@ -106,7 +106,7 @@ def as_regions(
         pred, label: (H, W) integer class indices; pixels of `label` may be void.
 
     Returns:
-        (H, W) int64 each, prediction first, on the CPU.
+        (H, W) int32 each, prediction first, on the CPU.
 
     Raises:
         ValueError: the maps are not two-dimensional integers of the same shape.
@@ -125,7 +125,7 @@ def as_regions(
     pred, label = pred.long().cpu(), label.long().cpu()
     void = is_void(label, ignore_index)
     return tuple(
-        each.masked_fill(void | (each < 0) | (each > num_classes), num_classes)
+        each.masked_fill(void | (each < 0) | (each > num_classes), num_classes).int()
         for each in (pred, label)
     )
 

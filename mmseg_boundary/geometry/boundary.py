@@ -1,10 +1,13 @@
 """Contours between regions, and what lies near them."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+MAX_SETS = 31  # as many regions as an int32 has bits beside its sign
 
 
 def transitions(labels: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -74,10 +77,10 @@ def within(mask: Tensor, width: float) -> Tensor:
     return found
 
 
-def contours(regions: Tensor, numbers: list[int]) -> list[Tensor]:
-    """The contour of each of the regions, one pixel wide, as the DAVIS benchmark draws it.
+def contours(regions: Tensor, numbers: Sequence[int]) -> Tensor:
+    """The contours of regions, one pixel wide, as the DAVIS benchmark draws them, in one picture.
 
-    A pixel is on it if of the pixel itself and its east, south and south-east neighbours some
+    A pixel is on one if of the pixel itself and its east, south and south-east neighbours some
     belong to the region and some do not: on upper and left edges it lies just outside. The image
     border is no contour.
 
@@ -85,35 +88,31 @@ def contours(regions: Tensor, numbers: list[int]) -> list[Tensor]:
     ...                         [0, 5, 5, 0],
     ...                         [0, 5, 5, 0],
     ...                         [0, 0, 0, 0]])
-    >>> _drawn(contours(regions, [5])[0], regions)
+    >>> contours(regions, [5])
     tensor([[1, 1, 1, 0],
             [1, 0, 1, 0],
             [1, 1, 1, 0],
-            [0, 0, 0, 0]])
+            [0, 0, 0, 0]], dtype=torch.int32)
 
     Args:
-        regions: (H, W) integer: the number of the region that a pixel belongs to.
-        numbers: the regions asked for.
+        regions: (H, W) integer, 0 or more: the number of the region that a pixel belongs to.
+        numbers: the regions asked for, at most `MAX_SETS`.
 
     Returns:
-        For each of them (M, 2) int64, the rows and columns of its M contour pixels.
+        (H, W) int32, the pixels as sets: bit i says whether one is on the contour of `numbers[i]`.
     """
+    owners = _owners(regions, numbers)
     # Beyond the image lies more of the same.
-    grown = torch.cat([regions, regions[-1:]])
-    grown = torch.cat([grown, grown[:, -1:]], 1)
-    squares = grown[:-1, :-1], grown[:-1, 1:], grown[1:, :-1], grown[1:, 1:]
-    mixed = (squares[0] != squares[1]) | (squares[0] != squares[2]) | (squares[0] != squares[3])
-    points = mixed.nonzero()
-    around = torch.stack([corner[mixed] for corner in squares])
-    found = []
-    for number in numbers:
-        inside = around == number
-        found.append(points[inside.any(0) & ~inside.all(0)])
-    return found
+    owners = torch.cat([owners, owners[-1:]])
+    owners = torch.cat([owners, owners[:, -1:]], 1)
+    upper, lower = owners[:-1], owners[1:]
+    some = upper[:, :-1] | upper[:, 1:] | lower[:, :-1] | lower[:, 1:]
+    all_four = upper[:, :-1] & upper[:, 1:] & lower[:, :-1] & lower[:, 1:]
+    return some & ~all_four
 
 
-def rims(regions: Tensor, numbers: list[int]) -> list[Tensor]:
-    """The inner rim of each of the regions: its pixels with a 4-neighbour that is not.
+def rims(regions: Tensor, numbers: Sequence[int]) -> Tensor:
+    """The inner rims of regions: their pixels with a 4-neighbour that is not of them.
 
     The image border is no rim.
 
@@ -121,42 +120,93 @@ def rims(regions: Tensor, numbers: list[int]) -> list[Tensor]:
     ...                         [0, 5, 5, 5],
     ...                         [0, 5, 5, 5],
     ...                         [0, 5, 5, 5]])
-    >>> _drawn(rims(regions, [5])[0], regions)
+    >>> rims(regions, [5])
     tensor([[0, 0, 0, 0],
             [0, 1, 1, 1],
             [0, 1, 0, 0],
-            [0, 1, 0, 0]])
+            [0, 1, 0, 0]], dtype=torch.int32)
 
     Args and Returns: as for `contours`.
     """
-    points = transitions(regions).nonzero()
-    owners = regions[points[:, 0], points[:, 1]]
-    return [points[owners == number] for number in numbers]
+    return _owners(regions, numbers) * transitions(regions)
 
 
-def nearest(points: Tensor, others: Tensor, max_distance: float) -> Tensor:
-    """Euclidean distance of each point to the nearest of the others, in pixels.
+def count_members(sets: Tensor, members: int) -> Tensor:
+    """How often the members 0, 1, ... are in sets.
+
+    >>> count_members(torch.tensor([[0b01, 0b11, 0b00], [0b10, 0b10, 0b10]]).int(), 2)
+    tensor([[2, 1],
+            [0, 3]])
 
     Args:
-        points, others: (M, 2) and (L, 2) int64, rows and columns.
-        max_distance: how far to look.
+        sets: (..., M) int32, as from `contours`.
+        members: how many members to look for.
 
     Returns:
-        (M,) float64 on the CPU; inf where there is none, or only further away than `max_distance`.
+        (..., members) int64.
     """
-    from scipy.spatial import cKDTree
-
-    if len(points) == 0 or len(others) == 0:
-        return torch.full((len(points),), torch.inf, dtype=torch.float64)
-    # The tree leaves out what lies at its bound.
-    bound = math.nextafter(max_distance, math.inf)
-    distances, _ = cKDTree(others.cpu().numpy()).query(
-        points.cpu().numpy(), distance_upper_bound=bound
-    )
-    return torch.from_numpy(distances)
+    # A sum in another type than its summands' takes three times as long.
+    counts = [(sets >> member & 1).sum(-1, dtype=sets.dtype) for member in range(members)]
+    return torch.stack(counts, -1).long()
 
 
-def _drawn(points: Tensor, like: Tensor) -> Tensor:
-    picture = torch.zeros_like(like)
-    picture[points[:, 0], points[:, 1]] = 1
-    return picture
+def shared_within(picture: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor:
+    """What the pixels of a picture share with a pixel of another within the radii.
+
+    A disk is a pile of rows. The other picture is widened along its rows, by a pixel to both sides
+    at a time, and what then lies above and below a pixel is what a row of that length meets.
+
+    >>> picture = torch.tensor([[1, 1, 3, 1], [0, 0, 0, 0]], dtype=torch.int32)
+    >>> other = torch.tensor([[0, 0, 0, 0], [1, 2, 0, 0]], dtype=torch.int32)
+    >>> shared_within(picture, other, radii=[1, 1.5, 3])
+    tensor([[1, 0, 0, 0],
+            [1, 1, 2, 0],
+            [1, 1, 3, 0]], dtype=torch.int32)
+
+    Args:
+        picture, other: (H, W) int32, sets as from `contours`.
+        radii: T Euclidean distances, 0 or more, in pixels.
+
+    Returns:
+        (T, M) int32, a set for each of the M pixels of `picture` with one, row by row: its members
+        that lie within the radius in `other`.
+    """
+    reach = math.floor(max(radii))
+    places = picture.flatten().nonzero().squeeze(1)
+    own = picture.flatten()[places]
+    # In a frame rows stay apart as they widen. Places are counted from the frame's top.
+    width = picture.shape[1] + 2 * reach
+    places = places // picture.shape[1] * width + places % picture.shape[1] + reach
+    wide = F.pad(other, (reach,) * 4).flatten()
+    met = torch.zeros(len(radii), len(places), dtype=torch.int32)
+    rows = [
+        (_half_width(radius, row), row, found)
+        for found, radius in zip(met, radii, strict=True)
+        for row in range(-math.floor(radius), math.floor(radius) + 1)
+    ]
+    for widened in range(reach + 1):
+        for half, row, found in rows:
+            if half == widened:
+                found |= wide[(reach + row) * width :].index_select(0, places)
+        before = wide.clone()
+        wide[1:] |= before[:-1]
+        wide[:-1] |= before[1:]
+    return met & own
+
+
+def _half_width(radius: float, row: int) -> int:
+    """How far a disk reaches to both sides, in a row so far off its centre."""
+    half = 0
+    while math.sqrt(row**2 + (half + 1) ** 2) <= radius:
+        half += 1
+    return half
+
+
+def _owners(regions: Tensor, numbers: Sequence[int]) -> Tensor:
+    """(H, W) int32, of each pixel the set of the regions that it belongs to: one or none."""
+    if len(numbers) > MAX_SETS:
+        raise ValueError(f'{len(numbers)} regions are asked for; give at most {MAX_SETS}.')
+    bits = torch.zeros(max(int(regions.max()), *numbers, 0) + 1, dtype=torch.int32)
+    for place, number in enumerate(numbers):
+        bits[number] = 1 << place
+    return bits.index_select(0, regions.flatten()).view(regions.shape)

@@ -1,8 +1,8 @@
 """Exact distances to masks, in pixels between pixel centres, whatever computes them.
 
-On the CPU OpenCV's precise transform, or scipy's where OpenCV is missing; on CUDA a transform in
-torch, on the device. They agree to 1e-3 px, not to the last bit (OpenCV's bits change with its
-number of threads), so that distances are compared with a tolerance and never with `==`.
+On the CPU OpenCV's precise transform, or scipy's where OpenCV is missing, for as many planes at a
+time as torch has threads; on CUDA a transform in torch, on the device. They agree to 1e-3 px, not
+to the last bit, so that distances are compared with a tolerance and never with `==`.
 """
 
 from collections.abc import Callable
@@ -103,7 +103,12 @@ def distances_between(regions: Tensor, metric: str = 'euclidean') -> tuple[Tenso
     """
     euclidean = metric == 'euclidean'
     outside = distance_to(regions) if euclidean else chamfer_distance_to(regions, metric)
-    return outside, outside.masked_fill(regions, torch.inf).amin(1, keepdim=True)
+    # From its own region a pixel is 0 px away: the nearest other one is the second nearest.
+    nearest = second = torch.full_like(outside[:, :1], torch.inf)
+    for distances in outside.split(1, 1):
+        second = second.minimum(nearest.maximum(distances))
+        nearest = nearest.minimum(distances)
+    return outside, nearest.where(nearest > 0, second)
 
 
 @torch.no_grad()
@@ -118,8 +123,9 @@ def signed_distances(regions: Tensor, outside: Tensor, inside: Tensor) -> Tensor
     Returns:
         (N, K, H, W) float32; 0 where a side is missing: an absent region, or nothing beside it.
     """
-    signed = torch.where(regions, 1 - inside, outside)
-    return signed.where(signed.isfinite(), 0)
+    signed = _empty(outside.shape) if outside.device.type == 'cpu' else None
+    signed = torch.where(regions, 1 - inside, outside, out=signed)
+    return signed.nan_to_num_(posinf=0, neginf=0)
 
 
 def _euclidean_engine() -> Callable:
@@ -129,23 +135,39 @@ def _euclidean_engine() -> Callable:
         from scipy.ndimage import distance_transform_edt
 
         return distance_transform_edt
-    return lambda background: cv2.distanceTransform(background, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+    def precise(background):
+        # With one thread OpenCV takes Intel's IPP, which is slower and less exact. The switch is
+        # one of the calling thread alone, here of the pool's.
+        cv2.ipp.setUseIPP(False)
+        return cv2.distanceTransform(background, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+    return precise
 
 
 def _plane_by_plane(engine: Callable, mask: Tensor) -> Tensor:
     """The distances of `engine`, which takes an (H, W) uint8 array, 0 where the mask is True."""
     planes = mask.reshape(-1, *mask.shape[-2:]).cpu()
-    distances = torch.full(planes.shape, torch.inf)
-    # Without a pixel to go to, the libraries return garbage.
-    present = planes.flatten(1).any(1).nonzero().flatten().tolist()
-    backgrounds = (~planes).to(torch.uint8).numpy()
+    distances = _empty(planes.shape)
 
-    def fill(plane: int) -> None:
-        distances[plane] = torch.from_numpy(engine(backgrounds[plane]))
+    # In NumPy: each thread of the pool that calls torch would start threads of its own.
+    def fill(sites, found) -> None:
+        if sites.any():
+            found[:] = engine((~sites).view('uint8'))
+        else:  # without a pixel to go to, the libraries return garbage
+            found[:] = torch.inf
 
-    with ThreadPoolExecutor(max(1, min(len(present), torch.get_num_threads()))) as pool:
-        list(pool.map(fill, present))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(fill, planes.numpy(), distances.numpy()))
     return distances.view(mask.shape).to(mask.device)
+
+
+def _empty(shape: torch.Size) -> Tensor:
+    """Float32 on the CPU. NumPy asks the system for huge pages, which torch does not: the first
+    touch of as many small ones takes longer than all that is done with them here."""
+    import numpy as np
+
+    return torch.from_numpy(np.empty(shape, np.float32))
 
 
 def _distance_along_rows(mask: Tensor) -> Tensor:

@@ -2,15 +2,19 @@
 ISNN 2019): a differentiable boundary F1 score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ..labels import Target, as_class_weight, mean_over
 from .decode_head_loss import DecodeHeadLoss
 
 EPS = 1e-7
+# Pixels of one step: on the CPU its maps stay in the cache, elsewhere a call has to be worth it.
+_CPU_STEP, _OTHER_STEP = 2**18, 2**23
 
 
 def bf1_loss(
@@ -28,6 +32,8 @@ def bf1_loss(
 
     ^ext widens a boundary by the tolerance, (theta - 1) / 2 px (chessboard). The image border is no
     boundary. A prediction without boundaries has hardly a gradient: use it beside a cross-entropy.
+    A maximum sends its gradient to the first of its pixels, row by row. Second derivatives are
+    refused.
 
     Args:
         probs: (N, K, H, W) float, in [0, 1].
@@ -41,7 +47,7 @@ def bf1_loss(
         A scalar in [0, 1]; 0 with a graph if no class has a boundary.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
 
     Deviations:
         The paper is binary; here the mean over the classes that have a boundary in the image: the
@@ -49,16 +55,19 @@ def bf1_loss(
         next to it the boundaries of both partly agree whatever is predicted.
     """
     require_bf1_options(theta0, theta)
-    truth = target.masked(inner_boundary(target.planes.to(probs.dtype), theta0))
-    predicted = target.masked(inner_boundary(target.masked(probs), theta0))
-
-    def total(field: Tensor) -> Tensor:
-        return field.sum((2, 3)) if per_image else field.sum((0, 2, 3)).unsqueeze(0)
-
-    precision = total(predicted * window_max(truth, theta)) / (total(predicted) + EPS)
-    recall = total(truth * window_max(predicted, theta)) / (total(truth) + EPS)
+    if probs.shape != target.planes.shape:
+        raise ValueError(
+            f'probs are {tuple(probs.shape)} and the target is {tuple(target.planes.shape)}; give '
+            'one probability for each class and pixel of the labels.'
+        )
+    sums = _BoundarySums.apply(probs, target.planes, target.valid, theta0, theta)
+    if not per_image:
+        sums = sums.sum(1, keepdim=True)
+    predicted, predicted_near, true, true_near = sums
+    precision = predicted_near / (predicted + EPS)
+    recall = true_near / (true + EPS)
     f1 = 2 * precision * recall / (precision + recall + EPS)
-    return mean_over(total(truth) > 0, 1 - f1, as_class_weight(class_weight, probs))
+    return mean_over(true > 0, 1 - f1, as_class_weight(class_weight, probs))
 
 
 def inner_boundary(planes: Tensor, theta0: int) -> Tensor:
@@ -79,8 +88,13 @@ def inner_boundary(planes: Tensor, theta0: int) -> Tensor:
 
 
 def window_max(planes: Tensor, window: int) -> Tensor:
-    """The largest value within (window - 1) / 2 px (chessboard), of pixels in the image alone."""
-    return F.max_pool2d(planes, window, stride=1, padding=window // 2)
+    """The largest value within (window - 1) / 2 px (chessboard), of pixels in the image alone.
+
+    Args:
+        planes: (..., H, W), float or bool.
+        window: odd, in pixels.
+    """
+    return _window_maxima(planes, window)[-1]
 
 
 def require_bf1_options(theta0: int, theta: int) -> None:
@@ -88,6 +102,122 @@ def require_bf1_options(theta0: int, theta: int) -> None:
     for name, given, least in (('theta0', theta0, 3), ('theta', theta, 1)):
         if not isinstance(given, int) or given < least or given % 2 == 0:
             raise ValueError(f'{name} is {given!r}; give an odd number of pixels, {least} or more.')
+
+
+class _BoundarySums(torch.autograd.Function):
+    """(4, N, K), the sums over the pixels of b̂, b̂ b^ext, b and b b̂^ext.
+
+    Kept for the gradient are the inputs alone: what it needs of the maps is made again, a few
+    planes at a time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, probs: Tensor, planes: Tensor, valid: Tensor, theta0: int, theta: int
+    ) -> Tensor:
+        ctx.save_for_backward(probs, planes, valid)
+        ctx.windows = theta0, theta
+        sums = probs.new_empty(4, *probs.shape[:2])
+        for image, classes in _steps(probs):
+            outside = _outside(probs[image, classes], valid[image])
+            predicted = (window_max(outside, theta0) - outside) * valid[image].to(probs.dtype)
+            true, near_true = _true_boundary(planes[image, classes], theta0, theta, probs.dtype)
+            near_predicted = window_max(predicted, theta)
+            fields = predicted, predicted * near_true, true, true * near_predicted
+            for total, field in zip(sums, fields, strict=True):
+                total[image, classes] = field.sum((2, 3))
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grads: Tensor) -> tuple[Tensor | None, ...]:
+        probs, planes, valid = ctx.saved_tensors
+        theta0, theta = ctx.windows
+        grad = torch.empty_like(probs)
+        for image, classes in _steps(probs):
+            is_valid = valid[image].to(probs.dtype)
+            outside = _outside(probs[image, classes], valid[image])
+            maxima = _window_maxima(outside, theta0)
+            predicted = (maxima[-1] - outside) * is_valid
+            true, near_true = _true_boundary(planes[image, classes], theta0, theta, probs.dtype)
+
+            by_predicted, by_near_true, _, by_near_predicted = grads[:, image, classes, None, None]
+            slope = _to_first(_window_maxima(predicted, theta), theta, true * by_near_predicted)
+            slope += by_predicted
+            slope += by_near_true * near_true
+            slope *= is_valid
+            # by the probabilities, of which `outside` is the complement
+            slope -= _to_first(maxima, theta0, slope)
+            torch.mul(slope, is_valid, out=grad[image, classes])
+        return grad, None, None, None, None
+
+
+def _steps(probs: Tensor) -> Iterator[tuple[slice, slice]]:
+    """One image after the other, and of each a few planes."""
+    images, planes, height, width = probs.shape
+    size = _CPU_STEP if probs.device.type == 'cpu' else _OTHER_STEP
+    step = max(1, size // max(1, height * width))
+    for image in range(images):
+        for plane in range(0, planes, step):
+            yield slice(image, image + 1), slice(plane, plane + step)
+
+
+def _outside(probs: Tensor, valid: Tensor) -> Tensor:
+    """What a pixel is not of a class; 1 at void."""
+    return 1 - probs.masked_fill(~valid, 0)
+
+
+def _true_boundary(
+    planes: Tensor, theta0: int, theta: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Ones and zeros of `dtype`: the boundary b of the classes, and b^ext."""
+    boundary = window_max(~planes, theta0) & planes
+    return boundary.to(dtype), window_max(boundary, theta).to(dtype)
+
+
+def _window_maxima(planes: Tensor, window: int) -> list[Tensor]:
+    """The planes with a frame, then the maxima of ever larger windows, to the whole one.
+
+    Each is made of the one before: windows that overlap or touch, along the rows and then along the
+    columns. The last has the size of the planes.
+    """
+    lowest = -torch.inf if planes.is_floating_point() else False
+    maxima = [F.pad(planes, (window // 2,) * 4, value=lowest)]
+    for dim, shift in _doublings(window):
+        maxima.append(torch.maximum(*_apart(maxima[-1], dim, shift)))
+    return maxima
+
+
+def _to_first(maxima: list[Tensor], window: int, grad: Tensor) -> Tensor:
+    """The gradient by the planes of `_window_maxima`, given that by the last of their maxima."""
+    for smaller, (dim, shift) in zip(maxima[-2::-1], _doublings(window)[::-1], strict=True):
+        first, second = _apart(smaller, dim, shift)
+        # Ones and zeros: a product is many times as fast as `where`. A tie goes to the first, which
+        # lies further left or, in the second half of the steps, in an earlier row.
+        to_second = torch.gt(second, first, out=torch.empty_like(grad)).mul_(grad)
+        spread = torch.zeros_like(smaller)
+        to_either = _apart(spread, dim, shift)
+        torch.sub(grad, to_second, out=to_either[0])
+        to_either[1].add_(to_second)
+        grad = spread
+    frame = window // 2
+    height, width = grad.shape[-2:]
+    return grad[..., frame : height - frame, frame : width - frame]
+
+
+def _doublings(window: int) -> list[tuple[int, int]]:
+    """(dimension, shift) of the steps from single pixels to windows."""
+    shifts, length = [], 1
+    while length < window:
+        shifts.append(min(length, window - length))
+        length += shifts[-1]
+    return [(dim, shift) for dim in (-1, -2) for shift in shifts]
+
+
+def _apart(planes: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
+    """All pairs of values that lie `shift` apart."""
+    pairs = planes.shape[dim] - shift
+    return planes.narrow(dim, 0, pairs), planes.narrow(dim, shift, pairs)
 
 
 class BF1Loss(DecodeHeadLoss):

@@ -12,8 +12,8 @@ def areas_within(
     """The pixels of each class that the band of each width holds.
 
     Args:
-        regions: (H, W) int64, 0 to `num_classes`; the last is no class.
-        reached: (H, W) int64, 1 or more: the smallest width, in pixels, whose band holds a pixel.
+        regions: (H, W) int32, 0 to `num_classes`; the last is no class.
+        reached: (H, W) int32, 1 or more: the smallest width, in pixels, whose band holds a pixel.
         num_classes: K.
         widths: W whole numbers of pixels, 1 or more.
 
@@ -42,8 +42,8 @@ def overlap_within(
     """Intersection and union of prediction and truth, each in a band of its own.
 
     Args:
-        guess, truth: (H, W) int64, regions as for `areas_within`.
-        guess_reached, truth_reached: (H, W) int64, as `reached` there.
+        guess, truth: (H, W) int32, regions as for `areas_within`.
+        guess_reached, truth_reached: (H, W) int32, as `reached` there.
 
     Returns:
         (K, W, 2) int64, what `iou` takes.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..geometry.boundary import contours, nearest, rims
+from ..geometry.boundary import MAX_SETS, contours, count_members, rims, shared_within
 from ..labels import as_regions
 
 MODES = ('present', 'gscnn', 'csurka')
@@ -43,14 +43,12 @@ def boundary_f(
     require_mode(mode)
     guess, truth = as_regions(pred, label, num_classes, ignore_index)
     outlines = rims if mode == 'csurka' else contours
-    areas = torch.bincount(torch.cat([guess, truth]).flatten(), minlength=num_classes + 1)
-    classes = areas[:num_classes].nonzero().flatten().tolist()
+    areas = [torch.bincount(each.flatten(), minlength=num_classes + 1) for each in (guess, truth)]
+    classes = sum(areas)[:num_classes].nonzero().flatten().tolist()
     scores = torch.full((num_classes, len(tolerances)), torch.nan, dtype=torch.float64)
-    for k, predicted, true in zip(
-        classes, outlines(guess, classes), outlines(truth, classes), strict=True
-    ):
-        if len(predicted) + len(true):
-            scores[k] = _f(predicted, true, tolerances)
+    for first in range(0, len(classes), MAX_SETS):
+        some = classes[first : first + MAX_SETS]
+        scores[some] = _f(outlines(guess, some), outlines(truth, some), len(some), tolerances)
     return scores
 
 
@@ -89,20 +87,16 @@ def require_mode(mode: str) -> None:
         raise ValueError(f'mode is {mode!r}; choose one of {", ".join(map(repr, MODES))}.')
 
 
-def _f(predicted: Tensor, true: Tensor, tolerances: Sequence[float]) -> Tensor:
-    """(T,) float64."""
-    radii = torch.tensor(tolerances, dtype=torch.float64)
-    precision = _share_near(predicted, true, radii)
-    recall = _share_near(true, predicted, radii)
+def _f(predicted: Tensor, true: Tensor, classes: int, tolerances: Sequence[float]) -> Tensor:
+    """(classes, T) float64, of two pictures of contours; NaN where both have none."""
+    n_predicted, n_true = (count_members(each[each != 0], classes) for each in (predicted, true))
+    hits = count_members(shared_within(predicted, true, tolerances), classes)
+    found = count_members(shared_within(true, predicted, tolerances), classes)
+    precision = hits.double() / n_predicted.clamp(min=1)
+    recall = found.double() / n_true.clamp(min=1)
     total = precision + recall
-    return torch.where(total > 0, 2 * precision * recall / total, 0.0)
-
-
-def _share_near(points: Tensor, others: Tensor, radii: Tensor) -> Tensor:
-    if len(points) == 0:
-        return torch.zeros_like(radii)
-    near = nearest(points, others, radii.max().item())[:, None] <= radii
-    return near.sum(0).double() / len(points)
+    f = torch.where(total > 0, 2 * precision * recall / total, 0.0)
+    return f.where(n_predicted + n_true > 0, torch.nan).T
 
 
 def _mean_over_first(values: Tensor) -> Tensor:

@@ -42,5 +42,5 @@ def count_trimap_iou(
     longest = max(widths)
     distance = distance_to(boundary, longest).clamp(max=longest)
     # The tolerance keeps a whole distance from being rounded down into the band before.
-    reached = (distance + TOLERANCE).long() + 1
+    reached = (distance + TOLERANCE).int() + 1
     return overlap_within(guess, truth, reached, reached, num_classes, widths)

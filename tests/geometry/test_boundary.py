@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from mmseg_boundary.geometry.boundary import transitions, within
+from mmseg_boundary.geometry.boundary import (
+    MAX_SETS,
+    contours,
+    rims,
+    shared_within,
+    transitions,
+    within,
+)
 
 
 def naive_transitions(labels, valid):
@@ -41,3 +48,48 @@ def test_within_agrees_with_the_definition(width):
 
 def test_nothing_lies_within_reach_of_an_empty_mask():
     assert not within(torch.zeros(2, 5, 5, dtype=torch.bool), 3).any()
+
+
+# --- Pictures of many contours --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('draw', [contours, rims])
+def test_each_region_has_its_bit(draw):
+    regions = torch.randint(MAX_SETS + 9, (15, 17), generator=torch.Generator().manual_seed(1))
+    numbers = list(range(2, MAX_SETS + 2))
+    picture = draw(regions, numbers)
+    for bit, number in enumerate(numbers):
+        alone = draw((regions == number).int(), [1])
+        assert (picture >> bit & 1).equal(alone)
+    assert not draw(regions, [MAX_SETS + 20]).any()
+
+
+def test_more_regions_than_bits_are_refused():
+    with pytest.raises(ValueError, match='32 regions are asked for; give at most 31'):
+        contours(torch.zeros(2, 2, dtype=torch.long), list(range(32)))
+
+
+@pytest.mark.parametrize('shape', [(9, 11), (1, 12), (12, 1), (1, 1)])
+def test_shared_within_agrees_with_the_definition(shape):
+    """A tolerance just below a distance that occurs leaves this distance out."""
+    generator = torch.Generator().manual_seed(2)
+    radii = [3, 0, 1, math.sqrt(2), math.nextafter(5, 0), 5, 20]
+    for density in (0.05, 0.4):
+        bits = torch.rand(2, 3, *shape, generator=generator) < density
+        picture, other = (
+            sum(plane.int() << bit for bit, plane in enumerate(planes)) for planes in bits
+        )
+        places = picture.nonzero().tolist()
+        expected = [
+            [
+                sum(
+                    1 << k
+                    for k in range(3)
+                    if bits[0, k, y, x]
+                    and any(math.hypot(y - v, x - u) <= r for v, u in bits[1, k].nonzero().tolist())
+                )
+                for y, x in places
+            ]
+            for r in radii
+        ]
+        assert shared_within(picture, other, radii).tolist() == expected

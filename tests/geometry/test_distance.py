@@ -1,13 +1,16 @@
 """The distance engines against scipy's exact transform, and against each other."""
 
 import sys
+import threading
 
+import cv2
 import pytest
 import torch
 from conftest import needs_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
+from torch.utils.data import DataLoader
 
 from mmseg_boundary.geometry import distance
 from mmseg_boundary.geometry.distance import (
@@ -142,6 +145,57 @@ def test_chamfer_distances_follow_from_their_definition(metric, mask):
             assert distances.flatten().equal(lengths.amin(1).float())
         else:
             assert distances.isinf().all()
+
+
+# --- Threads --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads():
+    """Sets the numbers of torch and OpenCV, for the test alone."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+
+    def set_numbers(of_torch, of_cv2):
+        torch.set_num_threads(of_torch)
+        cv2.setNumThreads(of_cv2)
+
+    yield set_numbers
+    set_numbers(*before)
+
+
+def test_the_number_of_threads_changes_no_bit(threads):
+    """OpenCV alone has another engine where it has one thread. MMEngine sets its number to 0."""
+    masks = torch.zeros(3, 700, 900, dtype=torch.bool)
+    masks[0, 13, 7] = masks[1, 650, 800:] = masks[2, 100:300, 400] = True
+    found = []
+    for numbers in ((1, 0), (1, 1), (2, 1), (1, 2), (3, 2)):
+        threads(*numbers)
+        found.append(distance_to(masks))
+    assert all(each.equal(found[0]) for each in found)
+    assert far_apart(found[0], torch.stack([oracle(mask) for mask in masks])) < TOLERANCE
+
+
+def test_no_thread_and_no_setting_stays_behind(threads):
+    threads(3, 2)
+    before = threading.active_count(), cv2.getNumThreads(), cv2.ipp.useIPP()
+    distance_to(torch.rand(5, 20, 30) < 0.1)
+    assert (threading.active_count(), cv2.getNumThreads(), cv2.ipp.useIPP()) == before
+
+
+def test_forked_workers_measure_too(threads):
+    """After the parent did, whose pools of threads they do not have."""
+    threads(2, 2)
+    masks = torch.rand(4, 2, 200, 300) < 0.01
+    expected = [distance_to(mask) for mask in masks]
+    loader = DataLoader(
+        masks,
+        batch_size=None,
+        num_workers=2,
+        collate_fn=distance_to,
+        multiprocessing_context='fork',
+        timeout=60,
+    )
+    assert all(map(torch.equal, loader, expected))
 
 
 # --- Regions --------------------------------------------------------------------------------------

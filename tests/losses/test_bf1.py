@@ -1,4 +1,4 @@
-"""BF1 against the numbers worked by hand, and against the double loops.
+"""BF1 against the numbers worked by hand, the double loops, and its readable form.
 
 The hand-worked scene: 9 x 9, class 1 in rows and columns 2-6, class 0 elsewhere.
 """
@@ -7,10 +7,12 @@ import naive
 import pytest
 import torch
 from hypothesis import given
-from scenes import scenes
+from hypothesis import strategies as st
+from readable import bf1 as readable
+from scenes import scene, scenes
 
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses import bf1_loss
+from mmseg_boundary.losses import bf1, bf1_loss
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 
 SQUARE = torch.zeros(1, 9, 9, dtype=torch.long)
@@ -97,3 +99,104 @@ def test_agrees_with_the_definition(scene):
         ours = bf1_loss(scene.probs, scene.target, **option)
         theirs = naive.bf1_loss(scene.probs, scene.labels, scene.void, **option)
         assert ours.item() == pytest.approx(theirs, rel=1e-8, abs=1e-10)
+
+
+# --- The fast form against the readable one -------------------------------------------------------
+
+OPTIONS = [
+    dict(),
+    dict(theta=1),
+    dict(theta0=5, theta=7, per_image=False),
+    dict(theta0=3, theta=19),
+    dict(theta0=9, theta=3),
+]
+
+
+def value_and_gradient(loss, probs, target, **options):
+    probs = probs.detach().clone().requires_grad_()
+    value = loss(probs, target, **options)
+    value.backward()
+    return value.detach(), probs.grad
+
+
+@st.composite
+def tied_scenes(draw):
+    """Scenes whose probabilities take few values, so that most windows have several maxima."""
+    one = draw(scenes())
+    levels = draw(st.sampled_from((1, 2, 4, 1000)))
+    return (one.probs * levels).round() / levels, one.target
+
+
+@pytest.mark.parametrize('options', OPTIONS)
+@pytest.mark.parametrize('step', [1, 100, bf1._CPU_STEP])
+def test_ties_go_to_the_first_pixel_as_in_the_readable_form(options, step, monkeypatch):
+    monkeypatch.setattr(bf1, '_CPU_STEP', step)
+
+    @given(tied_scenes())
+    def agrees(case):
+        ours = value_and_gradient(bf1_loss, *case, **options)
+        theirs = value_and_gradient(readable.bf1_loss, *case, **options)
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+    agrees()
+
+
+@pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])
+@pytest.mark.parametrize(
+    'dtype, tolerance', [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)]
+)
+def test_other_types_agree_with_the_readable_form(kind, dtype, tolerance):
+    one = scene(4, (2, 40, 50), kind)
+    given = one.probs.to(dtype), one.target
+    value, grad = value_and_gradient(bf1_loss, *given)
+    their_value, their_grad = value_and_gradient(readable.bf1_loss, *given)
+    assert value.dtype == grad.dtype == dtype
+    torch.testing.assert_close(value, their_value, rtol=tolerance, atol=tolerance)
+    scale = their_grad.abs().max().item()
+    torch.testing.assert_close(grad, their_grad, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_planes_of_any_layout(memory_format):
+    one = scene(5, (2, 9, 11), 'random')
+    probs = one.probs.contiguous(memory_format=memory_format)
+    ours = value_and_gradient(bf1_loss, probs, one.target)
+    theirs = value_and_gradient(readable.bf1_loss, one.probs, one.target)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_for_the_gradient_the_inputs_alone_are_kept():
+    one = scene(5, (2, 40, 50), 'random')
+    logits, target = one.logits.requires_grad_(), one.target
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        probs = logits.softmax(1)
+        bf1_loss(probs, target)
+    maps = [size for size in kept.values() if size >= 40 * 50]
+    assert sum(maps) == 8 * probs.numel() + target.planes.numel() + target.valid.numel()
+
+
+def test_second_derivatives_are_refused():
+    one = scene(3)
+    probs = one.probs.requires_grad_()
+    (grad,) = torch.autograd.grad(bf1_loss(probs, one.target), probs, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()
+
+
+def test_probabilities_of_other_pictures_are_refused():
+    one = scene(3, (2, 6, 7))
+    with pytest.raises(ValueError, match=r'probs are \(2, 4, 6, 7\) and .* \(2, 3, 6, 7\)'):
+        bf1_loss(torch.rand(2, 4, 6, 7), one.target)
+
+
+@given(scenes(), st.sampled_from((1, 3, 5, 7, 9, 19)))
+def test_window_max_is_a_pool(scene, window):
+    assert window_max(scene.probs, window).equal(readable.window_max(scene.probs, window))
+    mask = scene.target.planes
+    assert window_max(mask, window).equal(readable.window_max(mask.double(), window) > 0)

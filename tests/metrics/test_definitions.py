@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scenes import segmentation, segmentations, square
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from mmseg_boundary.geometry.boundary import contours, nearest
+from mmseg_boundary.geometry.boundary import contours, count_members, shared_within
 from mmseg_boundary.metrics import (
     boundary_f,
     count_boundary_iou,
@@ -127,10 +127,11 @@ def test_worked_examples(name):
     change, (n_pred, n_true, precision, recall, f), rims, trimaps = WORKED[name]
     label = square()
     pred = change(label)
-    predicted, true = contours(pred, [1])[0], contours(label, [1])[0]
-    assert (len(predicted), len(true)) == (n_pred, n_true)
-    assert (nearest(predicted, true, 1) <= 1).double().mean().item() == pytest.approx(precision)
-    assert (nearest(true, predicted, 1) <= 1).double().mean().item() == pytest.approx(recall)
+    predicted, true = contours(pred, [1]), contours(label, [1])
+    assert (predicted.sum(), true.sum()) == (n_pred, n_true)
+    hits, found = shared_within(predicted, true, [1]), shared_within(true, predicted, [1])
+    assert count_members(hits, 1).item() / n_pred == pytest.approx(precision)
+    assert count_members(found, 1).item() / n_true == pytest.approx(recall)
     assert boundary_f(pred, label, 2, (1, 2))[1].tolist() == pytest.approx([f, 1])
     assert count_boundary_iou(pred, label, 2, (1, 2))[1].tolist() == [list(n) for n in rims]
     assert count_trimap_iou(pred, label, 2, (1, 2, 3)).tolist() == [
@@ -182,14 +183,24 @@ def test_f_by_dilation(radius):
     for k in range(3):
         maps = []
         for mask in ((label == k) & valid, (pred == k) & valid):
-            drawn = torch.zeros_like(mask)
-            drawn[tuple(contours(mask.int(), [1])[0].T)] = True
+            drawn = contours(mask.int(), [1]).bool()
             maps.append((drawn, torch.from_numpy(binary_dilation(drawn, disk))))
         (true, near_true), (guess, near_guess) = maps
         precision = (guess & near_true).sum() / guess.sum()
         recall = (true & near_guess).sum() / true.sum()
         f = 2 * precision * recall / (precision + recall)
         assert boundary_f(pred, label, 3, (radius,))[k].item() == pytest.approx(f.item())
+
+
+@pytest.mark.parametrize('mode', ['present', 'csurka'])
+def test_f_of_more_classes_than_fit_into_a_picture(mode):
+    """Every other class is in neither map; the last has number 79."""
+    pred, label = segmentation((30, 40), classes=40, void_share=0.02, wrong=0.6, seed=8)
+    pred, label = 2 * pred + 1, torch.where(label == 255, label, 2 * label + 1)
+    ours = boundary_f(pred, label, 80, (1, 4.5), mode=mode)
+    theirs = naive.boundary_f(pred, label, 80, (1, 4.5), 255, mode=mode)
+    assert ours[1::2].isfinite().sum() > 2 * 31
+    torch.testing.assert_close(ours, torch.as_tensor(theirs).double(), equal_nan=True)
 
 
 @pytest.mark.parametrize(
