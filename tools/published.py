@@ -22,17 +22,14 @@ def epl_point_loss(probs: Tensor, labels: Tensor, kernel_size: int, splitter: st
     """Dense convolutions of truth and prediction, the mean of their squared difference."""
     planes = one_hot(probs, labels)
     terms = [
-        F.mse_loss(
-            convolve(probs, weight, 'replicate'),
-            convolve(planes, weight, 'replicate'),
-        )
+        F.mse_loss(convolve(probs, weight, 'replicate'), convolve(planes, weight, 'replicate'))
         for weight in directional_weights(probs, kernel_size, splitter)
     ]
     return sum(terms) / len(terms)
 
 
 def epl_line_loss(
-    probs: Tensor, labels: Tensor, kernel_size: int, mu: int, splitter: str = 'A'
+    probs: Tensor, labels: Tensor, kernel_size: int, splitter: str = 'A', mu: int = 10
 ) -> Tensor:
     """Dense convolutions, a full sort per image and class, all maps of all lines kept."""
     h = kernel_size // 2
@@ -106,7 +103,7 @@ def signed_distances(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return _two_passes(labels, num_classes, distance_transform_edt)
 
 
-def signed_distances_opencv(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def signed_distances_by_opencv(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """The same with OpenCV's precise transform."""
 
     def engine(mask: np.ndarray) -> np.ndarray:
