@@ -110,6 +110,8 @@ def main() -> None:
         raise SystemExit(
             '--device is cuda, but torch finds no GPU here. Leave --device out to measure the CPU.'
         )
+    if 'step' in args.subjects and not Path(args.config).is_file():
+        raise SystemExit(f'The config {args.config} does not exist. `ls configs` lists ours.')
     setting = Setting(args.device, args.threads, args.quick, args.config)
     machine = measure_machine(setting)
     print(', '.join(f'{key} {value}' for key, value in machine.items()), flush=True)
@@ -307,7 +309,7 @@ def growth(setting: Setting) -> Iterator[Row]:
         loss = partial(epl, form='ours', part='both', w=kernel, mu=10, splitter=splitter)
         run = partial(there_and_back, loss, shown[USUAL])
         forms = {'ours': Form({USUAL: run}, [run])}
-        yield loss_row(setting, f'EPL, {name}', forms, shown, kernel, splitter)
+        yield loss_row(setting, f'EPL at {name}', forms, shown, kernel, splitter)
 
 
 # --- Distances and metrics ------------------------------------------------------------------------
@@ -402,8 +404,6 @@ def step(setting: Setting) -> Iterator[Row]:
     import mmseg_boundary.registered  # noqa: F401
     from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 
-    if not Path(setting.config).is_file():
-        raise SystemExit(f'The config {setting.config} does not exist. `ls configs` lists ours.')
     config = Config.fromfile(setting.config)
     register_all_modules()
     config.model.pretrained = None
