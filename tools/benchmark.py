@@ -21,6 +21,7 @@ Without a GPU this is for Linux: peaks are read from /proc.
 """
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -40,6 +41,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_boundary import losses as ours
+from mmseg_boundary.config import path
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
@@ -100,7 +102,7 @@ def main() -> None:
     parser.add_argument('subjects', nargs='+', choices=SUBJECTS, help='what to measure')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument('--config', help='of `step`', default='configs/pspnet_epl_city.py')
+    parser.add_argument('--config', help='of `step`', default=path('pspnet_epl_city'))
     parser.add_argument('--quick', action='store_true', help='tiny, to see that it runs')
     parser.add_argument('--json', help='file for all numbers, run by run')
     args = parser.parse_args()
@@ -117,6 +119,8 @@ def main() -> None:
     print(', '.join(f'{key} {value}' for key, value in machine.items()), flush=True)
     report = dict(machine=machine, command=sys.argv[1:], rows={})
     for subject in args.subjects:
+        if subject == 'losses':
+            report['authors'] = compare_with_authors(setting)
         rows = report['rows'][subject] = times_of(subject, setting)
         for row, peaks in zip(rows, peaks_of(subject, setting), strict=True):
             for name, each in peaks.items():
@@ -126,7 +130,6 @@ def main() -> None:
             floor['seconds'] += floor['exps'] / (1e9 * machine['G exp/s'])
         print(f'\n{table(rows)}\n', flush=True)
         if subject == 'losses':
-            report['authors'] = compare_with_authors(setting)
             print(PUBLISHED_ELSEWHERE)
     if args.json:
         write_report(args.json, report)
@@ -287,10 +290,12 @@ def compare_with_authors(setting: Setting) -> dict[str, float]:
     picture = pictures(setting.device, *shape, kinds=['blobs'])[USUAL]
     target, found = encode(picture.labels, shape[1]), {}
     for w, mu in ((7, 10), (13, 10), (13, 2), (15, 10), (23, 2)):
-        theirs = (
-            published.epl_point_loss(*picture, w),
-            published.epl_line_loss(*picture, w, 'A', mu),
-        )
+        # TF32 has not the digits that energies need to be ranked alike.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            theirs = (
+                published.epl_point_loss(*picture, w),
+                published.epl_line_loss(*picture, w, 'A', mu),
+            )
         point = ours.epl_point_loss(picture.probs, target, w)
         line = ours.epl_line_loss(picture.probs, target, w, mu=mu, variant='authors')
         name = f"published EPL, w={w}, mu={mu}, and ours with variant='authors'"
@@ -512,7 +517,7 @@ def times_of(subject: str, setting: Setting) -> list[dict]:
                     seconds[name][case].append(taken)
             for name, case in results if turn == 0 and row.equal is not None else ():
                 if name not in ('ours', row.unlike):
-                    label = f'{row.name}, {case}: {name} and ours'
+                    label = f'{row.name}{case and f", {case}"}: {name} and ours'
                     pair = results[name, case], results['ours', case]
                     differences[label] = difference(label, *pair, row.equal)
         floor = dict(moved_bytes=row.moved, exps=row.exps, result_bytes=row.result)
@@ -613,7 +618,7 @@ def cell(forms: dict, name: str) -> str:
     peaks = forms[name].get('peak_bytes')
     if peaks:
         text += f'; {shown_size(max(peaks.values()))}'
-        if name != 'ours':
+        if name != 'ours' and min(peaks.values()) > 0:  # on CUDA, what runs on the CPU has none
             text += f', {smallest_factor(peaks, forms["ours"]["peak_bytes"]):.3g}x'
     return text
 
@@ -621,7 +626,7 @@ def cell(forms: dict, name: str) -> str:
 def smallest_factor(theirs: dict[str, float], ours: dict[str, float]) -> float:
     """Case by case; a peer that ran on one case alone stands against all of ours."""
     most = max(theirs.values())
-    return min(theirs.get(case, most) / max(each, 1e-9) for case, each in ours.items())
+    return min(theirs.get(case, most) / each if each else math.inf for case, each in ours.items())
 
 
 def shown_time(seconds: float) -> str:
