@@ -12,10 +12,11 @@ in a config beside the whole training step. 'plain' is the first readable EPL
 Time: the forms take turns in one process; the median, fastest and slowest run in the worst case.
 Cases of a loss: a uniform prediction (all energies tie), a half-trained and a saturated one, on
 blobs and on thin, speckled labels, with each mu. A peer that takes seconds runs on the half-trained
-one of blobs, once. A factor is the smallest of all cases. Memory: what the process grows by at
-most, in a process of its own where freed memory goes back at once; gradients and results count,
-inputs do not. Floor: every input read and every result written once, at the speed of a copy here,
-and an exponential per true line pixel and level, at the speed of `exp` here; in memory, the result.
+one of blobs, once; what it needs above w=13 is not asked. A factor is the smallest of all cases.
+Memory: what the process grows by at most, in a process of its own where freed memory goes back at
+once; gradients and results count, inputs do not. Floor: every input read and every result written
+once, at the speed of a copy here, and an exponential per true line pixel and level, at the speed
+of `exp` here; in memory, the result.
 
 Without a GPU this is for Linux: peaks are read from /proc.
 """
