@@ -15,7 +15,7 @@ from conftest import needs_gpu
 TOOL = ROOT / 'tools/benchmark.py'
 FORMS = {
     'losses': {
-        'EPL, w=7': {'ours', 'plain', 'published'},
+        'EPL, w=13': {'ours', 'plain', 'published'},
         'BF1, windows 3 and 5': {'ours', 'plain'},
     },
     'distances': {'1 threads': {'ours', 'plain', 'published'}, '2 threads': {'ours', 'published'}},
@@ -48,10 +48,12 @@ def test_every_form_has_time_and_memory(measured, subject):
         (line,) = {line for line in lines if line.startswith(f'| {row["name"]} |')}
         for name, form in row['forms'].items():
             assert all(runs and min(runs) > 0 for runs in form['seconds'].values())
-            # the wider published kernels take too much of it to be asked
-            if name != 'published' or not re.search('w=(15|23)', row['name']):
-                assert set(form['peak_bytes']) == set(form['seconds'])
-                assert min(form['peak_bytes'].values()) >= 0
+            # the wide and the single published ones take too much time to be asked
+            asked = name != 'published' or not re.search('w=15|w=23|term', row['name'])
+            assert bool(form['peak_bytes']) == asked and set(form['peak_bytes']) <= set(
+                form['seconds']
+            )
+            assert all(peak >= 0 for peak in form['peak_bytes'].values())
         cells = [cell for cell in line.strip('|').split('|')[1:] if cell.strip()]
         assert len(cells) == len(row['forms']) + 1
         assert all(re.match(r' [\d.e+-]+ m?s', cell) for cell in cells), line
@@ -78,7 +80,7 @@ def test_what_is_compared_is_equal(measured):
             peers = set(row['forms']) - {'ours', 'published' if subject == 'losses' else ''}
             assert all(any(peer in key for key in row['differences']) for peer in peers), row
             assert all(gap <= 1e-4 for gap in row['differences'].values())
-    assert sum(line.startswith('equal to ') for line in lines) >= 5 + 4 + 6 + 8 + 8
+    assert sum(line.startswith('equal to ') for line in lines) >= 5 + 1 + 6 + 8 + 5
 
 
 @pytest.mark.parametrize('subject', ['metrics', 'distances', 'losses'])
@@ -114,19 +116,20 @@ def test_labels_are_what_they_are_said_to_be(monkeypatch):
 
 
 def test_a_peak_is_what_was_held_at_once(monkeypatch):
+    """In blocks that come from the system and go back to it, whatever the allocator's settings."""
     tool = load(monkeypatch)
+    size = 2**26
 
     def hold():
-        first = torch.ones(2**22)
+        first = torch.ones(size // 4)
         return first + 1, first * 2
 
     def drop():
         for _ in range(3):
-            torch.ones(2**22)
+            torch.ones(size // 4)
 
-    size = 2**24
-    for run_, blocks in ((hold, 3), (drop, 1)):
-        assert tool.peak_of(run_, 'cpu') == pytest.approx(blocks * size, rel=0.15)
+    for allocate, blocks in ((hold, 3), (drop, 1)):
+        assert tool.peak_of(allocate, 'cpu') == pytest.approx(blocks * size, rel=0.1)
 
 
 def test_factors_are_of_the_worst_case(monkeypatch):
