@@ -47,7 +47,7 @@ def test_a_sound_installation():
     classes = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
     assert facts['losses'].replace(',', '').split() == classes
     assert facts['metrics'] == 'BoundaryMetric'
-    assert facts['hooks'] == 'BoundaryVisualizationHook, LossWeightSchedule'
+    assert facts['hooks'] == 'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule'
     assert facts['data sets'] == 'CamVidDataset, ShapesDataset'
     assert facts['models'] == 'BoundarySegTTAModel'
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()

@@ -5,9 +5,11 @@ python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 """
 
 import argparse
+import shutil
+from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
@@ -56,10 +58,17 @@ def main() -> None:
     if args.boundary:
         add_boundary_metrics(config)
     if args.out:
-        keep_predictions(config, args.out)
+        unfinished = Path(args.out).resolve().with_name(f'{Path(args.out).name}.part')
+        keep_predictions(config, str(unfinished))
     with plain_errors(config):
         runner = build_runner(config, ('test_dataloader',))
+        if args.out and is_main_process():
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
         metrics = runner.test()
+    if args.out:
+        barrier()
+        if is_main_process():
+            move_files(unfinished, Path(args.out))
     if args.json and is_main_process():
         write_report(args.json, report(args, runner, metrics))
     leave()
@@ -123,6 +132,14 @@ def keep_predictions(config: Config, folder: str) -> None:
             evaluator.keep_results = True
             return
     stop('--out needs an IoUMetric among the evaluators of the config.')
+
+
+def move_files(source: Path, target: Path) -> None:
+    """Into the folder `target`, which may be there and have files already."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        file.replace(target / file.name)
+    source.rmdir()
 
 
 def evaluators_of(config: Config) -> list[dict]:
