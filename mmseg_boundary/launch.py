@@ -198,6 +198,9 @@ def plain_errors(config: Config) -> Iterator[None]:
                 sentence = _misspelt(config, cause)
                 if sentence:
                     stop(sentence)
+            stranger = re.search(r'Target (-?\d+) is out of bounds', str(cause))
+            if isinstance(cause, IndexError) and stranger:
+                stop(_label_out_of_range(stranger[1]), every_rank=True)
             if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
                 # CheckFiniteLossHook has told all ranks the same.
                 shared = building or isinstance(cause, FloatingPointError)
@@ -228,7 +231,7 @@ def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
         if ' is not in the ' not in said:
             return None
         name = said.split(' ')[0]
-        places = [key for key, node in _dicts_in(config) if node.get('type') == name]
+        places = [key for key, node in _dicts_in(config.to_dict()) if node.get('type') == name]
         remedy = 'Check its spelling; classes of your own, and ours, have to be named in '
         remedy += "`custom_imports` (ours: 'mmseg_boundary.registered')."
         return f'{said.split(". ")[0]}{_at(places)}. {remedy}'
@@ -236,8 +239,15 @@ def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
     if unknown is None and not re.search(r'missing \d+ required', said):
         return None
     name = unknown[1] if unknown else None
-    places = [f'{key}.{name}' for key, node in _dicts_in(config) if name in node]
+    places = [f'{key}.{name}' for key, node in _dicts_in(config.to_dict()) if name in node]
     return f"{said}{_at(places)}. Check the config's spelling, and the class's arguments."
+
+
+def _label_out_of_range(label: str) -> str:
+    return (
+        f'labels hold [{label}], which is neither a class of the head nor void. Check its number '
+        "of classes, its ignore_index and the data set's label map."
+    )
 
 
 def _at(places: list[str]) -> str:

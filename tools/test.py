@@ -6,6 +6,8 @@ python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 
 import argparse
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from mmengine.config import Config
@@ -62,13 +64,8 @@ def main() -> None:
         keep_predictions(config, str(unfinished))
     with plain_errors(config):
         runner = build_runner(config, ('test_dataloader',))
-        if args.out and is_main_process():
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
-        metrics = runner.test()
-    if args.out:
-        barrier()
-        if is_main_process():
-            move_files(unfinished, Path(args.out))
+        with moved_when_whole(unfinished, Path(args.out)) if args.out else nullcontext():
+            metrics = runner.test()
     if args.json and is_main_process():
         write_report(args.json, report(args, runner, metrics))
     leave()
@@ -134,12 +131,21 @@ def keep_predictions(config: Config, folder: str) -> None:
     stop('--out needs an IoUMetric among the evaluators of the config.')
 
 
-def move_files(source: Path, target: Path) -> None:
-    """Into the folder `target`, which may be there and have files already."""
-    target.mkdir(parents=True, exist_ok=True)
-    for file in source.iterdir():
-        file.replace(target / file.name)
-    source.rmdir()
+@contextmanager
+def moved_when_whole(unfinished: Path, folder: Path) -> Iterator[None]:
+    """What is written into `unfinished` gets into `folder` when all ranks have done their part."""
+    if is_main_process() and unfinished.exists():  # of a run that was killed
+        shutil.rmtree(unfinished)
+    try:
+        yield
+        barrier()
+        if is_main_process():
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in unfinished.iterdir():
+                file.replace(folder / file.name)
+    finally:
+        if is_main_process() and unfinished.exists():
+            shutil.rmtree(unfinished)
 
 
 def evaluators_of(config: Config) -> list[dict]:
