@@ -125,7 +125,9 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
 def check_losses(config: Config) -> None:
     """Adds the hook that ends training at the first loss that is NaN or infinite."""
     hooks = config.get('custom_hooks') or []
-    if not any(str(hook.get('type')).endswith('CheckFiniteLossHook') for hook in hooks):
+    kinds = [hook['type'] if isinstance(hook, dict) else type(hook) for hook in hooks]
+    names = [kind if isinstance(kind, str) else kind.__name__ for kind in kinds]
+    if not any(name.endswith('CheckFiniteLossHook') for name in names):
         config.custom_hooks = [*hooks, dict(type='CheckFiniteLossHook')]
 
 
@@ -336,14 +338,32 @@ def _require_data(dataloader: str, config: dict | None) -> None:
             continue
         # Not the labels: a test set may have none.
         images = (dataset.get('data_prefix') or {}).get('img_path')
-        for place in filter(None, (dataset.get('ann_file'), images)):
+        places = list(filter(None, (dataset.get('ann_file'), images)))
+        for place in places:
             path = Path(dataset['data_root'], place)
-            if '://' not in str(place) + dataset['data_root'] and not path.exists():
+            if '://' in str(place) + dataset['data_root']:
+                continue
+            if not path.exists():
                 stop(
                     f'The data set is not there: {path} ({key}, {dataset.get("type")}) does not '
                     f'exist. Put or link the data at {dataset["data_root"]}, or name its place: '
                     f'--cfg-options {key}.data_root=/path/to/data'
                 )
+            # a list says which images there are, and else the folder does
+            suffix = dataset.get('img_suffix') or ''
+            if place == places[0] and not _has_names(path, suffix):
+                stop(
+                    f'The data set is empty: {path} ({key}, {dataset.get("type")}) has no images'
+                    f'{suffix and f" that end in {suffix!r}"}. Is it the right place?'
+                )
+
+
+def _has_names(path: Path, suffix: str) -> bool:
+    """Whether a list has a line, or a folder, at whatever depth, a file of this suffix."""
+    if path.is_file():
+        return bool(path.read_text().strip())
+    folders = os.walk(path, followlinks=True)
+    return any(name.endswith(suffix) for _, _, names in folders for name in names)
 
 
 def _prepare_cpu_ranks(config: Config) -> None:

@@ -175,6 +175,12 @@ def no_data(folder):
     return train(folder, f'train_dataloader.dataset.data_root={folder}/nowhere')
 
 
+def no_images(folder):
+    for image in (folder / 'data/images').iterdir():
+        image.unlink()
+    return train(folder)
+
+
 def no_config(folder):
     return train(folder, config=folder / 'nothing.py')
 
@@ -264,6 +270,7 @@ TOOL_CASES = {
     'train.py': {
         'a missing config': no_config,
         'missing data': no_data,
+        'data without images': no_images,
         'a missing image': no_such_image,
         'a truncated image': truncated_image,
         'the same, read by a worker': truncated_image_in_a_worker,
