@@ -92,8 +92,8 @@ def _look_at_torch(found: Findings) -> bool:
     found.fact('torch', torch.__version__)
     if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
         found.problem(
-            f'torch {torch.__version__} reads checkpoints without `weights_only`: one with code in it '
-            'would run it.',
+            f'torch {torch.__version__} reads checkpoints without `weights_only`: one with code in '
+            'it would run it.',
             "pip install -U 'torch>=2.6'",
         )
     count, built = torch.cuda.device_count(), torch.version.cuda
