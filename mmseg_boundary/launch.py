@@ -191,8 +191,8 @@ def plain_errors(config: Config) -> Iterator[None]:
                 stop(_no_download(config, cause))
             if isinstance(cause, pickle.UnpicklingError):
                 stop(_unsafe_checkpoint(config))
-            if ('torch.serialization', 'load') in frames:
-                stop(_damaged_checkpoint(config, cause))
+            if ('torch.serialization', 'load') in frames and _is_cut_off(cause):
+                stop(_damaged_checkpoint(config))
             if isinstance(cause, stacks.UnfitFile):
                 # A worker of the data loader sends the text of its stack of frames.
                 stop(str(cause).rpartition('UnfitFile: ')[2].strip(), every_rank=True)
@@ -224,6 +224,12 @@ def _frames(error: BaseException) -> list[tuple[str, str]]:
 
 def _is_ours(frames: list[tuple[str, str]]) -> bool:
     return bool(frames) and frames[-1][0].startswith('mmseg_boundary.')
+
+
+def _is_cut_off(error: Exception) -> bool:
+    # Others are not the file's: CUDA may be out of memory when a checkpoint is read onto it.
+    said = ('PytorchStreamReader', 'unexpected EOF', 'corrupted')
+    return isinstance(error, EOFError) or any(words in str(error) for words in said)
 
 
 def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
@@ -277,12 +283,12 @@ def _unsafe_checkpoint(config: Config) -> str:
     )
 
 
-def _damaged_checkpoint(config: Config, error: Exception) -> str:
+def _damaged_checkpoint(config: Config) -> str:
     wanted = _checkpoints(config, training=True)
     return (
         f'The checkpoint {" or ".join(wanted)} is damaged or not whole, as a run leaves it that is '
-        f'killed while it writes ({type(error).__name__}). Take another. For --resume, write its '
-        f'path into {Path(config.get("work_dir") or ".", "last_checkpoint")}.'
+        'killed while it writes. Take another. For --resume, write its path into '
+        f'{Path(config.get("work_dir") or ".", "last_checkpoint")}.'
     )
 
 

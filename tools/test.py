@@ -60,11 +60,12 @@ def main() -> None:
     if args.boundary:
         add_boundary_metrics(config)
     if args.out:
-        unfinished = Path(args.out).resolve().with_name(f'{Path(args.out).name}.part')
+        folder = Path(args.out).resolve()
+        unfinished = folder.with_name(f'{folder.name}.part')
         keep_predictions(config, str(unfinished))
     with plain_errors(config):
         runner = build_runner(config, ('test_dataloader',))
-        with moved_when_whole(unfinished, Path(args.out)) if args.out else nullcontext():
+        with moved_when_whole(unfinished, folder) if args.out else nullcontext():
             metrics = runner.test()
     if args.json and is_main_process():
         write_report(args.json, report(args, runner, metrics))
@@ -142,7 +143,7 @@ def moved_when_whole(unfinished: Path, folder: Path) -> Iterator[None]:
         if is_main_process():
             folder.mkdir(parents=True, exist_ok=True)
             for file in unfinished.iterdir():
-                file.replace(folder / file.name)
+                shutil.move(file, folder / file.name)  # the folder may be another disk
     finally:
         if is_main_process() and unfinished.exists():
             shutil.rmtree(unfinished)

@@ -226,6 +226,19 @@ def test_errors_in_programs_keep_their_stack_of_frames(error):
     assert caught.value is error
 
 
+def test_a_device_that_is_full_does_not_make_a_checkpoint_damaged(tmp_path):
+    """Resuming reads onto the device."""
+    torch.save(dict(state_dict={'weight': torch.ones(3)}), tmp_path / 'a.pth')
+
+    def full(storage, location):
+        raise torch.OutOfMemoryError('CUDA out of memory.')
+
+    config = Config(dict(model={}, load_from=str(tmp_path / 'a.pth')))
+    with pytest.raises(torch.OutOfMemoryError):
+        with plain_errors(config):
+            torch.load(tmp_path / 'a.pth', map_location=full, weights_only=True)
+
+
 def test_a_bug_in_a_constructor_keeps_its_stack_of_frames():
     """Although a config is being built."""
 
