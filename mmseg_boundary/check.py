@@ -90,6 +90,12 @@ def _look_at_torch(found: Findings) -> bool:
         found.problem(f'torch cannot be imported: {error}', 'pip install torch')
         return False
     found.fact('torch', torch.__version__)
+    if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
+        found.problem(
+            f'torch {torch.__version__} reads checkpoints without `weights_only`: one with code in '
+            'it would run it.',
+            "pip install -U 'torch>=2.6'",
+        )
     count, built = torch.cuda.device_count(), torch.version.cuda
     if torch.cuda.is_available():
         names = ', '.join(torch.cuda.get_device_name(place) for place in range(count))

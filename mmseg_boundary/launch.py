@@ -5,7 +5,9 @@ import argparse
 import logging
 import os
 import pickle
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,17 +18,37 @@ from urllib.error import URLError
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from . import stacks
+from .report import whole_file
 
 # torch obeys this over any argument: onedl's loader falls back to running a pickle that it could
 # not load safely, and mmlab users often have the opposite switch set.
 if stacks.SAFE_LOADING:
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+
+
+class WholeFileBackend(LocalBackend):
+    """MMEngine's file system, where a file that is being written has another name until it is
+    whole: a run that is killed meanwhile leaves the checkpoint before."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Writes `obj` to `filepath`, all of it or nothing."""
+        with whole_file(filepath) as unfinished:
+            super().put(obj, unfinished)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Writes `obj` to `filepath`, all of it or nothing."""
+        with whole_file(filepath) as unfinished:
+            super().put_text(obj, unfinished, encoding)
+
+
+register_backend('local', WholeFileBackend, force=True, prefixes='')
 
 HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
@@ -86,12 +108,27 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
     _require_operators(config.model)
     for name in dataloaders:
         _require_data(name, config.get(name))
+    latest = _latest_checkpoint(config)
+    if latest is not None and not latest.read_text().strip():
+        stop(
+            f'{latest} is empty, as a run leaves it that is killed while it writes. Write the path '
+            'of the newest checkpoint into it (iter_N.pth, in the same folder).'
+        )
     for checkpoint in _checkpoints(config, 'train_dataloader' in dataloaders):
         if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
             stop(
                 f'The checkpoint {checkpoint} does not exist. Training writes iter_N.pth, and the '
                 "last one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
             )
+
+
+def check_losses(config: Config) -> None:
+    """Adds the hook that ends training at the first loss that is NaN or infinite."""
+    hooks = config.get('custom_hooks') or []
+    kinds = [hook['type'] if isinstance(hook, dict) else type(hook) for hook in hooks]
+    names = [kind if isinstance(kind, str) else kind.__name__ for kind in kinds]
+    if not any(name.endswith('CheckFiniteLossHook') for name in names):
+        config.custom_hooks = [*hooks, dict(type='CheckFiniteLossHook')]
 
 
 def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
@@ -102,37 +139,74 @@ def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
 
 
-def stop(sentence: str) -> NoReturn:
-    """Ends the process with a sentence, which one rank of a node says for all."""
-    raise SystemExit(sentence if os.environ.get('LOCAL_RANK', '0') == '0' else 1)
+def stop(sentence: str, every_rank: bool = False) -> NoReturn:
+    """Ends the process with a sentence.
+
+    Args:
+        sentence: what is wrong and what to do.
+        every_rank: it may be news to this rank alone; else one rank of a node says it for all.
+    """
+    says = every_rank or os.environ.get('LOCAL_RANK', '0') == '0'
+    if _has_gloo():
+        if says:
+            print(sentence, file=sys.stderr)
+        _leave(1)
+    raise SystemExit(sentence if says else 1)
 
 
 def leave() -> None:
-    """Ends a rank without a GPU when all is done.
-
-    Before the interpreter takes itself apart: now and then gloo's threads abort that, and the
-    launcher reports a failure that is none.
-    """
-    if torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo':
+    """Ends a rank without a GPU when all is done."""
+    if _has_gloo():
         torch.distributed.barrier()
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _leave(0)
+
+
+def _has_gloo() -> bool:
+    return torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo'
+
+
+def _leave(status: int) -> NoReturn:
+    # Before the interpreter takes itself apart: now and then gloo's threads abort that, and the
+    # launcher reports a failure that is none.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @contextmanager
 def plain_errors(config: Config) -> Iterator[None]:
-    """Turns what fails for want of a network or a trustworthy file into one sentence."""
+    """Turns what a user can mend into one sentence; every other error keeps its stack of frames.
+
+    These are: no network, a checkpoint that is damaged or would run code, a picture that cannot be
+    read, an argument in the config that its class does not know, and whatever this package refuses.
+    """
     try:
         yield
     except Exception as error:
-        # MMEngine's builders wrap what they catch
         for cause in _chain(error):
+            frames = _frames(cause)
+            building = ('mmengine.registry.build_functions', 'build_from_cfg') in frames
             if isinstance(cause, URLError):
                 stop(_no_download(config, cause))
             if isinstance(cause, pickle.UnpicklingError):
                 stop(_unsafe_checkpoint(config))
+            if ('torch.serialization', 'load') in frames and _is_cut_off(cause):
+                stop(_damaged_checkpoint(config))
+            if isinstance(cause, stacks.UnfitFile):
+                # A worker of the data loader sends the text of its stack of frames.
+                stop(str(cause).rpartition('UnfitFile: ')[2].strip(), every_rank=True)
+            if isinstance(cause, (TypeError, KeyError)) and building:
+                sentence = _misspelt(config, cause)
+                if sentence:
+                    stop(sentence)
+            stranger = re.search(r'Target (-?\d+) is out of bounds', str(cause))
+            if isinstance(cause, IndexError) and stranger:
+                stop(_label_out_of_range(stranger[1]), every_rank=True)
+            if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
+                # CheckFiniteLossHook has told all ranks the same.
+                shared = building or isinstance(cause, FloatingPointError)
+                stop(str(cause), every_rank=not shared)
         raise
 
 
@@ -140,6 +214,52 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _frames(error: BaseException) -> list[tuple[str, str]]:
+    """(module, function) that an error came through, the one that raised it last."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [(frame.f_globals.get('__name__', ''), frame.f_code.co_name) for frame in frames]
+
+
+def _is_ours(frames: list[tuple[str, str]]) -> bool:
+    return bool(frames) and frames[-1][0].startswith('mmseg_boundary.')
+
+
+def _is_cut_off(error: Exception) -> bool:
+    # Others are not the file's: CUDA may be out of memory when a checkpoint is read onto it.
+    said = ('PytorchStreamReader', 'unexpected EOF', 'corrupted')
+    return isinstance(error, EOFError) or any(words in str(error) for words in said)
+
+
+def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
+    """For an argument that a class does not know or lacks, and a class that nobody registered."""
+    said = str(error.args[0])
+    if isinstance(error, KeyError):
+        if ' is not in the ' not in said:
+            return None
+        name = said.split(' ')[0]
+        places = [key for key, node in _dicts_in(config.to_dict()) if node.get('type') == name]
+        remedy = 'Check its spelling; classes of your own, and ours, have to be named in '
+        remedy += "`custom_imports` (ours: 'mmseg_boundary.registered')."
+        return f'{said.split(". ")[0]}{_at(places)}. {remedy}'
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", said)
+    if unknown is None and not re.search(r'missing \d+ required', said):
+        return None
+    name = unknown[1] if unknown else None
+    places = [f'{key}.{name}' for key, node in _dicts_in(config.to_dict()) if name in node]
+    return f"{said}{_at(places)}. Check the config's spelling, and the class's arguments."
+
+
+def _label_out_of_range(label: str) -> str:
+    return (
+        f'labels hold [{label}], which is neither a class of the head nor void. Check its number '
+        "of classes, its ignore_index and the data set's label map."
+    )
+
+
+def _at(places: list[str]) -> str:
+    return f' (in the config: {", ".join(places)})' if places else ''
 
 
 def _no_download(config: Config, error: URLError) -> str:
@@ -163,17 +283,33 @@ def _unsafe_checkpoint(config: Config) -> str:
     )
 
 
+def _damaged_checkpoint(config: Config) -> str:
+    wanted = _checkpoints(config, training=True)
+    return (
+        f'The checkpoint {" or ".join(wanted)} is damaged or not whole, as a run leaves it that is '
+        'killed while it writes. Take another. For --resume, write its path into '
+        f'{Path(config.get("work_dir") or ".", "last_checkpoint")}.'
+    )
+
+
 def _checkpoints(config: Config, training: bool) -> list[str]:
     """Every checkpoint that a run reads: paths, URLs and MMEngine's names for URLs."""
     found = [config.get('load_from')]
-    latest = Path(config.get('work_dir') or '.', 'last_checkpoint')
-    if config.get('resume') and not config.get('load_from') and latest.is_file():
+    latest = _latest_checkpoint(config)
+    if latest is not None:
         found.append(latest.read_text().strip())
     for _, node in _dicts_in(config.model) if training else ():
         found.append(node.get('pretrained'))
         if node.get('type') == 'Pretrained':
             found.append(node.get('checkpoint'))
     return list(dict.fromkeys(name for name in found if isinstance(name, str) and name))
+
+
+def _latest_checkpoint(config: Config) -> Path | None:
+    """The file that names the checkpoint from which `--resume` will go on, if there is one."""
+    latest = Path(config.get('work_dir') or '.', 'last_checkpoint')
+    resumes = config.get('resume') and not config.get('load_from') and latest.is_file()
+    return latest if resumes else None
 
 
 def _dicts_in(config: object, key: str = '') -> Iterator[tuple[str, dict]]:
@@ -208,14 +344,32 @@ def _require_data(dataloader: str, config: dict | None) -> None:
             continue
         # Not the labels: a test set may have none.
         images = (dataset.get('data_prefix') or {}).get('img_path')
-        for place in filter(None, (dataset.get('ann_file'), images)):
+        places = list(filter(None, (dataset.get('ann_file'), images)))
+        for place in places:
             path = Path(dataset['data_root'], place)
-            if '://' not in str(place) + dataset['data_root'] and not path.exists():
+            if '://' in str(place) + dataset['data_root']:
+                continue
+            if not path.exists():
                 stop(
                     f'The data set is not there: {path} ({key}, {dataset.get("type")}) does not '
                     f'exist. Put or link the data at {dataset["data_root"]}, or name its place: '
                     f'--cfg-options {key}.data_root=/path/to/data'
                 )
+            # a list says which images there are, and else the folder does
+            suffix = dataset.get('img_suffix') or ''
+            if place == places[0] and not _has_names(path, suffix):
+                stop(
+                    f'The data set is empty: {path} ({key}, {dataset.get("type")}) has no images'
+                    f'{suffix and f" that end in {suffix!r}"}. Is it the right place?'
+                )
+
+
+def _has_names(path: Path, suffix: str) -> bool:
+    """Whether a list has a line, or a folder, at whatever depth, a file of this suffix."""
+    if path.is_file():
+        return bool(path.read_text().strip())
+    folders = os.walk(path, followlinks=True)
+    return any(name.endswith(suffix) for _, _, names in folders for name in names)
 
 
 def _prepare_cpu_ranks(config: Config) -> None:

@@ -1,21 +1,35 @@
-"""All numbers of an evaluation in one JSON file: what `tools/test.py --json` writes."""
+"""Files that are there as a whole or not at all; among them all numbers of an evaluation in one
+JSON file, which is what `tools/test.py --json` writes."""
 
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Another name in the folder of `path`, to write to; finished, the file gets its own.
+
+    Whatever ends the process before leaves at `path` what was there. A killed process leaves the
+    unfinished file beside, as `.{process id}.{name}`; makes the folder if there is none.
+    """
+    path = Path(path).resolve()  # a link stays one
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{os.getpid()}.{path.name}')
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_report(path: str | Path, report: dict) -> None:
     """Writes the whole file or leaves what was there. NaN becomes null, which JSON knows."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
+    with whole_file(path) as unfinished:
         unfinished.write_text(json.dumps(_without_nan(report), indent=1, allow_nan=False) + '\n')
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def by_width(report: dict, name: str) -> dict[int, float]:

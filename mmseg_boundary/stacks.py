@@ -9,7 +9,8 @@ keeps our configs and checkpoints from loading; each mend can be deleted when it
 import importlib.metadata
 import importlib.util
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MODULES = {'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmseg': 'mmsegmentation'}
@@ -118,6 +119,56 @@ def mend_visualizer() -> None:
         SegLocalVisualizer._draw_sem_seg = lambda self, image, *args, **options: draw(
             self, np.ascontiguousarray(image), *args, **options
         )
+
+
+class UnfitFile(ValueError):
+    """A picture or a label map that cannot be trained or tested with; names the file."""
+
+
+def mend_loading() -> None:
+    """Lets MMSegmentation's loading transforms name the file that they fail on."""
+    from mmcv.transforms import LoadImageFromFile
+    from mmseg.datasets.transforms import LoadAnnotations
+
+    load_image, load_labels = LoadImageFromFile.transform, LoadAnnotations._load_seg_map
+
+    # both: the errors of OpenCV and Pillow do not say in which file, and in hundreds of thousands
+    # nobody finds it.
+    def transform(self, results: dict) -> dict | None:
+        with _named(results['img_path']):
+            return load_image(self, results)
+
+    # both: labels of another size than the image's are cropped in other places, in silence.
+    def _load_seg_map(self, results: dict) -> None:
+        # an assertion is about `reduce_zero_label`
+        with _named(results['seg_map_path'], AssertionError):
+            load_labels(self, results)
+        size, expected = results['gt_seg_map'].shape[:2], results.get('ori_shape')
+        if expected is not None and tuple(size) != tuple(expected[:2]):
+            raise UnfitFile(
+                f'The labels {results["seg_map_path"]} are {size[0]} x {size[1]} pixels (height x '
+                f'width), but the image {results["img_path"]} is {expected[0]} x {expected[1]}: '
+                'give labels of the size of their image, or remove both.'
+            )
+
+    LoadImageFromFile.transform = transform
+    LoadAnnotations._load_seg_map = _load_seg_map
+
+
+@contextmanager
+def _named(path: str, *others: type[Exception]) -> Iterator[None]:
+    """Has errors say that the file cannot be read, but for `others`, which say something else."""
+    try:
+        yield
+    except (MemoryError, *others):
+        raise
+    except Exception as error:
+        reason = 'it is empty, cut off or no picture'
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        raise UnfitFile(
+            f'{path} cannot be read: {reason}. Restore it, or take it out of the data set.'
+        ) from error
 
 
 def _mend_checkpoint_loading() -> None:

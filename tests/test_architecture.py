@@ -25,7 +25,7 @@ ROOMS = {
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
-    'launch': ({'stacks'}, MMSEG),
+    'launch': ({'stacks', 'report'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'report': (set(), set()),
     'config': (set(), set()),

@@ -6,6 +6,7 @@ import sys
 
 import mmseg
 import pytest
+import torch
 from commands import attempt
 from conftest import ROOT
 from mmseg.registry import MODELS
@@ -47,7 +48,7 @@ def test_a_sound_installation():
     classes = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
     assert facts['losses'].replace(',', '').split() == classes
     assert facts['metrics'] == 'BoundaryMetric'
-    assert facts['hooks'] == 'BoundaryVisualizationHook, LossWeightSchedule'
+    assert facts['hooks'] == 'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule'
     assert facts['data sets'] == 'CamVidDataset, ShapesDataset'
     assert facts['models'] == 'BoundarySegTTAModel'
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()
@@ -67,6 +68,14 @@ def test_the_named_versions_are_the_tested_ones(stack):
 def test_no_torch(monkeypatch):
     imports_raise(monkeypatch, torch=ModuleNotFoundError("No module named 'torch'", name='torch'))
     assert only_problem()[1] == 'pip install torch'
+
+
+def test_a_torch_that_runs_the_code_of_checkpoints(monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '2.5.1+cu121')
+    sentence, command = only_problem()
+    assert 'without `weights_only`' in sentence and command == "pip install -U 'torch>=2.6'"
+    monkeypatch.setattr(torch, '__version__', '2.10.0a0+git1234')
+    assert not check.look().problems
 
 
 def test_neither_opencv_nor_scipy(monkeypatch):

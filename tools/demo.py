@@ -33,6 +33,7 @@ from torch import Tensor
 from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
+from mmseg_boundary.report import whole_file
 
 
 class Net(NamedTuple):
@@ -241,7 +242,8 @@ def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> 
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Writes the picture and says where."""
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as picture:
+        figure.savefig(picture, dpi=110)
     plt.close(figure)
     print(f'Picture: {path}')
 

@@ -18,7 +18,7 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 
-from mmseg_boundary.report import by_width
+from mmseg_boundary.report import by_width, whole_file
 
 CURVES = {'BoundaryF': 'boundary F', 'TrimapIoU': 'trimap mIoU'}
 # Okabe and Ito's colours and a shape each, for the colour-blind and for grey print.
@@ -39,9 +39,9 @@ def main() -> None:
             'own with --names.'
         )
     runs = {name: read(path) for name, path in zip(names, args.reports, strict=True)}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(runs, args.out)
-    with args.out.with_suffix('.csv').open('w', newline='') as file:
+    with whole_file(args.out) as picture:
+        draw(runs, picture)
+    with whole_file(args.out.with_suffix('.csv')) as table, table.open('w', newline='') as file:
         write_table(runs, file)
     write_table(runs, sys.stdout)
     print(f'Picture: {args.out}, table: {args.out.with_suffix(".csv")}')

@@ -5,9 +5,13 @@ python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 """
 
 import argparse
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
@@ -56,10 +60,13 @@ def main() -> None:
     if args.boundary:
         add_boundary_metrics(config)
     if args.out:
-        keep_predictions(config, args.out)
+        folder = Path(args.out).resolve()
+        unfinished = folder.with_name(f'{folder.name}.part')
+        keep_predictions(config, str(unfinished))
     with plain_errors(config):
         runner = build_runner(config, ('test_dataloader',))
-        metrics = runner.test()
+        with moved_when_whole(unfinished, folder) if args.out else nullcontext():
+            metrics = runner.test()
     if args.json and is_main_process():
         write_report(args.json, report(args, runner, metrics))
     leave()
@@ -123,6 +130,23 @@ def keep_predictions(config: Config, folder: str) -> None:
             evaluator.keep_results = True
             return
     stop('--out needs an IoUMetric among the evaluators of the config.')
+
+
+@contextmanager
+def moved_when_whole(unfinished: Path, folder: Path) -> Iterator[None]:
+    """What is written into `unfinished` gets into `folder` when all ranks have done their part."""
+    if is_main_process() and unfinished.exists():  # of a run that was killed
+        shutil.rmtree(unfinished)
+    try:
+        yield
+        barrier()
+        if is_main_process():
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in unfinished.iterdir():
+                shutil.move(file, folder / file.name)  # the folder may be another disk
+    finally:
+        if is_main_process() and unfinished.exists():
+            shutil.rmtree(unfinished)
 
 
 def evaluators_of(config: Config) -> list[dict]:

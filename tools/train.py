@@ -6,9 +6,11 @@ bash tools/dist_train.sh configs/pspnet_epl_city.py 4
 
 import argparse
 
+import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.launch import (
     add_common_arguments,
     build_runner,
+    check_losses,
     leave,
     load_config,
     plain_errors,
@@ -35,6 +37,7 @@ def main() -> None:
     config.resume = args.resume
     if args.amp:
         use_mixed_precision(config)
+    check_losses(config)
     with plain_errors(config):
         build_runner(config, ('train_dataloader', 'val_dataloader')).train()
     leave()

@@ -7,14 +7,16 @@ from .. import stacks
 # isort: split
 from .. import datasets, models  # noqa: F401
 from . import losses  # noqa: F401
-from .hooks import LossWeightSchedule
+from .hooks import CheckFiniteLossHook, LossWeightSchedule
 from .metrics import BoundaryMetric
 from .visualization import BoundaryVisualizationHook
 
 __all__ = [
     'BoundaryMetric',
     'BoundaryVisualizationHook',
+    'CheckFiniteLossHook',
     'LossWeightSchedule',
 ]
 
 stacks.mend_visualizer()
+stacks.mend_loading()

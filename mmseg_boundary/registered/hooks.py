@@ -1,11 +1,12 @@
-"""The hook that moves the weights of losses while a net trains."""
+"""Hooks on losses in training: one moves their weights, one stops where they are no numbers."""
 
 import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from mmengine.dist import get_world_size
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -123,6 +124,71 @@ class LossWeightSchedule(Hook):
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             return None
         return _iterations_over(runner.train_dataloader)
+
+
+class NonFiniteLoss(FloatingPointError):
+    """Which losses are no numbers, and at which iteration."""
+
+
+@HOOKS.register_module()
+class CheckFiniteLossHook(Hook):
+    """Ends training at the first iteration in which a loss is NaN or infinite, and names it.
+
+    Looks at every loss that is trained on, by its key in the log ('decode.loss_epl'), and at their
+    sum ('loss') where these are finite. All ranks end if one of them sees such a loss, since its
+    gradients went into the weights of all; the check comes before MMEngine's CheckpointHook, so
+    that these weights are not stored. It waits for the device once per iteration, where MMEngine
+    has waited already to log the same values.
+
+    `tools/train.py` adds it to every config. (MMDetection's CheckInvalidLossHook looks at the sum
+    alone, now and then.)
+
+    Raises:
+        NonFiniteLoss: on all ranks, with the same message.
+    """
+
+    priority = 'LOW'  # after LoggerHook, so that the log has the values; before CheckpointHook
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Looks at the losses of this iteration."""
+        found = _non_finite(outputs or {})
+        somewhere = torch.tensor(float(bool(found)))
+        all_reduce(somewhere, 'max')
+        if somewhere.item() == 0:
+            return
+        ranks = all_gather_object(found)
+        one = len(ranks) == 1
+        said = '; '.join(
+            ', '.join(f'{key} is {value}' for key, value in losses.items())
+            + ('' if one else f' on rank {rank}')
+            for rank, losses in enumerate(ranks)
+            if losses
+        )
+        raise NonFiniteLoss(
+            f'{said} at iteration {runner.iter + 1}. Training stops here, and these weights are '
+            'not stored. Clip the gradients (--cfg-options optim_wrapper.clip_grad._delete_=True '
+            'optim_wrapper.clip_grad.max_norm=1), lower the learning rate or train without --amp.'
+        )
+
+
+def _non_finite(outputs: dict) -> dict[str, float]:
+    """{key: value} of the losses that are NaN or infinite; their sum only where these are not."""
+    losses = {
+        key: value.detach().float().mean()
+        for key, value in outputs.items()
+        if 'loss' in key and isinstance(value, torch.Tensor)
+    }
+    if not losses or torch.stack(list(losses.values())).isfinite().all():
+        return {}
+    found = {key: value.item() for key, value in losses.items() if not value.isfinite()}
+    parts = {key: value for key, value in found.items() if key != 'loss'}
+    return parts or found
 
 
 def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:

@@ -9,9 +9,12 @@ import pytest
 import torch
 from commands import ROOT, SHAPES, TINY, attempt, free_port
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
+from mmseg.registry import MODELS
 
 from mmseg_boundary import stacks
-from mmseg_boundary.launch import build_runner, require_parts
+from mmseg_boundary.launch import build_runner, check_losses, plain_errors, require_parts, stop
+from mmseg_boundary.registered import CheckFiniteLossHook
 
 TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
 
@@ -50,6 +53,7 @@ def test_missing_data_is_said_once_by_several_ranks(tmp_path):
 
 def test_a_test_set_without_labels_is_no_missing_data(tmp_path):
     (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/a.png').touch()
     config = Config.fromfile(SHAPES)
     config.test_dataloader.dataset = dict(
         type='CamVidDataset',
@@ -60,6 +64,40 @@ def test_a_test_set_without_labels_is_no_missing_data(tmp_path):
     config.test_dataloader.dataset.data_prefix.img_path = 'pictures'
     with pytest.raises(SystemExit, match='pictures .* does not exist'):
         require_parts(config, ('test_dataloader',))
+
+
+def data_set(folder, **changes):
+    """A config whose test images lie in FOLDER/images."""
+    config = Config.fromfile(SHAPES)
+    config.test_dataloader.dataset = dict(
+        type='BaseSegDataset', data_root=str(folder), data_prefix=dict(img_path='images'), **changes
+    )
+    return config
+
+
+def test_images_may_lie_anywhere_in_the_folder(tmp_path):
+    """Cityscapes has a folder per town, which may be a link."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'images/town').symlink_to(tmp_path / 'elsewhere')
+    for name, fits in (('a.txt', False), ('a.png', True)):
+        (tmp_path / 'elsewhere' / name).touch()
+        config = data_set(tmp_path, img_suffix='.png')
+        if fits:
+            require_parts(config, ('test_dataloader',))
+        else:
+            with pytest.raises(SystemExit, match="images .* has no images that end in '.png'"):
+                require_parts(config, ('test_dataloader',))
+
+
+def test_a_list_without_a_line(tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'list.txt').write_text('\n')
+    config = data_set(tmp_path, ann_file='list.txt')
+    with pytest.raises(SystemExit, match='The data set is empty: .*list.txt'):
+        require_parts(config, ('test_dataloader',))
+    (tmp_path / 'list.txt').write_text('a\n')
+    require_parts(config, ('test_dataloader',))
 
 
 @pytest.mark.parametrize('how', ['test', 'pretrained', 'resume'])
@@ -125,6 +163,20 @@ def test_a_checkpoint_with_code_is_refused(switch, tmp_path):
     assert not (tmp_path / 'touched').exists()
 
 
+@pytest.mark.parametrize('form', ['zip', 'legacy', 'bare pickle'])
+def test_a_checkpoint_with_code_is_refused_in_every_form(form, tmp_path):
+    content = dict(state_dict={}, meta=Touch(tmp_path / 'touched'))
+    if form == 'bare pickle':
+        (tmp_path / 'bad.pth').write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, tmp_path / 'bad.pth', _use_new_zipfile_serialization=form == 'zip')
+    config = Config(dict(model={}, load_from=str(tmp_path / 'bad.pth')))
+    with pytest.raises(SystemExit, match='bad.pth cannot be read as tensors and plain values'):
+        with plain_errors(config):
+            CheckpointLoader.load_checkpoint(str(tmp_path / 'bad.pth'), 'cpu')
+    assert not (tmp_path / 'touched').exists()
+
+
 def test_the_pickle_of_the_test_above_works(tmp_path):
     pickle.loads(pickle.dumps(Touch(tmp_path / 'touched')))
     assert (tmp_path / 'touched').exists()
@@ -139,3 +191,71 @@ def test_the_loader_fetches_nothing_but_statistics(name):
     for owner in (HistoryBuffer, os):
         with pytest.raises(pickle.UnpicklingError, match='is refused'):
             stacks._history_statistic(owner, name)
+
+
+# --- Who says it, and what keeps its stack of frames ----------------------------------------------
+
+
+@pytest.mark.parametrize('rank, every_rank, said', [(0, False, 'a'), (1, False, 1), (1, True, 'a')])
+def test_what_one_rank_alone_knows_it_says(rank, every_rank, said, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', str(rank))
+    with pytest.raises(SystemExit) as end:
+        stop('a', every_rank)
+    assert end.value.code == said
+
+
+def failing(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        ValueError('of another package'),
+        KeyError('name'),
+        TypeError("f() got an unexpected keyword argument 'x'"),  # no config was being built
+        RuntimeError('PytorchStreamReader failed'),  # no checkpoint was being read
+        IndexError('list index out of range'),
+    ],
+    ids=repr,
+)
+def test_errors_in_programs_keep_their_stack_of_frames(error):
+    with pytest.raises(type(error)) as caught:
+        with plain_errors(Config(dict(model={}))):
+            failing(error)
+    assert caught.value is error
+
+
+def test_a_device_that_is_full_does_not_make_a_checkpoint_damaged(tmp_path):
+    """Resuming reads onto the device."""
+    torch.save(dict(state_dict={'weight': torch.ones(3)}), tmp_path / 'a.pth')
+
+    def full(storage, location):
+        raise torch.OutOfMemoryError('CUDA out of memory.')
+
+    config = Config(dict(model={}, load_from=str(tmp_path / 'a.pth')))
+    with pytest.raises(torch.OutOfMemoryError):
+        with plain_errors(config):
+            torch.load(tmp_path / 'a.pth', map_location=full, weights_only=True)
+
+
+def test_a_bug_in_a_constructor_keeps_its_stack_of_frames():
+    """Although a config is being built."""
+
+    class Broken:
+        def __init__(self):
+            self.size = None + 1
+
+    with pytest.raises(TypeError, match='unsupported operand'):
+        with plain_errors(Config(dict(model={}))):
+            MODELS.build(dict(type=Broken))
+
+
+def test_the_hook_on_losses_is_added_once():
+    config = Config(dict(model={}))
+    check_losses(config)
+    check_losses(config)
+    assert config.custom_hooks == [dict(type='CheckFiniteLossHook')]
+    config = Config(dict(custom_hooks=[dict(type='EMAHook'), dict(type=CheckFiniteLossHook)]))
+    check_losses(config)
+    assert len(config.custom_hooks) == 2

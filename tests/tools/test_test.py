@@ -129,10 +129,15 @@ def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
         tmp_path,
         '--json',
         tmp_path / 'numbers.json',
+        '--out',
+        tmp_path / 'out',
         '--cfg-options',
         *TINY,
         PORT=free_port(),
     )
+    assert not (tmp_path / 'out.part').exists()
+    for path in (tested / 'out').iterdir():
+        assert (tmp_path / 'out' / path.name).read_bytes() == path.read_bytes()
     ours, theirs = (json.loads((at / 'numbers.json').read_text()) for at in (tmp_path, tested))
     assert ours['metrics'] == theirs['metrics']
     assert ours['evaluators'] == theirs['evaluators']

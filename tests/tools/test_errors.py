@@ -1,0 +1,439 @@
+"""Bad input: one sentence that names the file or the argument, and nothing half-written.
+
+docs/errors.md is the table of it. To write it anew:
+
+    WRITE_PAGE=1 python -m pytest tests/tools/test_errors.py -k page
+"""
+
+import gc
+import importlib.util
+import os
+import re
+import sys
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from commands import ROOT, SHAPES
+from conftest import no_run_left_over
+from mmengine.config import Config
+from test_launch import Touch
+
+import mmseg_boundary.losses
+from mmseg_boundary.datasets.shapes import ShapesDataset, draw
+from mmseg_boundary.labels import as_regions
+from mmseg_boundary.losses import EPLLoss
+
+PAGE = ROOT / 'docs/errors.md'
+SIZE = 64
+
+
+# --- What is given to the tools -------------------------------------------------------------------
+
+
+def write_data(folder, names=('a', 'b')):
+    for index, name in enumerate(names):
+        image, label = draw(1, index, SIZE, SIZE)
+        for place, pixels in (('images', image), ('labels', label)):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(folder / place / f'{name}.png'), pixels)
+
+
+NEEDED = (
+    'custom_imports', 'default_scope', 'default_hooks', 'model', 'optim_wrapper', 'randomness',
+    'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator',
+)  # fmt: skip
+
+
+@lru_cache
+def small_net():
+    """What is needed of our config, as one text: MMEngine takes a second to read and print all."""
+    config = Config.fromfile(SHAPES)
+    config.model.data_preprocessor.size = (SIZE, SIZE)
+    config.default_hooks.logger.interval = config.default_hooks.checkpoint.interval = 1
+    return '\n'.join(f'{key} = {config[key]!r}' for key in NEEDED)
+
+
+def write_config(folder):
+    """Two pictures on disk, one batch per iteration, three iterations, a checkpoint after each."""
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(folder / 'data'),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        img_suffix='.png',
+        ann_file='',
+        metainfo=dict(classes=ShapesDataset.METAINFO['classes']),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs'),
+        ],
+    )
+    loader = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='InfiniteSampler', shuffle=False),
+        dataset=dataset,
+    )
+    tests = dict(loader, batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False))
+    (folder / 'config.py').write_text(
+        f'{small_net()}\n'
+        f'train_dataloader = {loader}\n'
+        f'val_dataloader = test_dataloader = {tests}\n'
+        "train_cfg = dict(type='IterBasedTrainLoop', max_iters=3, val_interval=3)\n"
+    )
+
+
+def run_tool(name, *arguments):
+    """What `tools/{name}.py` ends with, in this process; None where it does what it is told."""
+    spec = importlib.util.spec_from_file_location(f'{name}_under_test', ROOT / f'tools/{name}.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    given, sys.argv = sys.argv, [f'tools/{name}.py', *map(str, arguments)]
+    try:
+        tool.main()
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.argv = given
+    return None
+
+
+def train(folder, *options, config=None, resume=False):
+    command = [config or folder / 'config.py', '--work-dir', folder / 'work']
+    command += ['--resume'] if resume else []
+    return run_tool('train', *command, *(['--cfg-options', *options] if options else []))
+
+
+def evaluate(folder, *options, checkpoint='good.pth'):
+    command = [folder / 'config.py', folder / checkpoint, '--work-dir', folder / 'work']
+    command += ['--json', folder / 'out.json', '--out', folder / 'out']
+    return run_tool('test', *command, *(['--cfg-options', *options] if options else []))
+
+
+def truncate(path, share=0.5):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+
+
+def no_such_image(folder):
+    (folder / 'data/list.txt').write_text('a\nc\n')
+    return train(folder, 'train_dataloader.dataset.ann_file=list.txt')
+
+
+def truncated_image(folder):
+    truncate(folder / 'data/images/b.png')
+    return train(folder)
+
+
+def truncated_image_in_a_worker(folder):
+    truncate(folder / 'data/images/b.png')
+    return train(folder, 'train_dataloader.num_workers=1')
+
+
+def empty_image(folder):
+    truncate(folder / 'data/images/b.png', 0)
+    return train(folder)
+
+
+def truncated_image_in_a_test(folder):
+    truncate(folder / 'data/images/b.png')
+    return evaluate(folder)
+
+
+def no_label(folder):
+    (folder / 'data/labels/b.png').unlink()
+    return train(folder)
+
+
+def truncated_label(folder):
+    truncate(folder / 'data/labels/b.png')
+    return train(folder)
+
+
+def label_of_another_size(folder):
+    large = np.zeros((2 * SIZE, SIZE), np.uint8)
+    assert cv2.imwrite(str(folder / 'data/labels/b.png'), large)
+    return train(folder)
+
+
+def label_of_another_size_in_a_test(folder):
+    large = np.zeros((2 * SIZE, SIZE), np.uint8)
+    assert cv2.imwrite(str(folder / 'data/labels/b.png'), large)
+    return evaluate(folder)
+
+
+def label_out_of_range(folder):
+    label = np.full((SIZE, SIZE), 7, np.uint8)
+    assert cv2.imwrite(str(folder / 'data/labels/b.png'), label)
+    return train(folder)
+
+
+def no_data(folder):
+    return train(folder, f'train_dataloader.dataset.data_root={folder}/nowhere')
+
+
+def no_images(folder):
+    for image in (folder / 'data/images').iterdir():
+        image.unlink()
+    return train(folder)
+
+
+def no_config(folder):
+    return train(folder, config=folder / 'nothing.py')
+
+
+def misspelt_argument(folder):
+    return train(folder, 'model.decode_head.loss_decode.1.kernel_sise=5')
+
+
+def misspelt_argument_of_a_head(folder):
+    return train(folder, 'model.decode_head.chanels=5')
+
+
+def misspelt_argument_of_a_metric(folder):
+    return evaluate(folder, 'test_evaluator.width=3')
+
+
+def misspelt_loss(folder):
+    return train(folder, 'model.decode_head.loss_decode.1.type=EPLoss')
+
+
+def wrong_value(folder):
+    return train(folder, 'model.decode_head.loss_decode.1.class_weight=[1,-1]')
+
+
+def non_finite_loss(folder):
+    return train(folder, 'optim_wrapper.optimizer.lr=1e30')
+
+
+def no_checkpoint(folder):
+    return evaluate(folder, checkpoint='nothing.pth')
+
+
+def truncated_checkpoint(folder):
+    truncate(folder / 'good.pth', 0.9)
+    return evaluate(folder)
+
+
+def empty_checkpoint(folder):
+    truncate(folder / 'good.pth', 0)
+    return evaluate(folder)
+
+
+def checkpoint_with_code(folder):
+    write_code(folder / 'bad.pth', folder)
+    return evaluate(folder, checkpoint='bad.pth')
+
+
+def write_code(path, folder, **how):
+    torch.save(dict(state_dict={}, meta=Touch(folder / 'touched')), path, **how)
+
+
+def weights_with_code(folder):
+    write_code(folder / 'bad.pth', folder)
+    return train(folder, f'load_from={folder}/bad.pth')
+
+
+def backbone_with_code(folder):
+    write_code(folder / 'bad.pth', folder)
+    return train(folder, f'model.pretrained={folder}/bad.pth')
+
+
+def resumed(folder, name):
+    (folder / 'work').mkdir()
+    (folder / 'work/last_checkpoint').write_text(name)
+    return train(folder, resume=True)
+
+
+def resumed_from_code(folder):
+    write_code(folder / 'bad.pth', folder)
+    return resumed(folder, str(folder / 'bad.pth'))
+
+
+def resumed_from_a_truncated_one(folder):
+    truncate(folder / 'good.pth', 0.9)
+    return resumed(folder, str(folder / 'good.pth'))
+
+
+def resumed_from_none(folder):
+    return resumed(folder, f'{folder}/work/iter_2.pth')
+
+
+def resumed_from_an_empty_name(folder):
+    return resumed(folder, '')
+
+
+TOOL_CASES = {
+    'train.py': {
+        'a missing config': no_config,
+        'missing data': no_data,
+        'data without images': no_images,
+        'a missing image': no_such_image,
+        'a truncated image': truncated_image,
+        'the same, read by a worker': truncated_image_in_a_worker,
+        'an empty image': empty_image,
+        'a missing label file': no_label,
+        'a truncated label file': truncated_label,
+        'a label file of another size': label_of_another_size,
+        'labels out of range': label_out_of_range,
+        'a misspelt argument of a loss': misspelt_argument,
+        'a misspelt argument of a head': misspelt_argument_of_a_head,
+        'a misspelt loss': misspelt_loss,
+        'a value that is not allowed': wrong_value,
+        'a loss that is NaN': non_finite_loss,
+        '`load_from` with code in it': weights_with_code,
+        '`pretrained` with code in it': backbone_with_code,
+    },
+    'train.py --resume': {
+        'a checkpoint with code in it': resumed_from_code,
+        'a truncated checkpoint': resumed_from_a_truncated_one,
+        'a missing checkpoint': resumed_from_none,
+        'an empty `last_checkpoint`': resumed_from_an_empty_name,
+    },
+    'test.py': {
+        'a missing checkpoint': no_checkpoint,
+        'a truncated checkpoint': truncated_checkpoint,
+        'an empty checkpoint': empty_checkpoint,
+        'a checkpoint with code in it': checkpoint_with_code,
+        'a truncated image': truncated_image_in_a_test,
+        'a label file of another size': label_of_another_size_in_a_test,
+        'a misspelt argument of the metric': misspelt_argument_of_a_metric,
+    },
+}
+
+
+# --- What is given to a loss or a metric ----------------------------------------------------------
+
+LOGITS = torch.zeros(2, 3, 8, 8)
+LABELS = torch.zeros(2, 8, 8, dtype=torch.long)
+
+CALLS = {
+    'labels out of range': lambda: EPLLoss()(LOGITS, LABELS + 3),
+    'negative labels': lambda: EPLLoss()(LOGITS, LABELS - 1),
+    'more classes in the labels than logits': lambda: EPLLoss()(LOGITS[:, :2], LABELS + 2),
+    'labels of a float type': lambda: EPLLoss()(LOGITS, LABELS.float()),
+    'labels of type bool': lambda: EPLLoss()(LOGITS, LABELS.bool()),
+    'logits of another size than the labels': lambda: EPLLoss()(LOGITS[..., :4], LABELS),
+    'another number of images': lambda: EPLLoss()(LOGITS[:1], LABELS),
+    'one-hot labels': lambda: EPLLoss()(LOGITS, LOGITS.long()),
+    'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
+    'a metric, maps of two sizes': lambda: as_regions(LABELS[0], LABELS[0, :4], 3),
+    'a metric, a map of a float type': lambda: as_regions(LABELS[0].float(), LABELS[0], 3),
+}
+
+
+def said_by(call):
+    with pytest.raises(ValueError) as caught:
+        call()
+    return str(caught.value)
+
+
+LOSSES = [loss for loss in vars(mmseg_boundary.losses).values() if isinstance(loss, type)]
+
+
+@pytest.mark.parametrize('loss', LOSSES, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize('bad', ['one pixel', 'all pixels'])
+def test_nan_logits_give_nan(loss, bad):
+    logits = torch.randn(2, 3, 8, 8)
+    if bad == 'one pixel':
+        logits[1, 2, 3, 4] = torch.nan
+    else:
+        logits[:] = torch.nan
+    labels = torch.arange(128).reshape(2, 8, 8) % 3
+    assert loss()(logits, labels).isnan()
+
+
+@pytest.mark.parametrize('loss', LOSSES, ids=lambda loss: loss.__name__)
+def test_an_empty_batch_is_a_zero_with_a_graph(loss):
+    logits = torch.zeros(0, 3, 8, 8, requires_grad=True)
+    value = loss()(logits, LABELS[:0])
+    value.backward()
+    assert value.item() == 0 and logits.grad.shape == logits.shape
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+
+def collect_tools(folder):
+    """{tool: {input: message}}; each case in a folder of its own."""
+    gc.freeze()  # MMSegmentation's data sets collect all garbage, of all that pytest has seen
+    good = folder / 'good'
+    write_data(good / 'data')
+    write_config(good)
+    assert train(good, 'train_cfg.max_iters=1', 'train_cfg.val_interval=9') is None
+    checkpoint = (good / 'work/iter_1.pth').read_bytes()
+    messages = {}
+    for tool, cases in TOOL_CASES.items():
+        messages[tool] = {}
+        for title, case in cases.items():
+            place = folder / f'{len(messages)}_{len(messages[tool])}'
+            write_data(place / 'data')
+            write_config(place)
+            (place / 'good.pth').write_bytes(checkpoint)
+            for _ in no_run_left_over.__wrapped__():
+                said = case(place)
+            messages[tool][title] = normalised(said, place)
+            require_nothing_half_written(place, title)
+    return messages
+
+
+def require_nothing_half_written(place, title):
+    assert not (place / 'touched').exists(), title
+    assert not list(place.glob('out*')), title
+    written = sorted(path.name for path in (place / 'work').glob('*.pth'))
+    # The second iteration has NaN weights, the first has not.
+    assert written == (['iter_1.pth'] if title == 'a loss that is NaN' else []), title
+
+
+def normalised(said, place):
+    assert isinstance(said, str), said
+    return re.sub(r'\s+', ' ', said.replace(str(place), '…')).strip()
+
+
+def page(tools):
+    parts = [
+        '# What is said about bad input',
+        '',
+        'Written by `tests/tools/test_errors.py`, which compares it with what is said on both',
+        'stacks. `…` stands for a folder. A tool ends with the sentence and the status 1, and',
+        'leaves nothing half-written; other errors keep their stack of frames.',
+    ]
+    for tool, cases in tools.items():
+        parts += ['', f'## tools/{tool}', '', *table(cases)]
+    parts += [
+        '',
+        '## A loss or a metric, called',
+        '',
+        'A `ValueError`, on the CPU. On CUDA values are not read back: labels out of range are a',
+        '`device-side assert` there.',
+        '',
+        *table({title: said_by(call) for title, call in CALLS.items()}),
+        '',
+        'NaN logits of a valid pixel make every loss NaN. An empty batch is 0, with a graph.',
+    ]
+    return '\n'.join([*parts, ''])
+
+
+def table(cases):
+    rows = [f'| {title} | {cell(said)} |' for title, said in cases.items()]
+    return ['| given | said |', '|---|---|', *rows]
+
+
+def cell(said):
+    """As code, which may hold ` itself; `|` would end the cell."""
+    fence = '``' if '`' in said else '`'
+    pad = ' ' if '`' in said else ''
+    return f'{fence}{pad}{said}{pad}{fence}'.replace('|', '\\|')
+
+
+def test_the_page_is_what_is_said(tmp_path):
+    """Row by row, so that a failure shows the sentence."""
+    given = page(collect_tools(tmp_path)).splitlines()
+    if 'WRITE_PAGE' in os.environ:
+        PAGE.write_text('\n'.join([*given, '']))
+    for written, said in zip(PAGE.read_text().splitlines(), given):
+        assert written == said
+    assert len(PAGE.read_text().splitlines()) == len(given)
