@@ -133,6 +133,9 @@ def main() -> None:
         print(f'\n{table(rows)}\n', flush=True)
         if subject == 'losses':
             print(PUBLISHED_ELSEWHERE)
+        if subject == 'step':
+            mine, whole = (medians_of(rows[0]['forms'][name]) for name in ('ours', 'whole step'))
+            print(f'{100 * mine[""] / whole[""]:.1f} % of the time of a step\n')
     if args.json:
         write_report(args.json, report)
 
@@ -610,10 +613,7 @@ def cell(forms: dict, name: str) -> str:
     """'time (fastest to slowest), factor; peak, factor'."""
     if name not in forms:
         return ''
-    medians = {
-        form: {case: statistics.median(runs) for case, runs in forms[form]['seconds'].items()}
-        for form in ('ours', name)
-    }
+    medians = {form: medians_of(forms[form]) for form in ('ours', name)}
     worst = max(medians[name], key=medians[name].get)
     text, runs = shown_time(medians[name][worst]), forms[name]['seconds'][worst]
     if len(runs) > 1:
@@ -626,6 +626,10 @@ def cell(forms: dict, name: str) -> str:
         if name != 'ours' and min(peaks.values()) > 0:  # on CUDA, what runs on the CPU has none
             text += f', {smallest_factor(peaks, forms["ours"]["peak_bytes"]):.3g}x'
     return text
+
+
+def medians_of(form: dict) -> dict[str, float]:
+    return {case: statistics.median(runs) for case, runs in form['seconds'].items()}
 
 
 def smallest_factor(theirs: dict[str, float], ours: dict[str, float]) -> float:
