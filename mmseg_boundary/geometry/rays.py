@@ -10,6 +10,7 @@ A mask has energies 0 (outside) to h+1 (a full ray inside); 1..h are the equipot
 
 from collections.abc import Iterator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,7 +23,6 @@ PADDINGS = ('constant', 'replicate')
 def ray_sum(planes: Tensor, direction: tuple[int, int], h: int, padding: str) -> Tensor:
     """Sums of h + 1 pixels that extend `planes` in `direction`.
 
-    >>> import torch
     >>> mask = torch.tensor([[[[0., 1, 1, 0, 0, 0]]]])
     >>> ray_sum(mask, (0, 1), 2, 'constant').int().tolist()
     [[[[0, 1, 2, 2, 1, 0]]]]
@@ -36,46 +36,93 @@ def ray_sum(planes: Tensor, direction: tuple[int, int], h: int, padding: str) ->
     Returns:
         (N, K, H, W) float.
     """
-    height, width = planes.shape[2:]
-    padded = F.pad(planes, (h, h, h, h), mode=padding)
-    down, right = direction
-    return sum(
-        padded[..., h - j * down :, h - j * right :][..., :height, :width] for j in range(h + 1)
-    )
-
-
-def box_sum(planes: Tensor, h: int, padding: str) -> Tensor:
-    """Sums over windows of (2h+1)^2 pixels: the standard convolution of EPL's Table III."""
-    for forth, back in (AXES[:2], AXES[2:]):
-        # The pixel itself belongs to both rays of an axis.
-        planes = ray_sum(planes, forth, h, padding) + ray_sum(planes, back, h, padding) - planes
-    return planes
+    # In the order of the ray: equal pixels then have equal sums, wherever zeros lie between them.
+    return sum(_shifts(with_margins(planes, h, padding), direction, h))
 
 
 def ray_sums(
     planes: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
-) -> Iterator[Tensor]:
-    """The energies of `planes`, one direction after the other.
+) -> Tensor:
+    """The energies of `planes` in all directions.
 
     Args:
-        planes: (N, K, H, W) float.
+        planes: (..., H, W) float, with one or two dimensions before the image's.
         kernel_size: odd, 3 or more, in pixels; rays have (kernel_size + 1) / 2 pixels.
         splitter: 'A' four axial rays, 'B' four diagonal rays (steps of one row and one column,
-            unweighted), 'C' all eight; 'SC' is the ablation without a splitter: one full window.
+            unweighted), 'C' all eight; 'SC' is the ablation without a splitter: one full window,
+            the standard convolution of EPL's Table III.
         padding: 'constant' or 'replicate'.
         sc_scale: for 'SC' alone. 'match' scales the largest energy, kernel_size^2, to h + 1, so
             that the levels keep their meaning; 'literal' leaves the sums.
 
-    Yields:
-        (N, K, H, W) float in [0, h + 1] for `planes` in [0, 1] ([0, kernel_size^2] for 'literal').
+    Returns:
+        (D, ..., H, W) float in [0, h + 1] for `planes` in [0, 1] ([0, kernel_size^2] for
+        'literal').
+    """
+    canvas = with_margins(planes, kernel_size // 2, padding)
+    return ray_sums_within(canvas, kernel_size, splitter, padding, sc_scale)
+
+
+def with_margins(planes: Tensor, h: int, padding: str) -> Tensor:
+    """(..., H + 2h, W + 2h): `planes` and what lies beyond the image."""
+    return F.pad(planes, (h, h, h, h), mode=padding)
+
+
+def ray_sums_within(
+    canvas: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
+) -> Tensor:
+    """`ray_sums` of planes that have their margins already, whatever the `padding`."""
+    h = kernel_size // 2
+    if splitter != 'SC':
+        return torch.stack([sum(_shifts(canvas, step, h)) for step in SPLITTERS[splitter]])
+    height, width = (side - 2 * h for side in canvas.shape[-2:])
+    columns = sum(canvas[..., row : row + height, :] for row in range(kernel_size))
+    box = sum(columns[..., column : column + width] for column in range(kernel_size))
+    return _sc_scale(box, kernel_size, sc_scale).unsqueeze(0)
+
+
+def ray_sums_transpose(
+    fields: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
+) -> Tensor:
+    """The transpose of `ray_sums`: the gradient of the planes, given that of their energies.
+
+    Args:
+        fields: (D, ..., H, W) float.
+
+    Returns:
+        (..., H, W) float.
     """
     h = kernel_size // 2
-    if splitter == 'SC':
-        energies = box_sum(planes, h, padding)
-        yield energies * ((h + 1) / kernel_size**2) if sc_scale == 'match' else energies
+    height, width = fields.shape[-2:]
+    canvas = fields.new_zeros(*fields.shape[1:-2], height + 2 * h, width + 2 * h)
+    if splitter != 'SC':
+        for field, step in zip(fields, SPLITTERS[splitter], strict=True):
+            for view in _shifts(canvas, step, h):
+                view += field
     else:
-        for direction in SPLITTERS[splitter]:
-            yield ray_sum(planes, direction, h, padding)
+        columns = fields.new_zeros(*fields.shape[1:-1], width + 2 * h)
+        for column in range(kernel_size):
+            columns[..., column : column + width] += _sc_scale(fields[0], kernel_size, sc_scale)
+        for row in range(kernel_size):
+            canvas[..., row : row + height, :] += columns
+    if padding == 'replicate':
+        # What reached the margins came from the pixels of the border.
+        for sides in (canvas, canvas.mT):
+            sides[..., h, :] += sides[..., :h, :].sum(-2)
+            sides[..., -h - 1, :] += sides[..., -h:, :].sum(-2)
+    return canvas[..., h:-h, h:-h]
+
+
+def _sc_scale(box: Tensor, kernel_size: int, sc_scale: str) -> Tensor:
+    return box * ((kernel_size // 2 + 1) / kernel_size**2) if sc_scale == 'match' else box
+
+
+def _shifts(canvas: Tensor, direction: tuple[int, int], h: int) -> Iterator[Tensor]:
+    """Views of what lies j steps back, for j = 0..h, of a canvas with margins of h pixels."""
+    height, width = (side - 2 * h for side in canvas.shape[-2:])
+    down, right = direction
+    for j in range(h + 1):
+        yield canvas[..., h - j * down :, h - j * right :][..., :height, :width]
 
 
 def require_rays(kernel_size: int, splitter: str, padding: str, sc_scale: str) -> None:

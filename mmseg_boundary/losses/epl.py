@@ -6,17 +6,29 @@ fields. The point loss compares the fields pixel by pixel, the line loss the cou
 equipotential lines. Symbols: E and Ê the energies of truth and prediction, s a direction, h the
 half width of the kernel, so that the lines have the energies tau = 1..h.
 
-On CUDA nothing is read back to the host. Both losses train: gradients flow to `probs`.
+On CUDA nothing is read back to the host. Both losses train: gradients flow to `probs`, once.
+
+How they are made: fields are many times the size of the probabilities (four or eight directions,
+h levels), so none is kept. A few planes at a time, the fields are summed up as soon as they exist,
+and made again for the gradient.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
-from ..geometry.rays import ray_sums, require_rays
+from ..geometry.ranks import RankWindow, empty_window, rank_window
+from ..geometry.rays import (
+    SPLITTERS,
+    ray_sums_transpose,
+    ray_sums_within,
+    require_rays,
+    with_margins,
+)
 from ..labels import Target, as_class_weight, mean_over
+from .compiled import compiled_if_large
 from .decode_head_loss import DecodeHeadLoss
 
 NORMS = ('l1', 'l2', 'pixel')
@@ -68,23 +80,93 @@ def epl_point_loss(
     weights = as_class_weight(class_weight, probs)
     weights = (weights / weights.sum()).view(-1, 1, 1)  # of all classes together: 1
 
-    # Ray sums are linear: the difference of the fields is the field of the difference.
-    difference = target.masked(target.planes.to(probs.dtype) - probs)
-    total, directions = 0.0, 0
-    for gap in ray_sums(difference, kernel_size, splitter, padding, sc_scale):
-        if norm == 'l2':
-            cost = (weights * gap.square()).sum(1)
-        elif norm == 'l1':
-            cost = (weights * gap.abs()).sum(1)
-        else:
-            scale = (probs.shape[1] * weights).sqrt()
-            # vector_norm, since the root of a sum has no finite gradient at 0
-            cost = torch.linalg.vector_norm(scale * gap, dim=1)
-        if pixel_weight is not None:
-            cost = pixel_weight * cost
-        total = total + target.masked(cost.unsqueeze(1)).sum()
-        directions += 1
-    return total / (directions * target.valid.sum().clamp(min=1))
+    power = 1 if norm == 'l1' else 2
+    rays = (kernel_size, splitter, padding, sc_scale)
+    # (N, D, H, W): summed over the classes
+    cost = _FieldGaps.apply(probs, target.planes, target.valid, weights, power, rays)
+    if norm == 'pixel':
+        apart = cost > 0  # the root has no finite gradient at 0
+        cost = (probs.shape[1] * cost).where(apart, 1).sqrt().where(apart, 0)
+    if pixel_weight is not None:
+        cost = pixel_weight.unsqueeze(1) * cost
+    directions = cost.shape[1]
+    return target.masked(cost).sum() / (directions * target.valid.sum().clamp(min=1))
+
+
+class _FieldGaps(torch.autograd.Function):
+    """(N, D, H, W) float: per direction the sum over k of w_k |E - Ê|^power."""
+
+    @staticmethod
+    def forward(
+        ctx,
+        probs: Tensor,
+        planes: Tensor,
+        valid: Tensor,
+        weights: Tensor,
+        power: int,
+        rays: tuple,
+    ) -> Tensor:
+        ctx.save_for_backward(probs, planes, valid, weights)
+        ctx.power, ctx.rays = power, rays
+        kernel = compiled_if_large(_gap_costs, probs)
+        directions = 1 if rays[1] == 'SC' else len(SPLITTERS[rays[1]])
+        costs = probs.new_zeros(len(probs), directions, *probs.shape[2:])
+        for n, some in _few_planes(probs):
+            canvas = _difference(probs, planes, valid, n, some, rays)
+            costs[n] += kernel(canvas, weights[some], power, rays)
+        return costs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slopes: Tensor) -> tuple:
+        probs, planes, valid, weights = ctx.saved_tensors
+        kernel = compiled_if_large(_gap_pulls, probs)
+        gradient = torch.empty_like(probs)
+        for n, some in _few_planes(probs):
+            canvas = _difference(probs, planes, valid, n, some, ctx.rays)
+            pulls = kernel(canvas, slopes[n], weights[some], ctx.power, ctx.rays)
+            gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
+        return gradient.masked_fill_(~valid, 0), *[None] * 5
+
+
+def _difference(
+    probs: Tensor, planes: Tensor, valid: Tensor, n: int, some: slice, rays: tuple
+) -> Tensor:
+    """With its margins. Ray sums are linear: the difference of two fields is the field of this."""
+    kernel_size, _, padding, _ = rays
+    kernel = compiled_if_large(_valid_difference, probs)
+    difference = kernel(planes[n, some], probs[n, some], valid[n])
+    return with_margins(difference, kernel_size // 2, padding)
+
+
+def _valid_difference(planes: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
+    return torch.where(valid, planes.to(probs.dtype) - probs, 0)
+
+
+def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: tuple) -> Tensor:
+    gaps = ray_sums_within(canvas, *rays)
+    return ((gaps.abs() if power == 1 else gaps.square()) * weights).sum(1)
+
+
+def _gap_pulls(canvas: Tensor, slopes: Tensor, weights: Tensor, power: int, rays: tuple) -> Tensor:
+    """The gradient of the predicted fields, given the `slopes`, that of `_gap_costs`."""
+    gaps = ray_sums_within(canvas, *rays)
+    return (gaps.sign() if power == 1 else 2 * gaps) * -weights * slopes.unsqueeze(1)
+
+
+def _few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
+    """The image and classes of planes that are handled at once.
+
+    On the CPU about what its caches hold; on CUDA enough to fill the device.
+    """
+    classes, pixels = probs.shape[1], probs.shape[2] * probs.shape[3]
+    budget = 2**26 if probs.is_cuda else 2**17
+    # The same number each time: a compiled kernel is quicker for one size than for all.
+    divisors = [count for count in range(1, classes + 1) if classes % count == 0]
+    count = max(count for count in divisors if count == 1 or count * pixels <= budget)
+    for n in range(len(probs)):
+        for k in range(0, classes, count):
+            yield n, slice(k, k + count)
 
 
 def epl_line_loss(
@@ -137,115 +219,235 @@ def epl_line_loss(
     """
     require_line_options(kernel_size, splitter, mu, edc, variant, padding, sc_scale, class_weight)
     h = kernel_size // 2
+    rays = (kernel_size, splitter, padding, sc_scale)
+    predicted, true = _LineSums.apply(
+        probs, target.planes, target.valid, h, mu, edc, variant == 'authors', rays
+    )
+    if variant == 'authors':
+        return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()
+    lines = line_terms(predicted, true, edc).sum(0)
     weights = as_class_weight(class_weight, probs)
-    truths = ray_sums(target.planes.to(probs.dtype), kernel_size, splitter, padding, sc_scale)
-    predictions = ray_sums(target.masked(probs), kernel_size, splitter, padding, sc_scale)
-    total, directions = 0.0, 0
-    for truth, prediction in zip(truths, predictions, strict=True):
-        region, chosen = line_regions(truth, prediction, target.valid, h)
-        if variant == 'authors':
-            total = total + authors_line_terms(
-                truth, prediction, region, chosen, target.valid, h, mu
-            )
-        else:
-            lines = line_terms(truth, prediction, region, chosen, h, mu, edc)
-            total = total + mean_over(region.any((2, 3)), lines, weights)
-        directions += 1
-    return total / directions
+    has_lines = (true[2] > 0).any(0)
+    per_direction = [mean_over(*each, weights) for each in zip(has_lines, lines, strict=True)]
+    return torch.stack(per_direction).mean()
 
 
-def line_regions(truth: Tensor, prediction: Tensor, valid: Tensor, h: int) -> tuple[Tensor, Tensor]:
-    """The pixels of the true lines and, eq. (4), as many pixels of the prediction.
+def line_terms(predicted: Tensor, true: Tensor, edc: str) -> Tensor:
+    """1 - EDC of every level, from the sums that `line_sums` makes; 0 where the truth has none."""
+    (p, intersection, *p_squared), (g, q, pixels) = predicted, true
+    if edc == 'paper':
+        numerator, denominator = 2 * g * intersection, q * (g + p)
+    else:
+        numerator, denominator = 2 * intersection, q + p_squared[0]
+    # The denominator is set before the division: `where` after it would pass NaN gradients.
+    ratio = numerator / denominator.where(pixels > 0, 1)
+    return (1 - ratio).where(pixels > 0, 0)
 
-    The prediction's are those of the same ranks: where n0 valid pixels of the truth lie outside
-    (energy 0), the n0 lowest energies are passed over. Ties go by pixel index, row by row. Half
-    levels part the levels, so that the fractional energies of the scaled 'SC' have regions too.
+
+def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
+    """The published code's 1 - EDC of every level, from sums over all images and classes."""
+    (p, intersection), (g, q, _) = predicted, true
+    # Where no energy is near the level, q underflows in the authors' float32 and their ratio is
+    # no number; it is as meaningless in float64, where q survives.
+    known = q > torch.finfo(torch.float32).tiny
+    ratio = (2 * (intersection + 1) * g) / ((g + p + 1) * q).where(known, 1)
+    return (1 - ratio).where(known, 0)
+
+
+class _LineSums(torch.autograd.Function):
+    """`line_sums` and `true_sums` of all planes, (2 or 3, h, D, N, K) float; the true ones have no
+    gradient."""
+
+    @staticmethod
+    def forward(
+        ctx,
+        probs: Tensor,
+        planes: Tensor,
+        valid: Tensor,
+        h: int,
+        mu: int,
+        edc: str,
+        code: bool,
+        rays: tuple,
+    ) -> tuple[Tensor, Tensor]:
+        count, sum_up = (compiled_if_large(kernel, probs) for kernel in (level_counts, line_sums))
+        fractional = rays[1] == 'SC'
+        directions = 1 if fractional else len(SPLITTERS[rays[1]])
+        planes_shape = directions, *probs.shape[:2]
+        counts = probs.new_zeros(h + 1, *planes_shape, dtype=torch.int32)
+        true = probs.new_zeros(2, h, *planes_shape)
+        predicted = probs.new_zeros(3 if edc == 'squared' else 2, h, *planes_shape)
+        windows = empty_window(planes_shape, probs)
+        for n, some in _few_planes(probs):
+            at = ..., n, some
+            truth, energies = _fields(probs, planes, valid, n, some, rays)
+            counts[at] = count(truth, h)
+            window = rank_window(energies, counts[at][0], counts[at][1:].sum(0))
+            predicted[at] = sum_up(truth, energies, window, h, mu, edc, code)
+            if fractional:
+                true[at] = sums_of_truth(truth, h, mu)
+            for all_bounds, bounds in zip(windows, window, strict=True):
+                all_bounds[at] = bounds
+        if not fractional:
+            true = sums_of_levels(counts.to(true.dtype), mu)
+        if code:
+            outside = valid.sum((1, 2, 3)).unsqueeze(1) - counts[1:].sum(0)
+            levels = torch.arange(1, h + 1, device=probs.device).view(-1, 1, 1, 1)
+            d = closeness(levels.to(true.dtype), 0, mu)
+            true += outside * torch.stack([d, d * d])
+        true = torch.cat([true, counts[1:].unsqueeze(0).to(true.dtype)])
+        ctx.save_for_backward(probs, planes, valid, *windows)
+        ctx.options, ctx.rays = (h, mu, edc, code), rays
+        ctx.mark_non_differentiable(true)
+        return predicted, true
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slopes: Tensor, _: None) -> tuple:
+        probs, planes, valid, *windows = ctx.saved_tensors
+        kernel = compiled_if_large(line_slopes, probs)
+        gradient = torch.empty_like(probs)
+        for n, some in _few_planes(probs):
+            truth, energies = _fields(probs, planes, valid, n, some, ctx.rays)
+            window = RankWindow(*(bounds[:, n, some] for bounds in windows))
+            pulls = kernel(truth, energies, window, slopes[..., n, some], *ctx.options)
+            pulls = pulls.unflatten(-1, probs.shape[2:])
+            gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
+        return gradient.masked_fill_(~valid, 0), *[None] * 7
+
+
+def _fields(
+    probs: Tensor, planes: Tensor, valid: Tensor, n: int, some: slice, rays: tuple
+) -> tuple[Tensor, Tensor]:
+    """The energies of truth and prediction, (D, planes, H * W); inf at void, beyond every rank."""
+    kernel_size, _, padding, _ = rays
+    mask, sum_up = (compiled_if_large(each, probs) for each in (_valid_both, _fields_within))
+    both, beyond = mask(planes[n, some], probs[n, some], valid[n])
+    fields = sum_up(with_margins(both, kernel_size // 2, padding), beyond, rays)
+    return fields.chunk(2, 1)
+
+
+def _valid_both(planes: Tensor, probs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Truth and prediction, and what takes the energies at void to infinity."""
+    both = torch.cat([planes.to(probs.dtype), torch.where(valid, probs, 0)])
+    return both, torch.where(valid, 0, torch.inf).to(probs.dtype)
+
+
+def _fields_within(canvas: Tensor, beyond: Tensor, rays: tuple) -> Tensor:
+    return (ray_sums_within(canvas, *rays) + beyond).flatten(2)
+
+
+def level_counts(truth: Tensor, h: int) -> Tensor:
+    """(h + 1, D, K) int32: how many pixels have the energies 0 (outside) and 1..h, to the nearest
+    level, so that the fractional energies of the scaled 'SC' have regions too.
+
+    The predicted region, eq. (4), has the ranks of the true one: the lowest energies of the
+    prediction, as many as there are outside, are passed over. Ties go by index, row by row.
+    """
+    levels = [(truth >= tau - 0.5) & (truth < tau + 0.5) for tau in range(h + 1)]
+    return torch.stack([level.sum(-1, dtype=torch.int32) for level in levels])
+
+
+def sums_of_levels(counts: Tensor, mu: int) -> Tensor:
+    """(2, h, ...) float: of the truth G = sum d and Q = sum d^2, from its `level_counts` as floats:
+    all pixels of a level have the same d."""
+    h = len(counts) - 1
+    levels = torch.arange(1, h + 1, dtype=counts.dtype, device=counts.device)
+    d = torch.stack([closeness(levels, tau, mu) for tau in range(1, h + 1)])
+    return torch.stack([torch.tensordot(table, counts[1:], 1) for table in (d, d * d)])
+
+
+def sums_of_truth(truth: Tensor, h: int, mu: int) -> Tensor:
+    """`sums_of_levels` of the (D, K, M) energies of the scaled 'SC', which lie between levels."""
+    region = _line_region(truth, h)
+    d = torch.stack([closeness(truth, tau, mu).where(region, 0) for tau in range(1, h + 1)])
+    return torch.stack([d.sum(-1), d.square().sum(-1)])
+
+
+def line_sums(
+    truth: Tensor, energies: Tensor, window: RankWindow, h: int, mu: int, edc: str, code: bool
+) -> Tensor:
+    """(2, h, D, K) float: of the prediction P = sum d̂ and I = sum d d̂; NaN where the fields are.
 
     Args:
-        truth, prediction: (N, K, H, W) energies.
-        valid: (N, 1, H, W) bool.
-        h: the number of levels.
-
-    Returns:
-        Two (N, K, H, W) bool masks, of equal size per image and class.
+        truth, energies: (D, K, M), inf at void.
+        window: (D, K), the predicted region.
+        edc: 'squared' adds a third sum, of d̂^2.
+        code: as the published code has it, pixels outside of the regions are not left out, but
+            count with the energy 0.
     """
-    outside = valid & (truth < 0.5)
-    region = valid & (truth >= 0.5) & (truth < h + 0.5)
-    first = outside.sum((2, 3))[..., None]
-    size = region.sum((2, 3))[..., None]
-    # Void pixels get the last ranks, which no region reaches.
-    order = prediction.masked_fill(~valid, torch.inf).flatten(2).argsort(stable=True)
-    ranks = torch.arange(order.shape[2], device=order.device).expand_as(order)
-    chosen_in_order = (ranks >= first) & (ranks < first + size)
-    chosen = torch.zeros_like(chosen_in_order).scatter(2, order, chosen_in_order)
-    return region, chosen.view_as(region)
+    truth, region, energies, chosen = _regions(truth, energies, window, h, code)
+    sums = []
+    for tau in range(1, h + 1):
+        d = closeness(truth, tau, mu).where(region, 0)
+        d_hat = closeness(energies, tau, mu).where(chosen, 0)
+        level = [d_hat.sum(-1) + 0 * window.low, (d * d_hat).sum(-1)]
+        if edc == 'squared':
+            level.append(d_hat.square().sum(-1))
+        sums.append(torch.stack(level))
+    return torch.stack(sums, 1)
 
 
-def line_terms(
-    truth: Tensor, prediction: Tensor, region: Tensor, chosen: Tensor, h: int, mu: int, edc: str
-) -> Tensor:
-    """(N, K) float, the sum over the levels of 1 - EDC; 0 where the truth has no line."""
-
-    def level(tau: int) -> Tensor:
-        d = closeness(truth, tau, mu).masked_fill(~region, 0)
-        d_hat = closeness(prediction, tau, mu).masked_fill(~chosen, 0)
-        has_line = (region & ((truth - tau).abs() <= 0.5)).any(3).any(2)
-        g, p = d.sum((2, 3)), d_hat.sum((2, 3))
-        intersection, q = (d * d_hat).sum((2, 3)), d.square().sum((2, 3))
-        if edc == 'paper':
-            numerator, denominator = 2 * g * intersection, q * (g + p)
-        else:
-            numerator, denominator = 2 * intersection, q + d_hat.square().sum((2, 3))
-        # The denominator is set before the division: `where` after it would pass NaN gradients.
-        ratio = numerator / denominator.where(has_line, 1)
-        return (1 - ratio).where(has_line, 0)
-
-    return _sum_over_levels(level, h)
-
-
-def authors_line_terms(
+def line_slopes(
     truth: Tensor,
-    prediction: Tensor,
-    region: Tensor,
-    chosen: Tensor,
-    valid: Tensor,
+    energies: Tensor,
+    window: RankWindow,
+    slopes: Tensor,
     h: int,
     mu: int,
+    edc: str,
+    code: bool,
 ) -> Tensor:
-    """The published code's sum over the levels of 1 - EDC, pooled over images and classes."""
-    truth = truth.masked_fill(~region, 0)
-    prediction = prediction.masked_fill(~chosen, 0)
-
-    def level(tau: int) -> Tensor:
-        d = closeness(truth, tau, mu).masked_fill(~valid, 0)
-        d_hat = closeness(prediction, tau, mu).masked_fill(~valid, 0)
-        g, p, q = d.sum(), d_hat.sum(), d.square().sum()
-        # Where no energy is near the level, q underflows in the authors' float32 and their ratio is
-        # no number; it is as meaningless in float64, where q survives.
-        known = q > torch.finfo(torch.float32).tiny
-        numerator = 2 * ((d * d_hat).sum() + 1) * g
-        ratio = numerator / ((g + p + 1) * q).where(known, 1)
-        return (1 - ratio).where(known, 0)
-
-    return _sum_over_levels(level, h)
+    """(D, K, M): the gradient of the energies, given the `slopes`, that of `line_sums`."""
+    chosen = window.contains(energies)
+    truth, region, energies, _ = _regions(truth, energies, window, h, code)
+    total = torch.zeros_like(energies)
+    for tau, (slope_p, slope_i, *slope_square) in enumerate(slopes.unsqueeze(-1).unbind(1), 1):
+        d = closeness(truth, tau, mu).where(region, 0)
+        d_hat = closeness(energies, tau, mu)
+        slope = slope_p + slope_i * d
+        if edc == 'squared':
+            slope = slope + 2 * slope_square[0] * d_hat
+        pull = slope * d_hat * -mu * _power(energies - tau, mu - 1)
+        total = total + pull.where(d_hat > 0, 0)  # far away the power is inf, and inf x 0 no number
+    return total.where(chosen, 0)
 
 
-def _sum_over_levels(level: Callable[[int], Tensor], h: int) -> Tensor:
-    # What a level needs for its gradient is made again when it is asked for: kept for h levels in
-    # all directions it is many times the memory of the network (14.5 GiB for 2 x 19 x 512 x 1024
-    # and kernel 23).
-    return sum(
-        checkpoint(level, tau, use_reentrant=False, preserve_rng_state=False)
-        for tau in range(1, h + 1)
-    )
+def _regions(
+    truth: Tensor, energies: Tensor, window: RankWindow, h: int, code: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both fields with what counts of them."""
+    region, chosen = _line_region(truth, h), window.contains(energies)
+    if not code:
+        return truth, region, energies, chosen
+    valid = truth.isfinite()
+    return truth.where(region, 0), valid, energies.where(chosen, 0), valid
+
+
+def _line_region(truth: Tensor, h: int) -> Tensor:
+    return (truth >= 0.5) & (truth < h + 0.5)
+
+
+# Beyond it, exp(-x) counts for nothing in a float32 sum with a pixel on the level, and products of
+# two of them are subnormal numbers, on which processors take ten times as long.
+NEGLIGIBLE = 43
 
 
 def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
-    """exp(-|energy - tau|^mu), in [0, 1]: 1 on the level, exp(-1) one level away."""
-    # Beyond this distance the result is below 2e-35. Unclamped, the power overflows in wide kernels
-    # and the gradient is inf x 0.
-    far = 80 ** (1 / mu)
-    return (energies - tau).clamp(-far, far).pow(mu).neg().exp()
+    """exp(-|energy - tau|^mu), in [0, 1]: 1 on the level, exp(-1) one level away.
+
+    0 where it would be below 2e-19.
+    """
+    exponent = _power(energies - tau, mu)
+    return exponent.clamp(max=NEGLIGIBLE).neg().exp().where(exponent < NEGLIGIBLE, 0)
+
+
+def _power(base: Tensor, exponent: int) -> Tensor:
+    """By products: torch's `pow` takes as long as several exponentials."""
+    if exponent == 1:
+        return base
+    half = _power(base, exponent // 2)
+    return half * half * base if exponent % 2 else half * half
 
 
 def require_point_options(

@@ -2,7 +2,7 @@ import naive
 import pytest
 import torch
 
-from mmseg_boundary.geometry.rays import SPLITTERS, ray_sums, require_rays
+from mmseg_boundary.geometry.rays import SPLITTERS, ray_sums, ray_sums_transpose, require_rays
 
 REGION = torch.zeros(7, 7)
 REGION[1:6, 2:5] = 1
@@ -79,10 +79,24 @@ def test_agrees_with_the_definition(splitter, padding, sc_scale, shape):
         torch.testing.assert_close(ours[0, 0], torch.tensor(theirs, dtype=torch.float64))
 
 
+@pytest.mark.parametrize('splitter', SPLITTERS)
+@pytest.mark.parametrize('padding', ['constant', 'replicate'])
+@pytest.mark.parametrize('sc_scale', ['match', 'literal'])
+@pytest.mark.parametrize('shape', [(1, 1), (2, 5), (6, 7)])
+def test_the_transpose_is_that_of_the_sums(splitter, padding, sc_scale, shape):
+    """<y, A x> = <A^T y, x> for all x, by autograd: the gradient of <y, A x> is A^T y."""
+    planes = torch.rand(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    options = 7, splitter, padding, sc_scale
+    fields = ray_sums(planes, *options)
+    weights = torch.rand_like(fields)
+    (weights * fields).sum().backward()
+    torch.testing.assert_close(ray_sums_transpose(weights, *options), planes.grad)
+
+
 def test_sc_scales():
     full = torch.ones(1, 1, 9, 9)
-    assert next(ray_sums(full, 7, 'SC', 'replicate', 'match')).max() == pytest.approx(4)
-    assert next(ray_sums(full, 7, 'SC', 'replicate', 'literal')).max() == 49
+    assert ray_sums(full, 7, 'SC', 'replicate', 'match').max() == pytest.approx(4)
+    assert ray_sums(full, 7, 'SC', 'replicate', 'literal').max() == 49
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""Which pixels of a field hold given ranks, by value and then by index, without sorted indices."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+try:
+    import numpy as np
+except ImportError:  # the losses run with torch alone
+    np = None
+
+
+class RankWindow(NamedTuple):
+    """The pixels from (low, first) to (high, last), in the order of value and then index.
+
+    low, high: (...) float, values of the field; NaN where the field holds a NaN.
+    first, last: (...) int32, indices of pixels with these values.
+    """
+
+    low: Tensor
+    first: Tensor
+    high: Tensor
+    last: Tensor
+
+    def contains(self, fields: Tensor) -> Tensor:
+        """(..., M) bool, for the (..., M) fields that the window was made for."""
+        low, first, high, last = (bound.unsqueeze(-1) for bound in self)
+        index = torch.arange(fields.shape[-1], device=fields.device, dtype=torch.int32)
+        after = (fields > low) | ((fields == low) & (index >= first))
+        return after & ((fields < high) | ((fields == high) & (index <= last)))
+
+
+def empty_window(shape: tuple[int, ...], like: Tensor) -> RankWindow:
+    """A window of no pixels for each of `shape` fields, of the type and on the device of `like`."""
+    index = like.new_zeros(shape, dtype=torch.int32)
+    return RankWindow(like.new_ones(shape), index, like.new_zeros(shape), index.clone())
+
+
+def rank_window(fields: Tensor, start: Tensor, size: Tensor) -> RankWindow:
+    """The window of the `size` pixels with the ranks from `start` on, the lowest value first.
+
+    >>> field = torch.tensor([[0.5, 0.1, 0.5, 0.5, 0.9]])
+    >>> window = rank_window(field, torch.tensor([1]), torch.tensor([2]))
+    >>> window.contains(field).int().tolist()
+    [[1, 0, 1, 0, 0]]
+
+    Args:
+        fields: (..., M) float, none negative; inf is a value like others.
+        start, size: (...) integer, with start + size <= M; a window of size 0 holds no pixel.
+
+    Returns:
+        Bounds of the shape of `start`. On CUDA nothing is read back.
+    """
+    rows = fields.flatten(0, -2)
+    if rows.dtype in (torch.float16, torch.bfloat16):
+        rows = rows.float()
+    find = by_sorting if np is not None and fields.is_cpu else by_bisection
+    bounds = find(rows, start.flatten(), size.flatten())
+    return RankWindow(*(bound.view(start.shape) for bound in bounds))
+
+
+def by_sorting(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+    """`rank_window` of (R, M) fields, by numpy: it sorts with vector instructions, eight times as
+    fast as torch 2.13."""
+
+    def bounds(field: 'np.ndarray', start: int, size: int) -> tuple[float, int, float, int]:
+        if size == 0:
+            return 1.0, 0, 0.0, 0
+        ordered = np.sort(field)
+        if np.isnan(ordered[-1]):
+            return np.nan, 0, np.nan, 0
+        end = start + size
+        low, high = ordered[start], ordered[end - 1]
+        first, last = 0, len(field)
+        # Only where equal values lie on both sides of a bound do their indices part them.
+        if start > 0 and ordered[start - 1] == low:
+            first = np.flatnonzero(field == low)[start - np.searchsorted(ordered, low)]
+        if end < len(field) and ordered[end] == high:
+            last = np.flatnonzero(field == high)[end - 1 - np.searchsorted(ordered, high)]
+        return low, first, high, last
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        rows = threads.map(bounds, fields.numpy(), start.tolist(), size.tolist())
+    types = fields.dtype, torch.int32, fields.dtype, torch.int32
+    columns = zip(*rows, strict=True)
+    return tuple(
+        torch.tensor(each, dtype=dtype) for each, dtype in zip(columns, types, strict=True)
+    )
+
+
+def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+    """`rank_window` of (R, M) fields without sorting, bit by bit: a value has the rank r if at most
+    r others lie below it."""
+    # The bits of floats that are not negative have the order of the floats.
+    width = 8 * fields.element_size()
+    bits = fields.view(torch.int32 if width == 32 else torch.int64)
+    index = torch.arange(fields.shape[1], device=fields.device, dtype=torch.int32)
+
+    def largest(lies_below: Callable[[Tensor], Tensor], rank: Tensor, bits: int) -> Tensor:
+        value = torch.zeros_like(rank)
+        for bit in reversed(range(bits)):
+            trial = value | 1 << bit
+            value = trial.where(lies_below(trial).sum(1, keepdim=True) <= rank, value)
+        return value
+
+    bounds = []
+    for rank, nothing in ((start, 1), (start + size - 1, 0)):
+        rank = rank.unsqueeze(1).to(bits.dtype)
+        value = largest(lambda trial: bits < trial, rank, width - 1)
+        ties, before = bits == value, rank - (bits < value).sum(1, keepdim=True)
+        tie = largest(lambda trial, ties=ties: ties & (index < trial), before, 31)
+        value = value.to(bits.dtype).view(fields.dtype).squeeze(1)
+        value = value.where(size > 0, nothing).masked_fill(fields.isnan().any(1), torch.nan)
+        bounds += [value, tie.squeeze(1).to(torch.int32)]
+    return tuple(bounds)

@@ -1,0 +1,48 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmseg_boundary.geometry.ranks import RankWindow, by_bisection, by_sorting, rank_window
+
+METHODS = [by_sorting, by_bisection]
+
+
+def by_stable_sort(field, start, size):
+    order = field.argsort(stable=True)
+    chosen = torch.zeros_like(field, dtype=torch.bool)
+    chosen[order[start : start + size]] = True
+    return chosen
+
+
+@given(st.data())
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_the_pixels_are_those_of_a_stable_sort(method, dtype, data):
+    """With few values, so that most pixels tie, and inf among them."""
+    values = st.sampled_from([0.0, 1e-42, 0.1, 0.30000001, 1.0, 7.0, torch.inf])
+    field = torch.tensor(data.draw(st.lists(values, min_size=1, max_size=30)), dtype=dtype)
+    start = data.draw(st.integers(0, len(field)))
+    size = data.draw(st.integers(0, len(field) - start))
+    window = RankWindow(*method(field[None], torch.tensor([start]), torch.tensor([size])))
+    assert window.contains(field[None])[0].equal(by_stable_sort(field, start, size))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_field_has_ranks_of_its_own(dtype):
+    generator = torch.Generator().manual_seed(0)
+    fields = torch.rand(2, 3, 500, generator=generator).to(dtype)
+    start = torch.tensor([[0, 100, 499], [250, 0, 0]])
+    size = torch.tensor([[500, 17, 1], [250, 0, 1]])
+    chosen = rank_window(fields, start, size).contains(fields)
+    for n in range(2):
+        for k in range(3):
+            expected = by_stable_sort(fields[n, k], start[n, k], size[n, k])
+            assert chosen[n, k].equal(expected)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_field_with_nan_has_bounds_that_are_nan(method):
+    fields = torch.tensor([[0.0, torch.nan, 1.0], [0.0, 2.0, 1.0]])
+    low, _, high, _ = method(fields, torch.tensor([1, 1]), torch.tensor([1, 1]))
+    assert low.isnan().tolist() == high.isnan().tolist() == [True, False]
