@@ -192,7 +192,7 @@ MUTANTS = {
         ('total.where(chosen, 0)', 'total'),
         ('truth.where(region, 0), valid, energies', 'truth, valid, energies'),
         ('NEGLIGIBLE = 43', 'NEGLIGIBLE = 3'),
-        ('mu < 2', 'mu < 1'),
+        ('mu < 2', 'mu < 0'),
     ],
     'losses/jaccard.py': [
         ('both - shared', 'both'),
