@@ -28,8 +28,9 @@ PASSED, FAILED, ANOTHER_PACKAGE = 0, 1, 99
 
 # {file of the package: the tests that should see to it}
 TESTS = {
-    'labels.py': 'tests/test_labels.py tests/losses tests/metrics/test_definitions.py '
-    'tests/registered/test_losses.py',
+    'labels.py': 'tests/test_labels.py tests/losses/test_comparators.py '
+    'tests/losses/test_kervadec.py tests/losses/test_distance_transform.py '
+    'tests/metrics/test_definitions.py tests/registered/test_losses.py',
     'geometry/boundary.py': 'mmseg_boundary/geometry/boundary.py tests/geometry/test_boundary.py '
     'tests/metrics/test_definitions.py',
     'geometry/depth.py': 'mmseg_boundary/geometry/depth.py tests/metrics/test_definitions.py',
