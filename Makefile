@@ -2,6 +2,7 @@
 #                   other losses: make demo LOSSES="ce epl boundary dt bf1"
 # make test         the test suite of the stack; .ci/run runs it on both
 # make test-slow    what takes too long for it
+# make mutants      breaks the losses and metrics in small ways: do the tests see it?
 # make benchmark    time and memory of losses, distances and metrics against other code (5 minutes)
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
@@ -15,7 +16,7 @@ endif
 VENV := .venv/$(STACK)
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow benchmark lint clean
+.PHONY: demo test test-slow mutants benchmark lint clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
@@ -25,6 +26,9 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow
+
+mutants: $(INSTALLED)
+	$(VENV)/bin/python tests/mutate.py
 
 benchmark: $(INSTALLED)
 	$(VENV)/bin/python tools/benchmark.py losses distances metrics

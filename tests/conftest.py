@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 
@@ -14,6 +14,12 @@ CAMVID = Path(os.environ.get('CAMVID_ROOT', ROOT.parent / 'shared/data/CamVid'))
 
 # hypothesis' deadline of 200 ms fails on torch's first call
 settings.register_profile('torch', deadline=None, derandomize=True, max_examples=40)
+settings.register_profile('thorough', settings.get_profile('torch'), max_examples=10_000)
+settings.register_profile(
+    'first_failure',
+    settings.get_profile('torch'),
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile('torch')
 
 NO_GPU = 'no CUDA device'

@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 
 from mmseg_boundary.labels import Target, encode
 
+KINDS = ('random', 'saturated', 'uniform')
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+LAYOUTS = ('contiguous', 'channels last', 'every other column', 'transposed')
+
 
 @dataclass
 class Scene:
-    """Float64 logits (N, K, H, W) and labels (N, H, W); `kind` says what the logits are like."""
+    """Logits (N, K, H, W) and labels (N, H, W); `kind` says what the logits are like."""
 
     logits: torch.Tensor
     labels: torch.Tensor
@@ -26,21 +30,52 @@ class Scene:
         return encode(self.labels, self.logits.shape[1], self.void)
 
 
-def scene(fields=3, shape=(2, 6, 7), kind='random', void_share=0.2, seed=0) -> Scene:
-    """Blobs of a few classes, some pixels void, and a prediction that knows nothing of them."""
+def scene(
+    fields=3,
+    shape=(2, 6, 7),
+    kind='random',
+    void_share=0.2,
+    seed=0,
+    present=None,
+    dtype=torch.float64,
+    layout='contiguous',
+) -> Scene:
+    """Blobs of a few classes, at most `present`, some pixels void; and a prediction that knows
+    nothing of them, or with 'truth' nothing else."""
     generator = torch.Generator().manual_seed(seed)
     images, height, width = shape
-    coarse = torch.randint(max(fields, 2), (images, 3, 3), generator=generator)
+    classes = max(fields, 2)
+    coarse = torch.randint(classes, (images, 3, 3), generator=generator)
+    if present is not None:
+        chosen = torch.randperm(classes, generator=generator)[:present]
+        coarse = chosen[coarse % len(chosen)]
     rows = torch.arange(height) * 3 // height
     columns = torch.arange(width) * 3 // width
     labels = coarse[:, rows][:, :, columns]
     labels[torch.rand(shape, generator=generator) < void_share] = 255
-    logits = torch.randn(images, fields, height, width, generator=generator, dtype=torch.float64)
-    scale = {'random': 1.0, 'saturated': 200.0, 'uniform': 0.0}[kind]
-    return Scene(scale * logits, labels, kind)
+    if kind == 'truth':
+        numbers = torch.arange(classes)[-fields:].view(-1, 1, 1)
+        logits = 400.0 * (labels.unsqueeze(1) == numbers).double() - 200
+    else:
+        logits = torch.randn(
+            images, fields, height, width, generator=generator, dtype=torch.float64
+        )
+        logits *= {'random': 1.0, 'saturated': 200.0, 'uniform': 0.0}[kind]
+    return Scene(laid_out(logits.to(dtype), layout), labels, kind)
 
 
-def scenes(fields=(1, 2, 3, 5), kinds=('random', 'saturated', 'uniform')) -> st.SearchStrategy:
+def laid_out(logits, layout):
+    """The same numbers, of which others may lie between."""
+    if layout == 'channels last':
+        return logits.contiguous(memory_format=torch.channels_last)
+    if layout == 'every other column':
+        return logits.repeat_interleave(2, 3)[..., ::2]
+    if layout == 'transposed':
+        return logits.mT.contiguous().mT
+    return logits
+
+
+def scenes(fields=(1, 2, 3, 5), kinds=KINDS) -> st.SearchStrategy:
     """Every mix of size, number of logits, kind and share of void, all-void among them."""
     return st.builds(
         scene,
@@ -49,6 +84,22 @@ def scenes(fields=(1, 2, 3, 5), kinds=('random', 'saturated', 'uniform')) -> st.
         kind=st.sampled_from(kinds),
         void_share=st.sampled_from((0.0, 0.2, 0.6, 1.0)),
         seed=st.integers(0, 10_000),
+    )
+
+
+def wild_scenes() -> st.SearchStrategy:
+    """More than `scenes`: up to 40 classes, absent and full ones, any share of void, predictions
+    that are surely right, half types, and memory in any order."""
+    return st.builds(
+        scene,
+        fields=st.integers(1, 40),
+        shape=st.tuples(st.integers(1, 2), st.integers(1, 13), st.integers(1, 15)),
+        kind=st.sampled_from((*KINDS, 'truth')),
+        void_share=st.floats(0, 1),
+        seed=st.integers(0, 10_000),
+        present=st.integers(1, 9),
+        dtype=st.sampled_from(DTYPES),
+        layout=st.sampled_from(LAYOUTS),
     )
 
 

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from mmseg_boundary.labels import as_class_weight, encode, mean_over
+from mmseg_boundary.labels import as_class_weight, encode, mean_over, require_class_weight
 
 VOID = 255
 
@@ -67,5 +69,23 @@ def test_mean_over_nothing_is_a_zero_with_a_graph():
 def test_class_weights_have_one_entry_per_logit():
     fields = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
     assert as_class_weight([1, 2], fields).dtype == torch.float64
-    with pytest.raises(ValueError, match='3 entries for 2 logits'):
-        as_class_weight([1, 2, 3], fields)
+    for weights in ([1, 2, 3], [1]):
+        with pytest.raises(ValueError, match=f'{len(weights)} entries for 2 logits'):
+            as_class_weight(weights, fields)
+
+
+@pytest.mark.parametrize('weight', [-1.0, math.inf, math.nan, None])
+def test_class_weights_are_finite_and_not_negative(weight):
+    with pytest.raises(ValueError, match='give a list of non-negative numbers'):
+        require_class_weight([1.0, weight])
+
+
+def test_what_is_measured_is_kept_by_ruler_and_options():
+    target = encode(torch.tensor([[[0, 1, VOID]]]), 2)
+
+    def times(regions, factor):
+        return factor * regions.float()
+
+    assert target.measured(times, 3).amax() == 3
+    assert target.measured(times, 2).amax() == 2
+    assert target.measured(times, 2) is target.measured(times, 2)

@@ -93,6 +93,13 @@ def test_without_depth_all_pixels_count_fully(rows, columns):
     assert probs.grad.isfinite().all() and probs.grad.abs().max() > 0
 
 
+def test_the_noise_of_distances_is_no_depth():
+    """Scaled to 1, a thousandth of a pixel would part pixels that are all at the contour."""
+    target = encode(torch.ones(1, 2, 3, dtype=torch.long), 1)
+    inside = 1 + torch.tensor([[0, 1e-4, 5e-4], [1e-3, 0, 2e-4]]).view(1, 1, 2, 3)
+    assert nearness_to_contour(target.planes, inside).eq(1).all()
+
+
 def test_the_analytic_gradient():
     """-q / size on the class, sum q p / size^2 beside it: 0 at its deepest pixel and at void."""
     labels = SQUARE.clone()

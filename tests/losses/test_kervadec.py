@@ -77,6 +77,17 @@ def test_an_absent_class_is_counted_and_has_no_distances():
     assert loss.item() == pytest.approx(0.111111, abs=1e-6)
 
 
+def test_chosen_classes_keep_their_weights():
+    labels = REGION.clone()
+    labels[:2] = 2
+    target, probs = encode(labels[None], 3), torch.rand(1, 3, 7, 7, dtype=torch.float64)
+    chosen = kervadec_boundary_loss(probs, target, classes=[0, 2], class_weight=[1.0, 5.0, 3.0])
+    others = kervadec_boundary_loss(probs, target, class_weight=[1.0, 0.0, 3.0])
+    assert chosen.item() == pytest.approx(others.item())
+    none = kervadec_boundary_loss(probs, target, classes=[1], class_weight=[1.0, 0.0, 3.0])
+    assert none.item() == 0
+
+
 def test_the_first_pixels_inside_of_a_square_are_at_0():
     labels = torch.zeros(1, 12, 12, dtype=torch.long)
     labels[:, 3:9, 3:9] = 1

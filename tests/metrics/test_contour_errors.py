@@ -3,7 +3,11 @@ import math
 import pytest
 import torch
 
-from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
+from mmseg_boundary.metrics.contour_errors import (
+    contour_layers,
+    count_contour_errors,
+    share_near_contour,
+)
 
 ROW = [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # contour pixels: columns 4 and 5
 
@@ -31,3 +35,10 @@ def test_shares_add_over_images():
     assert sum(counts).tolist() == [8, 10]
     assert share_near_contour(sum(counts)) == 0.8
     assert math.isnan(share_near_contour(counts[1]))
+
+
+def test_no_error_is_painted_at_void():
+    label = torch.tensor([[0, 0, 255, 0, 1, 1]])
+    layers = contour_layers(1 - label.clamp(max=1), label, width=1)
+    assert layers['error'].tolist() == [[False, False, False, True, True, True]]
+    assert layers['void'].tolist() == [[False, False, True, False, False, False]]

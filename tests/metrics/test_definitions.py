@@ -139,6 +139,14 @@ def test_worked_examples(name):
     ]
 
 
+def test_contours_that_hardly_meet():
+    """Two squares that share a corner: a few pixels in 72 lie near the other's contour."""
+    pred, label = square(2, 2, 20, 20, size=40), square(19, 19, 37, 37, size=40)
+    f = boundary_f(pred, label, 2, (1,))
+    same(f, torch.tensor(naive.boundary_f(pred, label, 2, (1,)), dtype=f.dtype))
+    assert (0 < f).all() and (f < 0.2).all()
+
+
 def test_the_image_border_is_a_boundary_for_boundary_iou_alone():
     full = torch.ones(9, 9, dtype=torch.long)
     assert count_boundary_iou(full, full, 2, (1,))[1].tolist() == [[32, 32]]

@@ -93,6 +93,7 @@ def test_the_ohem_sampler(thresh):
         *((dict(type=f'EPL{part}Loss', kernel_size=6), 'is 6; give an odd') for part in EPL),
         *((dict(type=f'EPL{part}Loss', splitter='D'), "is 'D'; choose one of") for part in EPL),
         (dict(type='EPLLoss', mu=3), 'mu is 3; give an even number'),
+        (dict(type='EPLLoss', mu=0), 'mu is 0; give an even number, 2 or more'),
         (dict(type='EPLLineLoss', edc='cubed'), "edc is 'cubed'; choose one of 'paper', 'squared'"),
         (dict(type='EPLLineLoss', variant='mine'), "variant is 'mine'; choose one of"),
         (dict(type='EPLPointLoss', norm='l3'), "norm is 'l3'; choose one of 'l1', 'l2', 'pixel'"),

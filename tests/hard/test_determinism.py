@@ -1,0 +1,46 @@
+"""The same seed gives the same weights."""
+
+import runpy
+import sys
+
+import pytest
+from commands import ROOT, run
+from mmengine.runner import CheckpointLoader
+
+ITERATIONS = 6
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """(loss, folder, options) -> the weights after some iterations of the demo's own command."""
+    monkeypatch.chdir(ROOT)
+    demo = runpy.run_path('tools/demo.py')
+
+    def trained(loss, folder, *options):
+        command = demo['training'](demo['Net'](loss), folder, ITERATIONS)
+        # Two threads and two workers, as on the machine of whoever says `make demo`.
+        threads = dict(OMP_NUM_THREADS='2', OMP_WAIT_POLICY='PASSIVE')
+        run(sys.executable, *command, 'val_dataloader.dataset.length=2', *options, **threads)
+        path = folder / loss / f'iter_{ITERATIONS}.pth'
+        return CheckpointLoader.load_checkpoint(str(path), 'cpu')['state_dict']
+
+    return trained
+
+
+def same(weights, others):
+    assert list(weights) == list(others)
+    return all(weight.equal(others[name]) for name, weight in weights.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('loss', ['ce', 'boundary', 'dt', 'bf1', 'dicefocal', 'bwce'])
+def test_the_same_seed_gives_the_same_weights(loss, train, tmp_path):
+    """Not the same file: MMEngine writes the time of day and measured seconds into it."""
+    assert same(train(loss, tmp_path / 'first'), train(loss, tmp_path / 'again'))
+
+
+@pytest.mark.slow
+def test_the_same_seed_and_no_other(train, tmp_path):
+    first = train('epl', tmp_path / 'first')
+    assert same(first, train('epl', tmp_path / 'again'))
+    assert not same(first, train('epl', tmp_path / 'other', 'randomness.seed=1'))

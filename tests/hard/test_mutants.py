@@ -1,0 +1,56 @@
+"""`make mutants`, whole, and what it does when the tests or the mutants are not right."""
+
+import subprocess
+import sys
+
+import mutate
+import pytest
+from commands import ROOT, run
+from mutate import MUTANTS, TESTS, Mutant
+
+PACKAGE = ROOT / 'mmseg_boundary'
+ROOMS = ('geometry', 'losses', 'metrics')
+WITHOUT_FORMULAS = {'__init__.py', 'compiled.py'}
+
+
+def test_every_file_of_the_pure_rooms_has_mutants():
+    files = {'labels.py'} | {
+        str(path.relative_to(PACKAGE))
+        for room in ROOMS
+        for path in (PACKAGE / room).glob('*.py')
+        if path.name not in WITHOUT_FORMULAS
+    }
+    assert set(MUTANTS) == set(TESTS) == files
+    assert sum(len(changes) for changes in MUTANTS.values()) >= 50
+
+
+def test_every_mutant_fits():
+    for file, changes in MUTANTS.items():
+        for change in changes:
+            assert mutate.occurrences(Mutant(file, *change)) == 1, change
+
+
+def test_what_does_not_fit_is_no_mutant(monkeypatch):
+    stale = Mutant('labels.py', 'a text that is nowhere', '')
+    with pytest.raises(SystemExit, match=r'once:\n    labels.py: .*found 0 times'):
+        mutate.survivors_of([stale])
+
+
+@pytest.mark.slow
+def test_a_mutant_that_changes_nothing_survives():
+    script = """
+import mutate
+same = mutate.Mutant('geometry/depth.py', 'cv2.DIST_C', 'cv2.DIST_C  # as before')
+other = mutate.Mutant('geometry/depth.py', 'cv2.DIST_C', 'cv2.DIST_L2')
+assert mutate.survivors_of([other, same]) == [same]
+"""
+    run(sys.executable, '-c', script, PYTHONPATH=str(ROOT / 'tests'))
+
+
+@pytest.mark.slow
+def test_no_mutant_survives():
+    # Some minutes: longer than `commands.run` waits.
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tests/mutate.py'], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

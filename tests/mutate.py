@@ -1,0 +1,396 @@
+"""Breaks the losses and metrics in small ways and says what the tests do not see.
+
+    make mutants                                  all of them
+    python tests/mutate.py losses/epl.py ...      those of some files
+
+Each mutant is one replacement in one file, in a copy of the repository, in which the tests named
+for that file are run. A mutant that no test sees is a hole in the tests: write the missing test.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+AT_ONCE = 2
+# Enough to fail by; what fails is not searched for a smaller case.
+OPTIONS = ['-x', '-q', '-p', 'no:cacheprovider', '--hypothesis-profile=first_failure']
+SECONDS = 600  # for the tests of one mutant
+# Imported once, for every run of the tests: nothing of ours and nothing that registers itself.
+PRELOADED = ('pytest', 'hypothesis', 'torch', 'scipy.ndimage', 'mmengine.visualization')
+PASSED, FAILED, ANOTHER_PACKAGE = 0, 1, 99
+
+# {file of the package: the tests that should see to it}
+TESTS = {
+    'labels.py': 'tests/test_labels.py tests/losses/test_comparators.py '
+    'tests/losses/test_kervadec.py tests/losses/test_distance_transform.py '
+    'tests/metrics/test_definitions.py tests/registered/test_losses.py',
+    'geometry/boundary.py': 'mmseg_boundary/geometry/boundary.py tests/geometry/test_boundary.py '
+    'tests/metrics/test_definitions.py',
+    'geometry/depth.py': 'mmseg_boundary/geometry/depth.py tests/metrics/test_definitions.py',
+    'geometry/distance.py': 'mmseg_boundary/geometry/distance.py tests/geometry/test_distance.py '
+    'tests/losses/test_kervadec.py',
+    'geometry/ranks.py': 'mmseg_boundary/geometry/ranks.py tests/geometry/test_ranks.py',
+    'geometry/rays.py': 'mmseg_boundary/geometry/rays.py tests/geometry/test_rays.py '
+    'tests/losses/test_epl.py',
+    'losses/bf1.py': 'tests/losses/test_bf1.py tests/registered/test_battery.py',
+    'losses/boundary_weighted_ce.py': 'tests/losses/test_comparators.py '
+    'tests/registered/test_losses.py',
+    'losses/decode_head_loss.py': 'tests/registered/test_shared_target.py '
+    'tests/registered/test_losses.py tests/registered/test_battery.py',
+    'losses/distance_transform.py': 'tests/losses/test_distance_transform.py '
+    'tests/registered/test_losses.py',
+    'losses/epl.py': 'tests/losses/test_epl.py tests/registered/test_losses.py '
+    'tests/registered/test_battery.py',
+    'losses/jaccard.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
+    'losses/kervadec.py': 'tests/losses/test_kervadec.py tests/registered/test_losses.py',
+    'losses/log_likelihood.py': 'tests/losses/test_comparators.py',
+    'losses/soft_dice.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
+    'losses/softmax_focal.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
+    'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
+    'metrics/boundary_f.py': 'tests/metrics',
+    'metrics/boundary_iou.py': 'mmseg_boundary/metrics/boundary_iou.py tests/metrics',
+    'metrics/contour_errors.py': 'tests/metrics tests/registered/test_visualization.py',
+    'metrics/trimap_iou.py': 'tests/metrics',
+}
+
+
+class Mutant(NamedTuple):
+    """One replacement; the old text is in the file once."""
+
+    file: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f'{self.file}: {self.old!r} -> {self.new!r}'
+
+
+# {file of the package: (old text, new text) of its mutants}
+MUTANTS = {
+    'labels.py': [
+        ('labels == ignore_index', 'labels >= ignore_index'),
+        ('classes.view(-1, 1, 1)) & valid', 'classes.view(-1, 1, 1))'),
+        ('classes = classes[1:]', 'classes = classes[:1]'),
+        ('(labels < len(classes)) | void', '(labels <= len(classes)) | void'),
+        ('(labels >= 0) & ', ''),
+        ('max(num_planes, 2)', 'num_planes'),
+        ('[self.valid & ~self.planes, self.planes]', '[~self.planes, self.planes]'),
+        ('if self.planes.shape[1] > 1', 'if self.planes.shape[1] > 0'),
+        ('fields.masked_fill(~self.valid, 0)', 'fields'),
+        ('key = ruler, *options', 'key = ruler'),
+        ('void | (each < 0)', '(each < 0)'),
+        ('(each > num_classes), num_classes', '(each > num_classes), num_classes - 1'),
+        ('weights = weights * class_weight', 'weights = weights'),
+        ('total.where(total > 0, 1)', 'total'),
+        ('len(class_weight) != like.shape[1]', 'len(class_weight) > like.shape[1]'),
+        ('0 <= weight < math.inf', '0 <= weight'),
+        ('if not numbers or sum(class_weight) == 0', 'if not numbers'),
+    ],
+    'geometry/boundary.py': [
+        ('labels[..., 1:, :] != labels[..., :-1, :]', 'labels[..., 1:, :] > labels[..., :-1, :]'),
+        ('valid[..., 1:, :] & valid[..., :-1, :]', 'valid[..., 1:, :]'),
+        ('    found[..., :-1] |= across_columns\n', ''),
+        ('<= width**2', '< width**2'),
+        ('(down - reach) ** 2 + (right - reach) ** 2', '(down - reach) ** 2'),
+        ('[regions, regions[-1:]]', '[regions[:1], regions]'),
+        (' | (squares[0] != squares[3])', ''),
+        ('owners == number', 'owners != number'),
+        ('math.nextafter(max_distance, math.inf)', 'max_distance'),
+    ],
+    'geometry/depth.py': [
+        ('value=-1', 'value=0'),
+        ('_to(rim) + 1', '_to(rim)'),
+        ('cv2.DIST_C', 'cv2.DIST_L1'),
+        ("chamfer_distance_to(mask, 'chessboard')", "chamfer_distance_to(mask, 'taxicab')"),
+        ('if (row, column) != (1, 1)', 'if (row + column) % 2'),
+    ],
+    'geometry/distance.py': [],
+    'geometry/ranks.py': [
+        ('(fields == low) & (index >= first)', '(fields == low)'),
+        ('index <= last', 'index < last'),
+        ('if start > 0 and', 'if start > 1 and'),
+        ('if end < len(field) and', 'if end < len(field) - 1 and'),
+        ('[end - 1 - np.', '[end - np.'),
+        ('np.isnan(ordered[-1])', 'False'),
+        ('keepdim=True) <= rank', 'keepdim=True) < rank'),
+        ('(start + size - 1, 0)', '(start + size, 0)'),
+        ('.masked_fill(fields.isnan().any(1), torch.nan)', ''),
+    ],
+    'geometry/rays.py': [
+        ('for j in range(h + 1)', 'for j in range(h)'),
+        ('h - j * down', 'h + j * down'),
+        ('(kernel_size // 2 + 1) / kernel_size**2', '(kernel_size // 2) / kernel_size**2'),
+        ('mode=padding', "mode='constant'"),
+        ("if padding == 'replicate'", "if padding == 'constant'"),
+        ('sides[..., h, :] +=', 'sides[..., h, :] -='),
+        ('sides[..., -h - 1, :] +=', 'sides[..., -h - 1, :] -='),
+        ('kernel_size < 3', 'kernel_size < 1'),
+    ],
+    'losses/bf1.py': [],
+    'losses/boundary_weighted_ce.py': [
+        ('within(contours, radius - 1)', 'within(contours, radius)'),
+        ('weights * contour_band(target, radius)', 'weights'),
+        ('everywhere + boundary_weight * near', 'everywhere + near'),
+        ('transitions(target.planes, target.valid)', 'transitions(target.planes)'),
+        ('radius < 1', 'radius < 0'),
+        ('boundary_weight < 0', 'boundary_weight < -1'),
+    ],
+    'losses/decode_head_loss.py': [
+        ('seg_logits if seg_logits.dtype == torch.float64 else seg_logits.float()', 'seg_logits'),
+        ('self.use_sigmoid or logits.shape[1] == 1', 'self.use_sigmoid'),
+        ('enabled=False', 'enabled=True'),
+        ('persistent=False', 'persistent=True'),
+        ('self.loss_weight * self.term(', '1.0 * self.term('),
+        ('logits.shape[1], ignore_index)', 'logits.shape[1], 255)'),
+        ('(num_planes, ignore_index, labels._version)', '(num_planes, ignore_index)'),
+        ('(num_planes, ignore_index, labels._version)', '(num_planes, labels._version)'),
+        ('(num_planes, ignore_index, labels._version)', '(ignore_index, labels._version)'),
+        ('self._labels() is not labels or ', ''),
+        ('weakref.ref(labels, self._forget)', 'weakref.ref(labels)'),
+        ("loss_name.startswith('loss_')", 'loss_name'),
+        ('        require_class_weight(class_weight)\n', ''),
+        ('weight.shape != seg_label.shape', 'weight.dim() != seg_label.dim()'),
+        ('weight is not None and not self.takes_pixel_weight', 'False'),
+        ('seg_label.shape != seg_logits.shape[:1] + seg_logits.shape[2:]', 'False'),
+    ],
+    'losses/distance_transform.py': [
+        ('target.valid & ~target.planes', '~target.planes'),
+        ('mean_over(present, 1 - overlap', 'mean_over(size > 0, 1 - overlap'),
+        ('present = present.any(0, keepdim=True)', 'present = present.all(0, keepdim=True)'),
+        ('(deepest - depth) / span', 'depth / span'),
+        ('amin((2, 3), keepdim=True)', 'amin((2, 3), keepdim=True).clamp(max=1)'),
+        ('flat = span < 2 * TOLERANCE', 'flat = span < 2'),
+        ('flat = span < 2 * TOLERANCE', 'flat = span == 0'),
+        ('(q * target.masked(probs))', '(target.planes * probs)'),
+        ("class_reduction == 'sum' and", "class_reduction == 'mean' and"),
+    ],
+    'losses/epl.py': [
+        ('planes.to(probs.dtype) - probs, 0)', 'planes.to(probs.dtype) - probs, 1)'),
+        ('torch.where(valid, probs, 0)', 'probs'),
+        ('torch.where(valid, 0, torch.inf)', 'torch.where(valid, 0, 0)'),
+        ('gaps.sign() if power == 1 else 2 * gaps', 'gaps.sign() if power == 1 else gaps'),
+        ('* -weights * slopes', '* weights * slopes'),
+        ('pixel_weight.unsqueeze(1) * cost', 'cost'),
+        ('q * (g + p)\n', 'q * (g + p + 1)\n'),
+        ('q + p_squared[0]', 'g + p_squared[0]'),
+        ('denominator.where(pixels > 0, 1)', 'denominator'),
+        ('(1 - ratio).where(pixels > 0, 0)', '1 - ratio'),
+        ('(intersection + 1) * g', 'intersection * g'),
+        ('(g + p + 1) * q', '(g + p) * q'),
+        ('(true[2] > 0).any(0)', '(true[2] >= 0).any(0)'),
+        ('& (truth < h + 0.5)', '& truth.isfinite()'),
+        ('slope_p + slope_i * d', 'slope_p'),
+        ('2 * slope_square[0]', 'slope_square[0]'),
+        ('_power(energies - tau, mu - 1)', '_power(energies - tau, mu)'),
+        ('pull.where(d_hat > 0, 0)', 'pull'),
+        ('total.where(chosen, 0)', 'total'),
+        ('truth.where(region, 0), valid, energies', 'truth, valid, energies'),
+        ('NEGLIGIBLE = 43', 'NEGLIGIBLE = 3'),
+        ('mu < 2', 'mu < 0'),
+    ],
+    'losses/jaccard.py': [
+        ('both - shared', 'both'),
+        ('1 - jaccard, as_class_weight(class_weight, probs)', '1 - jaccard'),
+        ('(smooth + shared)', 'shared'),
+    ],
+    'losses/kervadec.py': [
+        ('outside[:, -planes:]', 'outside[:, :planes]'),
+        ('math.hypot(*signed.shape[2:])', 'max(signed.shape[2:])'),
+        ('signed.abs().amax', 'signed.amax'),
+        ('signed = target.masked(signed)', 'signed = signed'),
+        ('cost = pixel_weight * cost', 'cost = cost'),
+        ('target.valid.sum().clamp(min=1)', 'target.valid.numel()'),
+        ('target.valid.sum().clamp(min=1)', 'target.valid.sum()'),
+        ('weights / total.where(total > 0, 1)', 'weights'),
+        ('weights / total.where(total > 0, 1)', 'weights / total'),
+        ('range(planes) if planes > 1 else (1,)', 'range(planes)'),
+        ('chosen[plane] = weights[plane]', 'chosen[plane] = 1'),
+        ('len(set(classes)) < len(classes)', 'False'),
+    ],
+    'losses/log_likelihood.py': [
+        ('logits.where(target.planes, -logits)', 'logits'),
+        ('weights * target.valid', 'weights * target.valid.new_ones(target.valid.shape)'),
+        ('(weights * target.planes).sum(1, keepdim=True)', 'target.valid.to(weights.dtype)'),
+        ('pixel_weight.unsqueeze(1) * costs', 'costs'),
+        ('total.where(total > 0, 1)', 'total'),
+        ('masked_fill(~target.planes, 0)', 'masked_fill(target.planes, 0)'),
+    ],
+    'losses/soft_dice.py': [
+        ('smooth + 2 * shared', 'smooth + shared'),
+        ('probs = target.masked(probs)', 'probs = probs'),
+        ('(smooth + both)', 'both'),
+        ('eligible.any(0, keepdim=True)', 'eligible.all(0, keepdim=True)'),
+        ('(target.planes if per_class else target.valid)', 'target.planes'),
+        ('shared.sum(0, keepdim=True)', 'shared.amax(0, keepdim=True)'),
+        ('1 - dice, as_class_weight(class_weight, probs)', '1 - dice'),
+        ('smooth < 0', 'smooth < -1'),
+    ],
+    'losses/softmax_focal.py': [
+        ('doubt**gamma', 'doubt ** (gamma + 1)'),
+        ('.clamp(max=-torch.finfo(log_q.dtype).tiny)', ''),
+        ('gamma < 0', 'gamma < -1'),
+    ],
+    'metrics/areas.py': [
+        ('width >= 1', 'width >= 0'),
+        ('isinstance(width, int) and ', ''),
+        ('.cumsum(1)', ''),
+        ('guess_reached.maximum(truth_reached)', 'guess_reached.minimum(truth_reached)'),
+        ('        - both\n', ''),
+        ('truth.where(truth == guess, num_classes)', 'truth'),
+        ('intersection / union', '2 * intersection / (union + intersection)'),
+    ],
+    'metrics/boundary_f.py': [
+        ('[:, None] <= radii', '[:, None] < radii'),
+        ('radii.max()', 'radii.min()'),
+        ('2 * precision * recall / total', 'precision * recall / total'),
+        ('total > 0, 2', 'total > 0.5, 2'),
+        ('if len(predicted) + len(true)', 'if len(true)'),
+        ("rims if mode == 'csurka' else contours", 'contours'),
+        ('nan=1.0', 'nan=0.0'),
+        ('_mean_over_first(values.transpose(0, 1))', '_mean_over_first(values)'),
+        ('math.fsum(known)', 'sum(known)'),
+        (
+            'math.nextafter(0.0075 * math.sqrt(height**2 + width**2), 0)',
+            '0.0075 * math.sqrt(height**2 + width**2)',
+        ),
+    ],
+    'metrics/boundary_iou.py': [
+        ('depth(guess), depth(truth)', 'depth(truth), depth(truth)'),
+        ('max(1, round(', 'max(0, round('),
+        ('height**2 + width**2', '2 * width**2'),
+    ],
+    'metrics/contour_errors.py': [
+        ('(pred != label) & valid', 'pred != label'),
+        ('within(transitions(label, valid), width)', 'within(transitions(label), width)'),
+        ('wrong & near', 'near'),
+        ('near / wrong', 'near / wrong.clamp(min=1)'),
+        ('(pred != label) & ~void & within', '(pred != label) & within'),
+        ("'both': true & predicted", "'both': true | predicted"),
+        (
+            'transitions(_enlarged(labels, zoom), ~_enlarged(void, zoom))',
+            'transitions(_enlarged(labels, zoom))',
+        ),
+    ],
+    'metrics/trimap_iou.py': [
+        ('if void_is_boundary else', 'if not void_is_boundary else'),
+        ('else transitions(label, valid)', 'else transitions(label)'),
+        ('.long() + 1', '.long()'),
+        ('guess, truth, reached, reached', 'truth, truth, reached, reached'),
+    ],
+}
+
+
+def main() -> None:
+    """Tries the mutants and ends with 1 if some survive."""
+    parser = argparse.ArgumentParser(description='Do the tests see when the package is broken?')
+    parser.add_argument(
+        'files', nargs='*', default=list(MUTANTS), help='such as losses/epl.py (default: all)'
+    )
+    files = parser.parse_args().files
+    if strangers := sorted(set(files) - set(MUTANTS)):
+        parser.error(f'no mutants of {", ".join(strangers)}; choose of {", ".join(MUTANTS)}.')
+    mutants = [Mutant(file, *change) for file in files for change in MUTANTS[file]]
+    survivors = survivors_of(mutants)
+    print(f'\n{len(mutants)} mutants, {len(survivors)} that no test sees', flush=True)
+    for mutant in survivors:
+        print(f'    {mutant}')
+    raise SystemExit(bool(survivors))
+
+
+def survivors_of(mutants: list[Mutant]) -> list[Mutant]:
+    """Those that no test sees.
+
+    Raises:
+        SystemExit: a mutant does not fit its file, or the tests fail without one.
+    """
+    if stale := [mutant for mutant in mutants if occurrences(mutant) != 1]:
+        lines = [f'    {mutant} (found {occurrences(mutant)} times)' for mutant in stale]
+        raise SystemExit('The old text has to be in the file once:\n' + '\n'.join(lines))
+    os.environ['OMP_NUM_THREADS'] = '1'
+    # Bytecode is told apart by size and second: it could be another mutant's.
+    sys.dont_write_bytecode = True
+    for name in PRELOADED:
+        import_module(name)
+    whole = [(None, tests) for tests in dict.fromkeys(TESTS[each.file] for each in mutants)]
+    with tempfile.TemporaryDirectory() as folder:
+        free = [copy_to(Path(folder, str(number))) for number in range(AT_ONCE)]
+        running, survivors = {}, []
+        try:
+            for job in whole + [(mutant, TESTS[mutant.file]) for mutant in mutants]:
+                if not free:
+                    survivors += wait(running, free)
+                copy = free.pop()
+                running[start(copy, *job)] = copy, *job
+            while running:
+                survivors += wait(running, free)
+        finally:
+            for process in running:
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+    return survivors
+
+
+def occurrences(mutant: Mutant) -> int:
+    """How often the old text is in the file."""
+    return (ROOT / 'mmseg_boundary' / mutant.file).read_text().count(mutant.old)
+
+
+def copy_to(folder: Path) -> Path:
+    """What the tests need."""
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for name in ('mmseg_boundary', 'tests'):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    shutil.copy(ROOT / 'pyproject.toml', folder)
+    return folder
+
+
+def start(copy: Path, mutant: Mutant | None, tests: str) -> int:
+    """The id of a process that ends with what pytest returns, in a copy with the mutant."""
+    if mutant:
+        path = copy / 'mmseg_boundary' / mutant.file
+        path.write_text(path.read_text().replace(mutant.old, mutant.new))
+    sys.stdout.flush()
+    process = os.fork()
+    if process:
+        return process
+    signal.alarm(SECONDS)
+    output = os.open(copy / 'output', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(copy)
+    sys.path[0] = str(copy)  # before an installed one
+    code = sys.modules['pytest'].main([*OPTIONS, *tests.split()])
+    ours = sys.modules.get('mmseg_boundary')
+    sys.stdout.flush()
+    os._exit(code if ours and copy in Path(ours.__file__).parents else ANOTHER_PACKAGE)
+
+
+def wait(running: dict, free: list[Path]) -> list[Mutant]:
+    """The mutant of the process that is the next to end, if it survived; none otherwise.
+
+    Raises:
+        SystemExit: pytest did not get as far as the tests, or they fail without a mutant.
+    """
+    process, status = os.wait()
+    copy, mutant, tests = running.pop(process)
+    free.append(copy)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (PASSED, FAILED) or (mutant is None and code == FAILED):
+        output = (copy / 'output').read_text()
+        raise SystemExit(f'{output}\n{mutant or "No mutant"}: pytest {tests} ended with {code}.')
+    if mutant is None:
+        return []
+    shutil.copy(ROOT / 'mmseg_boundary' / mutant.file, copy / 'mmseg_boundary' / mutant.file)
+    print(f'{"SURVIVES" if code == PASSED else "seen    "}  {mutant}', flush=True)
+    return [mutant] if code == PASSED else []
+
+
+if __name__ == '__main__':
+    main()
