@@ -1,7 +1,6 @@
 """Which pixels of a field hold given ranks, by value and then by index, without sorted indices."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -82,8 +81,8 @@ def by_sorting(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...
             last = np.flatnonzero(field == high)[end - 1 - np.searchsorted(ordered, high)]
         return low, first, high, last
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        rows = threads.map(bounds, fields.numpy(), start.tolist(), size.tolist())
+    # Not in threads: those of torch go on turning for a while after each of its calls, in the way.
+    rows = map(bounds, fields.numpy(), start.tolist(), size.tolist())
     types = fields.dtype, torch.int32, fields.dtype, torch.int32
     columns = zip(*rows, strict=True)
     return tuple(

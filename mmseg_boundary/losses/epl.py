@@ -13,7 +13,9 @@ h levels), so none is kept. A few planes at a time, the fields are summed up as 
 and made again for the gradient.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -218,11 +220,9 @@ def epl_line_loss(
         `variant='authors'` does all three. Void is in no region; the code knows no void.
     """
     require_line_options(kernel_size, splitter, mu, edc, variant, padding, sc_scale, class_weight)
-    h = kernel_size // 2
     rays = (kernel_size, splitter, padding, sc_scale)
-    predicted, true = _LineSums.apply(
-        probs, target.planes, target.valid, h, mu, edc, variant == 'authors', rays
-    )
+    form = LineForm(kernel_size // 2, mu, edc == 'squared', variant == 'authors', splitter == 'SC')
+    predicted, true = _LineSums.apply(probs, target.planes, target.valid, form, rays)
     if variant == 'authors':
         return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()
     lines = line_terms(predicted, true, edc).sum(0)
@@ -254,50 +254,55 @@ def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
     return (1 - ratio).where(known, 0)
 
 
+class LineForm(NamedTuple):
+    """What the sums over a line region are made with."""
+
+    h: int
+    mu: int
+    squares: bool = False  # with the third sum, of d̂^2
+    # As the published code has it: pixels outside of the regions are not left out, but count with
+    # the energy 0.
+    code: bool = False
+    fractional: bool = False  # the truth has energies between the levels ('SC')
+
+
 class _LineSums(torch.autograd.Function):
-    """`line_sums` and `true_sums` of all planes, (2 or 3, h, D, N, K) float; the true ones have no
-    gradient."""
+    """The sums of d̂ (`line_sums`) and of d (G, Q and the pixels on the level) for all planes, each
+    (2 or 3, h, D, N, K) float; those of d have no gradient."""
 
     @staticmethod
     def forward(
-        ctx,
-        probs: Tensor,
-        planes: Tensor,
-        valid: Tensor,
-        h: int,
-        mu: int,
-        edc: str,
-        code: bool,
-        rays: tuple,
+        ctx, probs: Tensor, planes: Tensor, valid: Tensor, form: LineForm, rays: tuple
     ) -> tuple[Tensor, Tensor]:
         count, sum_up = (compiled_if_large(kernel, probs) for kernel in (level_counts, line_sums))
-        fractional = rays[1] == 'SC'
-        directions = 1 if fractional else len(SPLITTERS[rays[1]])
-        planes_shape = directions, *probs.shape[:2]
-        counts = probs.new_zeros(h + 1, *planes_shape, dtype=torch.int32)
-        true = probs.new_zeros(2, h, *planes_shape)
-        predicted = probs.new_zeros(3 if edc == 'squared' else 2, h, *planes_shape)
-        windows = empty_window(planes_shape, probs)
+        directions = 1 if form.fractional else len(SPLITTERS[rays[1]])
+        shape = directions, *probs.shape[:2]
+        counts = probs.new_zeros(form.h + 1, *shape, dtype=torch.int32)
+        true = probs.new_zeros(2, form.h, *shape)
+        predicted = probs.new_zeros(3 if form.squares else 2, form.h, *shape)
+        windows = empty_window(shape, probs)
         for n, some in _few_planes(probs):
+            if _without_lines(planes[n, some], form):
+                continue
             at = ..., n, some
             truth, energies = _fields(probs, planes, valid, n, some, rays)
-            counts[at] = count(truth, h)
+            counts[at] = count(truth, form.h)
             window = rank_window(energies, counts[at][0], counts[at][1:].sum(0))
-            predicted[at] = sum_up(truth, energies, window, h, mu, edc, code)
-            if fractional:
-                true[at] = sums_of_truth(truth, h, mu)
+            predicted[at] = sum_up(truth, energies, window, form)
+            if form.fractional:
+                true[at] = sums_of_truth(truth, form)
             for all_bounds, bounds in zip(windows, window, strict=True):
                 all_bounds[at] = bounds
-        if not fractional:
-            true = sums_of_levels(counts.to(true.dtype), mu)
-        if code:
+        if not form.fractional:
+            true = sums_of_levels(counts.to(true.dtype), form.mu)
+        if form.code:
             outside = valid.sum((1, 2, 3)).unsqueeze(1) - counts[1:].sum(0)
-            levels = torch.arange(1, h + 1, device=probs.device).view(-1, 1, 1, 1)
-            d = closeness(levels.to(true.dtype), 0, mu)
+            levels = torch.arange(1, form.h + 1, device=probs.device).view(-1, 1, 1, 1)
+            d = closeness(levels.to(true.dtype), 0, form.mu)
             true += outside * torch.stack([d, d * d])
         true = torch.cat([true, counts[1:].unsqueeze(0).to(true.dtype)])
         ctx.save_for_backward(probs, planes, valid, *windows)
-        ctx.options, ctx.rays = (h, mu, edc, code), rays
+        ctx.form, ctx.rays = form, rays
         ctx.mark_non_differentiable(true)
         return predicted, true
 
@@ -306,14 +311,21 @@ class _LineSums(torch.autograd.Function):
     def backward(ctx, slopes: Tensor, _: None) -> tuple:
         probs, planes, valid, *windows = ctx.saved_tensors
         kernel = compiled_if_large(line_slopes, probs)
-        gradient = torch.empty_like(probs)
+        gradient = torch.zeros_like(probs)
         for n, some in _few_planes(probs):
+            if _without_lines(planes[n, some], ctx.form):
+                continue
             truth, energies = _fields(probs, planes, valid, n, some, ctx.rays)
             window = RankWindow(*(bounds[:, n, some] for bounds in windows))
-            pulls = kernel(truth, energies, window, slopes[..., n, some], *ctx.options)
+            pulls = kernel(truth, energies, window, slopes[..., n, some], ctx.form)
             pulls = pulls.unflatten(-1, probs.shape[2:])
             gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
-        return gradient.masked_fill_(~valid, 0), *[None] * 7
+        return gradient.masked_fill_(~valid, 0), *[None] * 4
+
+
+def _without_lines(planes: Tensor, form: LineForm) -> bool:
+    """Whether the classes are known to be absent, which is not asked on CUDA."""
+    return not form.code and not planes.is_cuda and not planes.any()
 
 
 def _fields(
@@ -357,69 +369,60 @@ def sums_of_levels(counts: Tensor, mu: int) -> Tensor:
     return torch.stack([torch.tensordot(table, counts[1:], 1) for table in (d, d * d)])
 
 
-def sums_of_truth(truth: Tensor, h: int, mu: int) -> Tensor:
-    """`sums_of_levels` of the (D, K, M) energies of the scaled 'SC', which lie between levels."""
-    region = _line_region(truth, h)
-    d = torch.stack([closeness(truth, tau, mu).where(region, 0) for tau in range(1, h + 1)])
+def sums_of_truth(truth: Tensor, form: LineForm) -> Tensor:
+    """`sums_of_levels` of (D, K, M) energies, also such as lie between the levels."""
+    region = _line_region(truth, form.h)
+    d = torch.stack(
+        [closeness(truth, tau, form.mu).where(region, 0) for tau in range(1, form.h + 1)]
+    )
     return torch.stack([d.sum(-1), d.square().sum(-1)])
 
 
-def line_sums(
-    truth: Tensor, energies: Tensor, window: RankWindow, h: int, mu: int, edc: str, code: bool
-) -> Tensor:
-    """(2, h, D, K) float: of the prediction P = sum d̂ and I = sum d d̂; NaN where the fields are.
+def line_sums(truth: Tensor, energies: Tensor, window: RankWindow, form: LineForm) -> Tensor:
+    """(2 or 3, h, D, K) float: of the prediction P = sum d̂, I = sum d d̂ and, with
+    `form.squares`, sum d̂^2. P is NaN where the fields are.
 
     Args:
         truth, energies: (D, K, M), inf at void.
         window: (D, K), the predicted region.
-        edc: 'squared' adds a third sum, of d̂^2.
-        code: as the published code has it, pixels outside of the regions are not left out, but
-            count with the energy 0.
     """
-    truth, region, energies, chosen = _regions(truth, energies, window, h, code)
+    truth, region, energies, chosen = _regions(truth, energies, window, form)
     sums = []
-    for tau in range(1, h + 1):
-        d = closeness(truth, tau, mu).where(region, 0)
-        d_hat = closeness(energies, tau, mu).where(chosen, 0)
+    for tau in range(1, form.h + 1):
+        d = _closeness_of_truth(truth, tau, form).where(region, 0)
+        d_hat = closeness(energies, tau, form.mu).where(chosen, 0)
         p = d_hat.sum(-1).masked_fill(window.low.isnan(), torch.nan)
         level = [p, (d * d_hat).sum(-1)]
-        if edc == 'squared':
+        if form.squares:
             level.append(d_hat.square().sum(-1))
         sums.append(torch.stack(level))
     return torch.stack(sums, 1)
 
 
 def line_slopes(
-    truth: Tensor,
-    energies: Tensor,
-    window: RankWindow,
-    slopes: Tensor,
-    h: int,
-    mu: int,
-    edc: str,
-    code: bool,
+    truth: Tensor, energies: Tensor, window: RankWindow, slopes: Tensor, form: LineForm
 ) -> Tensor:
     """(D, K, M): the gradient of the energies, given the `slopes`, that of `line_sums`."""
     chosen = window.contains(energies)
-    truth, region, energies, _ = _regions(truth, energies, window, h, code)
+    truth, region, energies, _ = _regions(truth, energies, window, form)
     total = torch.zeros_like(energies)
     for tau, (slope_p, slope_i, *slope_square) in enumerate(slopes.unsqueeze(-1).unbind(1), 1):
-        d = closeness(truth, tau, mu).where(region, 0)
-        d_hat = closeness(energies, tau, mu)
+        d = _closeness_of_truth(truth, tau, form).where(region, 0)
+        d_hat = closeness(energies, tau, form.mu)
         slope = slope_p + slope_i * d
-        if edc == 'squared':
+        if form.squares:
             slope = slope + 2 * slope_square[0] * d_hat
-        pull = slope * d_hat * -mu * _power(energies - tau, mu - 1)
+        pull = slope * d_hat * -form.mu * _power(energies - tau, form.mu - 1)
         total = total + pull.where(d_hat > 0, 0)  # far away the power is inf, and inf x 0 no number
     return total.where(chosen, 0)
 
 
 def _regions(
-    truth: Tensor, energies: Tensor, window: RankWindow, h: int, code: bool
+    truth: Tensor, energies: Tensor, window: RankWindow, form: LineForm
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both fields with what counts of them."""
-    region, chosen = _line_region(truth, h), window.contains(energies)
-    if not code:
+    region, chosen = _line_region(truth, form.h), window.contains(energies)
+    if not form.code:
         return truth, region, energies, chosen
     valid = truth.isfinite()
     return truth.where(region, 0), valid, energies.where(chosen, 0), valid
@@ -441,6 +444,17 @@ def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
     """
     exponent = _power(energies - tau, mu)
     return exponent.clamp(max=NEGLIGIBLE).neg().exp().where(exponent < NEGLIGIBLE, 0)
+
+
+def _closeness_of_truth(truth: Tensor, tau: int, form: LineForm) -> Tensor:
+    if form.fractional or form.mu == 2:
+        return closeness(truth, tau, form.mu)
+    # Whole energies are few levels away or negligible: to look them up is quicker than to compute.
+    distance, d = (truth - tau).abs(), torch.zeros_like(truth)
+    for steps in range(3):
+        if steps**form.mu < NEGLIGIBLE:
+            d = d.masked_fill(distance == steps, math.exp(-(steps**form.mu)))
+    return d
 
 
 def _power(base: Tensor, exponent: int) -> Tensor:

@@ -214,8 +214,9 @@ def line_terms(truth, energies, h, mu, edc='paper', variant='paper'):
     counts = epl.level_counts(truth, h)
     window = rank_window(energies, counts[0], counts[1:].sum(0))
     code = variant == 'authors'
-    predicted = epl.line_sums(truth, energies, window, h, mu, edc, code)
-    true = epl.sums_of_truth(truth, h, mu)
+    form = epl.LineForm(h, mu, edc == 'squared', code)
+    predicted = epl.line_sums(truth, energies, window, form)
+    true = epl.sums_of_truth(truth, form)
     levels = epl.sums_of_levels(counts.to(truth.dtype), mu)
     torch.testing.assert_close(levels, true)  # the energies are whole numbers
     if code:
