@@ -470,6 +470,8 @@ SUBJECTS = dict(losses=losses, distances=distances, metrics=metrics, growth=grow
 def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+    # More kernels, sizes and windows in one process than a training has.
+    torch._dynamo.config.recompile_limit = 256
 
 
 def timed(run: Callable[[], object], device: str) -> tuple[float, object]:

@@ -56,29 +56,34 @@ def rank_window(fields: Tensor, start: Tensor, size: Tensor) -> RankWindow:
     rows = fields.flatten(0, -2)
     if rows.dtype in (torch.float16, torch.bfloat16):
         rows = rows.float()
-    find = by_sorting if np is not None and fields.is_cpu else by_bisection
+    find = by_selection if np is not None and fields.is_cpu else by_bisection
     bounds = find(rows, start.flatten(), size.flatten())
     return RankWindow(*(bound.view(start.shape) for bound in bounds))
 
 
-def by_sorting(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-    """`rank_window` of (R, M) fields, by numpy: it sorts with vector instructions, eight times as
-    fast as torch 2.13."""
+def by_selection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+    """`rank_window` of (R, M) fields, by numpy: it selects and sorts with vector instructions,
+    eight times as fast as torch 2.13."""
 
     def bounds(field: 'np.ndarray', start: int, size: int) -> tuple[float, int, float, int]:
         if size == 0:
             return 1.0, 0, 0.0, 0
-        ordered = np.sort(field)
-        if np.isnan(ordered[-1]):
+        if np.isnan(field.max()):
             return np.nan, 0, np.nan, 0
         end = start + size
+        if _has_many_ties(field):
+            ordered = np.sort(field)
+        else:
+            ordered = np.partition(field, end - 1)
+            if start < end - 1:
+                ordered[: end - 1].partition(start)
         low, high = ordered[start], ordered[end - 1]
         first, last = 0, len(field)
         # Only where equal values lie on both sides of a bound do their indices part them.
-        if start > 0 and ordered[start - 1] == low:
-            first = np.flatnonzero(field == low)[start - np.searchsorted(ordered, low)]
-        if end < len(field) and ordered[end] == high:
-            last = np.flatnonzero(field == high)[end - 1 - np.searchsorted(ordered, high)]
+        if ties := np.count_nonzero(ordered[:start] == low):
+            first = np.flatnonzero(field == low)[ties]
+        if ties := np.count_nonzero(ordered[end:] == high):
+            last = np.flatnonzero(field == high)[-1 - ties]
         return low, first, high, last
 
     # Not in threads: those of torch go on turning for a while after each of its calls, in the way.
@@ -88,6 +93,12 @@ def by_sorting(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...
     return tuple(
         torch.tensor(each, dtype=dtype) for each, dtype in zip(columns, types, strict=True)
     )
+
+
+def _has_many_ties(field: 'np.ndarray') -> bool:
+    """Then selection takes ten times as long and sorting a tenth; else selection is quicker."""
+    sample = np.sort(field[::128])
+    return np.count_nonzero(sample[1:] == sample[:-1]) >= 0.3 * len(sample)
 
 
 def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:

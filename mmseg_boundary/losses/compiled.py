@@ -24,7 +24,9 @@ def compiled_if_large(kernel: Callable, batch: Tensor) -> Callable:
 
 @functools.cache
 def _compiled(kernel: Callable) -> Callable:
-    return torch.compile(kernel)
+    # For the sizes and numbers given: with those left open kernels are slower, or do not compile.
+    # After eight of a kind torch says so and runs the plain kernel.
+    return torch.compile(kernel, dynamic=False)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ and made again for the gradient.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -111,10 +111,11 @@ class _FieldGaps(torch.autograd.Function):
         ctx.save_for_backward(probs, planes, valid, weights)
         ctx.power, ctx.rays = power, rays
         kernel = compiled_if_large(_gap_costs, probs)
+        bits = _bits(valid, probs)
         directions = 1 if rays[1] == 'SC' else len(SPLITTERS[rays[1]])
         costs = probs.new_zeros(len(probs), directions, *probs.shape[2:])
         for n, some in _few_planes(probs):
-            canvas = _difference(probs, planes, valid, n, some, rays)
+            canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
             costs[n] += kernel(canvas, weights[some], power, rays)
         return costs
 
@@ -123,26 +124,20 @@ class _FieldGaps(torch.autograd.Function):
     def backward(ctx, slopes: Tensor) -> tuple:
         probs, planes, valid, weights = ctx.saved_tensors
         kernel = compiled_if_large(_gap_pulls, probs)
+        bits = _bits(valid, probs)
         gradient = torch.empty_like(probs)
         for n, some in _few_planes(probs):
-            canvas = _difference(probs, planes, valid, n, some, ctx.rays)
+            canvas = _difference(probs[n, some], planes[n, some], bits[n], ctx.rays)
             pulls = kernel(canvas, slopes[n], weights[some], ctx.power, ctx.rays)
             gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
-        return gradient.masked_fill_(~valid, 0), *[None] * 5
+        return _keep_valid(gradient, bits), *[None] * 5
 
 
-def _difference(
-    probs: Tensor, planes: Tensor, valid: Tensor, n: int, some: slice, rays: tuple
-) -> Tensor:
+def _difference(probs: Tensor, planes: Tensor, bits: Tensor, rays: tuple) -> Tensor:
     """With its margins. Ray sums are linear: the difference of two fields is the field of this."""
     kernel_size, _, padding, _ = rays
-    kernel = compiled_if_large(_valid_difference, probs)
-    difference = kernel(planes[n, some], probs[n, some], valid[n])
-    return with_margins(difference, kernel_size // 2, padding)
-
-
-def _valid_difference(planes: Tensor, probs: Tensor, valid: Tensor) -> Tensor:
-    return torch.where(valid, planes.to(probs.dtype) - probs, 0)
+    difference = planes.to(probs.dtype).sub_(probs)
+    return with_margins(_keep_valid(difference, bits), kernel_size // 2, padding)
 
 
 def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: tuple) -> Tensor:
@@ -154,6 +149,17 @@ def _gap_pulls(canvas: Tensor, slopes: Tensor, weights: Tensor, power: int, rays
     """The gradient of the predicted fields, given the `slopes`, that of `_gap_costs`."""
     gaps = ray_sums_within(canvas, *rays)
     return (gaps.sign() if power == 1 else 2 * gaps) * -weights * slopes.unsqueeze(1)
+
+
+def _bits(valid: Tensor, probs: Tensor) -> Tensor:
+    """(N, 1, H, W) integer: all bits of a number of `probs` where pixels are valid, else none."""
+    return -valid.to(torch.int64 if probs.dtype == torch.float64 else torch.int32)
+
+
+def _keep_valid(fields: Tensor, bits: Tensor) -> Tensor:
+    """0 at void, in place, whatever there was: several times as fast as `where`."""
+    fields.view(bits.dtype).bitwise_and_(bits)
+    return fields
 
 
 def _few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
@@ -274,7 +280,10 @@ class _LineSums(torch.autograd.Function):
     def forward(
         ctx, probs: Tensor, planes: Tensor, valid: Tensor, form: LineForm, rays: tuple
     ) -> tuple[Tensor, Tensor]:
-        count, sum_up = (compiled_if_large(kernel, probs) for kernel in (level_counts, line_sums))
+        ray_sum, count, sum_up = (
+            compiled_if_large(kernel, probs) for kernel in (_fields_within, level_counts, line_sums)
+        )
+        bits, beyond = _bits(valid, probs), _beyond(valid, probs)
         directions = 1 if form.fractional else len(SPLITTERS[rays[1]])
         shape = directions, *probs.shape[:2]
         counts = probs.new_zeros(form.h + 1, *shape, dtype=torch.int32)
@@ -285,7 +294,9 @@ class _LineSums(torch.autograd.Function):
             if _without_lines(planes[n, some], form):
                 continue
             at = ..., n, some
-            truth, energies = _fields(probs, planes, valid, n, some, rays)
+            truth, energies = _fields(
+                probs[n, some], planes[n, some], bits[n], beyond[n], ray_sum, rays
+            )
             counts[at] = count(truth, form.h)
             window = rank_window(energies, counts[at][0], counts[at][1:].sum(0))
             predicted[at] = sum_up(truth, energies, window, form)
@@ -310,17 +321,20 @@ class _LineSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, slopes: Tensor, _: None) -> tuple:
         probs, planes, valid, *windows = ctx.saved_tensors
-        kernel = compiled_if_large(line_slopes, probs)
+        ray_sum, kernel = (compiled_if_large(each, probs) for each in (_fields_within, line_slopes))
+        bits, beyond = _bits(valid, probs), _beyond(valid, probs)
         gradient = torch.zeros_like(probs)
         for n, some in _few_planes(probs):
             if _without_lines(planes[n, some], ctx.form):
                 continue
-            truth, energies = _fields(probs, planes, valid, n, some, ctx.rays)
+            truth, energies = _fields(
+                probs[n, some], planes[n, some], bits[n], beyond[n], ray_sum, ctx.rays
+            )
             window = RankWindow(*(bounds[:, n, some] for bounds in windows))
             pulls = kernel(truth, energies, window, slopes[..., n, some], ctx.form)
             pulls = pulls.unflatten(-1, probs.shape[2:])
             gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
-        return gradient.masked_fill_(~valid, 0), *[None] * 4
+        return _keep_valid(gradient, bits), *[None] * 4
 
 
 def _without_lines(planes: Tensor, form: LineForm) -> bool:
@@ -328,21 +342,19 @@ def _without_lines(planes: Tensor, form: LineForm) -> bool:
     return not form.code and not planes.is_cuda and not planes.any()
 
 
+def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
+    """(N, 1, H, W): what takes energies at void to infinity."""
+    return probs.new_zeros(valid.shape).masked_fill_(~valid, torch.inf)
+
+
 def _fields(
-    probs: Tensor, planes: Tensor, valid: Tensor, n: int, some: slice, rays: tuple
+    probs: Tensor, planes: Tensor, bits: Tensor, beyond: Tensor, kernel: Callable, rays: tuple
 ) -> tuple[Tensor, Tensor]:
     """The energies of truth and prediction, (D, planes, H * W); inf at void, beyond every rank."""
     kernel_size, _, padding, _ = rays
-    mask, sum_up = (compiled_if_large(each, probs) for each in (_valid_both, _fields_within))
-    both, beyond = mask(planes[n, some], probs[n, some], valid[n])
-    fields = sum_up(with_margins(both, kernel_size // 2, padding), beyond, rays)
-    return fields.chunk(2, 1)
-
-
-def _valid_both(planes: Tensor, probs: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Truth and prediction, and what takes the energies at void to infinity."""
-    both = torch.cat([planes.to(probs.dtype), torch.where(valid, probs, 0)])
-    return both, torch.where(valid, 0, torch.inf).to(probs.dtype)
+    both = torch.cat([planes.to(probs.dtype), probs])
+    _keep_valid(both[len(planes) :], bits)
+    return kernel(with_margins(both, kernel_size // 2, padding), beyond, rays).chunk(2, 1)
 
 
 def _fields_within(canvas: Tensor, beyond: Tensor, rays: tuple) -> Tensor:

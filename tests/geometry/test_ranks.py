@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_boundary.geometry.ranks import RankWindow, by_bisection, by_sorting, rank_window
+from mmseg_boundary.geometry.ranks import RankWindow, by_bisection, by_selection, rank_window
 
-METHODS = [by_sorting, by_bisection]
+METHODS = [by_selection, by_bisection]
 
 
 def by_stable_sort(field, start, size):
@@ -26,6 +26,21 @@ def test_the_pixels_are_those_of_a_stable_sort(method, dtype, data):
     size = data.draw(st.integers(0, len(field) - start))
     window = RankWindow(*method(field[None], torch.tensor([start]), torch.tensor([size])))
     assert window.contains(field[None])[0].equal(by_stable_sort(field, start, size))
+
+
+@given(st.data())
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('share', [0.0, 0.2, 0.9])
+def test_so_they_are_in_large_fields(method, share, data):
+    """With no, some and mostly equal values: a selection, and a sort."""
+    size = data.draw(st.integers(300, 3000))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
+    field = torch.rand(size, generator=generator)
+    field[torch.rand(size, generator=generator) < share] = 0.5
+    bounds = sorted(data.draw(st.lists(st.integers(0, size), min_size=2, max_size=2)))
+    start, count = bounds[0], bounds[1] - bounds[0]
+    window = RankWindow(*method(field[None], torch.tensor([start]), torch.tensor([count])))
+    assert window.contains(field[None])[0].equal(by_stable_sort(field, start, count))
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
