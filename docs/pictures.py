@@ -20,7 +20,7 @@ from matplotlib.colors import ListedColormap
 from torch import Tensor
 
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
-from mmseg_boundary.geometry.rays import ray_sum
+from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import (
     boundary_weighted_ce_loss,
@@ -115,7 +115,7 @@ def draw_epl() -> plt.Figure:
     h = 3
     target = encode(labels(), 2)
     truth, prediction = (
-        ray_sum(planes, (0, 1), h, 'constant')[0, 1]
+        ray_sums(planes, 2 * h + 1, 'A', 'constant')[3, 0, 1]
         for planes in (target.planes.float(), predicted_logits().softmax(1))
     )
     figure, axes = panels(4)

@@ -45,6 +45,14 @@ class Target:
                 self._measured[key] = ruler(self.regions, *options)
         return self._measured[key]
 
+    def require_shape(self, probs: Tensor) -> None:
+        """Raises a ValueError unless there is a probability for each class and pixel."""
+        if probs.shape != self.planes.shape:
+            raise ValueError(
+                f'probs are {tuple(probs.shape)} and the target is {tuple(self.planes.shape)}; '
+                'give one probability for each class and pixel of the labels.'
+            )
+
     def masked(self, fields: Tensor) -> Tensor:
         """(N, K, H, W) `fields` with 0 at void, so that void pixels send and receive nothing.
 

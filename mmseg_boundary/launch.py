@@ -128,12 +128,13 @@ def check_losses(config: Config) -> None:
     kinds = [hook['type'] if isinstance(hook, dict) else type(hook) for hook in hooks]
     names = [kind if isinstance(kind, str) else kind.__name__ for kind in kinds]
     if not any(name.endswith('CheckFiniteLossHook') for name in names):
-        config.custom_hooks = [*hooks, dict(type='CheckFiniteLossHook')]
+        config.custom_hooks = [*hooks, dict(type='mmseg.CheckFiniteLossHook')]
 
 
 def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
     """MMEngine's runner, after `require_parts`; the config's `launcher` is set."""
     require_parts(config, dataloaders)
+    stacks.mend_loading()
     if config.launcher == 'pytorch' and get_device() == 'cpu':
         _prepare_cpu_ranks(config)
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
@@ -234,7 +235,7 @@ def _is_cut_off(error: Exception) -> bool:
 
 def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
     """For an argument that a class does not know or lacks, and a class that nobody registered."""
-    said = str(error.args[0])
+    said = str(error.args[0]) if error.args else ''
     if isinstance(error, KeyError):
         if ' is not in the ' not in said:
             return None
@@ -248,6 +249,8 @@ def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
         return None
     name = unknown[1] if unknown else None
     places = [f'{key}.{name}' for key, node in _dicts_in(config.to_dict()) if name in node]
+    if unknown and not places:
+        return None  # not from the config: a mistake in the code of the class
     return f"{said}{_at(places)}. Check the config's spelling, and the class's arguments."
 
 

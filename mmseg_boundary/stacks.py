@@ -126,7 +126,8 @@ class UnfitFile(ValueError):
 
 
 def mend_loading() -> None:
-    """Lets MMSegmentation's loading transforms name the file that they fail on."""
+    """Lets MMSegmentation's loading transforms name the file that they fail on, in our tools alone:
+    another project may want labels of another size than the image's."""
     from mmcv.transforms import LoadImageFromFile
     from mmseg.datasets.transforms import LoadAnnotations
 
@@ -160,7 +161,8 @@ def _named(path: str, *others: type[Exception]) -> Iterator[None]:
     """Has errors say that the file cannot be read, but for `others`, which say something else."""
     try:
         yield
-    except (MemoryError, *others):
+    # A missing package, an unknown backend, a key that is not in the results: not the file's fault.
+    except (MemoryError, ImportError, LookupError, ValueError, *others):
         raise
     except Exception as error:
         reason = 'it is empty, cut off or no picture'

@@ -137,6 +137,7 @@ def moved_when_whole(unfinished: Path, folder: Path) -> Iterator[None]:
     """What is written into `unfinished` gets into `folder` when all ranks have done their part."""
     if is_main_process() and unfinished.exists():  # of a run that was killed
         shutil.rmtree(unfinished)
+    barrier()
     try:
         yield
         barrier()

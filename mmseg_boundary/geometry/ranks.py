@@ -47,15 +47,13 @@ def rank_window(fields: Tensor, start: Tensor, size: Tensor) -> RankWindow:
     [[1, 0, 1, 0, 0]]
 
     Args:
-        fields: (..., M) float, none negative; inf is a value like others.
+        fields: (..., M) float32 or float64, none negative; inf is a value like others.
         start, size: (...) integer, with start + size <= M; a window of size 0 holds no pixel.
 
     Returns:
         Bounds of the shape of `start`. On CUDA nothing is read back.
     """
     rows = fields.flatten(0, -2)
-    if rows.dtype in (torch.float16, torch.bfloat16):
-        rows = rows.float()
     find = by_selection if np is not None and fields.is_cpu else by_bisection
     bounds = find(rows, start.flatten(), size.flatten())
     return RankWindow(*(bound.view(start.shape) for bound in bounds))
@@ -123,6 +121,6 @@ def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, .
         ties, before = bits == value, rank - (bits < value).sum(1, keepdim=True)
         tie = largest(lambda trial, ties=ties: ties & (index < trial), before, 31)
         value = value.to(bits.dtype).view(fields.dtype).squeeze(1)
-        value = value.where(size > 0, nothing).masked_fill(fields.isnan().any(1), torch.nan)
+        value = value.masked_fill(fields.isnan().any(1), torch.nan).where(size > 0, nothing)
         bounds += [value, tie.squeeze(1).to(torch.int32)]
     return tuple(bounds)

@@ -20,30 +20,15 @@ SPLITTERS = {'A': AXES, 'B': DIAGONALS, 'C': AXES + DIAGONALS, 'SC': None}
 PADDINGS = ('constant', 'replicate')
 
 
-def ray_sum(planes: Tensor, direction: tuple[int, int], h: int, padding: str) -> Tensor:
-    """Sums of h + 1 pixels that extend `planes` in `direction`.
-
-    >>> mask = torch.tensor([[[[0., 1, 1, 0, 0, 0]]]])
-    >>> ray_sum(mask, (0, 1), 2, 'constant').int().tolist()
-    [[[[0, 1, 2, 2, 1, 0]]]]
-
-    Args:
-        planes: (N, K, H, W) float. Sums of 0s and 1s are exact: nothing is multiplied.
-        direction: a step (row, column), each in {-1, 0, 1}.
-        h: half width of the kernel, in pixels.
-        padding: what lies beyond the image: 'constant' (0) or 'replicate' (the border pixel).
-
-    Returns:
-        (N, K, H, W) float.
-    """
-    # In the order of the ray: equal pixels then have equal sums, wherever zeros lie between them.
-    return sum(_shifts(with_margins(planes, h, padding), direction, h))
-
-
 def ray_sums(
     planes: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
 ) -> Tensor:
     """The energies of `planes` in all directions.
+
+    >>> mask = torch.tensor([[[[0., 1, 1, 0, 0, 0]]]])
+    >>> up, down, left, right = ray_sums(mask, 5, 'A', 'constant')
+    >>> right.int().tolist()
+    [[[[0, 1, 2, 2, 1, 0]]]]
 
     Args:
         planes: (..., H, W) float, with one or two dimensions before the image's.
@@ -74,6 +59,7 @@ def ray_sums_within(
     """`ray_sums` of planes that have their margins already, whatever the `padding`."""
     h = kernel_size // 2
     if splitter != 'SC':
+        # In the order of the ray: equal pixels then have equal sums, whatever zeros lie between.
         return torch.stack([sum(_shifts(canvas, step, h)) for step in SPLITTERS[splitter]])
     height, width = (side - 2 * h for side in canvas.shape[-2:])
     columns = sum(canvas[..., row : row + height, :] for row in range(kernel_size))

@@ -55,11 +55,7 @@ def bf1_loss(
         next to it the boundaries of both partly agree whatever is predicted.
     """
     require_bf1_options(theta0, theta)
-    if probs.shape != target.planes.shape:
-        raise ValueError(
-            f'probs are {tuple(probs.shape)} and the target is {tuple(target.planes.shape)}; give '
-            'one probability for each class and pixel of the labels.'
-        )
+    target.require_shape(probs)
     sums = _BoundarySums.apply(probs, target.planes, target.valid, theta0, theta)
     if not per_image:
         sums = sums.sum(1, keepdim=True)

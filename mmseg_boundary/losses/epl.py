@@ -7,6 +7,7 @@ equipotential lines. Symbols: E and Ê the energies of truth and prediction, s a
 half width of the kernel, so that the lines have the energies tau = 1..h.
 
 On CUDA nothing is read back to the host. Both losses train: gradients flow to `probs`, once.
+`torch.compile` of a model around them leaves them out: large batches compile kernels of their own.
 
 How they are made: fields are many times the size of the probabilities (four or eight directions,
 h levels), so none is kept. A few planes at a time, the fields are summed up as soon as they exist,
@@ -38,6 +39,7 @@ EDCS = ('paper', 'squared')
 VARIANTS = ('paper', 'authors')
 
 
+@torch.compiler.disable
 def epl_point_loss(
     probs: Tensor,
     target: Target,
@@ -56,7 +58,7 @@ def epl_point_loss(
     The target of an absent class is the empty field: its probability is drawn to 0.
 
     Args:
-        probs: (N, K, H, W) float, in [0, 1].
+        probs: (N, K, H, W) float, in [0, 1]; half types are taken to float32.
         target: the labels, from `labels.encode`.
         kernel_size: odd, in pixels.
         splitter: 'A', 'B', 'C' or the ablation 'SC' (see `geometry.rays.ray_sums`).
@@ -72,13 +74,15 @@ def epl_point_loss(
         graph if no pixel is valid.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
 
     Deviations:
         A mean over pixels and classes where eq. (3) sums, as in the authors' code: a sum grows with
         the crop and no weight survives it. Void pixels are empty in both fields and not counted.
     """
     require_point_options(kernel_size, splitter, norm, padding, sc_scale)
+    target.require_shape(probs)
+    probs = _at_least_float32(probs)
     weights = as_class_weight(class_weight, probs)
     weights = (weights / weights.sum()).view(-1, 1, 1)  # of all classes together: 1
 
@@ -162,6 +166,10 @@ def _keep_valid(fields: Tensor, bits: Tensor) -> Tensor:
     return fields
 
 
+def _at_least_float32(probs: Tensor) -> Tensor:
+    return probs.float() if probs.dtype in (torch.float16, torch.bfloat16) else probs
+
+
 def _few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
     """The image and classes of planes that are handled at once.
 
@@ -177,6 +185,7 @@ def _few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
             yield n, slice(k, k + count)
 
 
+@torch.compiler.disable
 def epl_line_loss(
     probs: Tensor,
     target: Target,
@@ -199,7 +208,7 @@ def epl_line_loss(
         L = mean over s, over (n, k) with a line region, of  sum over tau of (1 - EDC)
 
     Args:
-        probs: (N, K, H, W) float, in [0, 1].
+        probs: (N, K, H, W) float, in [0, 1]; half types are taken to float32.
         target: the labels, from `labels.encode`.
         kernel_size: odd, in pixels.
         splitter: 'A', 'B', 'C' or the ablation 'SC' (see `geometry.rays.ray_sums`).
@@ -215,7 +224,8 @@ def epl_line_loss(
         with a graph if there is no line, as in a batch without a valid pixel.
 
     Raises:
-        ValueError: an argument is out of its range, or has no meaning in `variant='authors'`.
+        ValueError: an argument is out of its range, or has no meaning in `variant='authors'`, or
+            `probs` and `target` differ in shape.
 
     Deviations:
         Algorithm 1 as printed cancels the intersection: its value falls as the prediction fades,
@@ -226,6 +236,8 @@ def epl_line_loss(
         `variant='authors'` does all three. Void is in no region; the code knows no void.
     """
     require_line_options(kernel_size, splitter, mu, edc, variant, padding, sc_scale, class_weight)
+    target.require_shape(probs)
+    probs = _at_least_float32(probs)
     rays = (kernel_size, splitter, padding, sc_scale)
     form = LineForm(kernel_size // 2, mu, edc == 'squared', variant == 'authors', splitter == 'SC')
     predicted, true = _LineSums.apply(probs, target.planes, target.valid, form, rays)
@@ -280,7 +292,7 @@ class _LineSums(torch.autograd.Function):
     def forward(
         ctx, probs: Tensor, planes: Tensor, valid: Tensor, form: LineForm, rays: tuple
     ) -> tuple[Tensor, Tensor]:
-        ray_sum, count, sum_up = (
+        add_rays, count, sum_up = (
             compiled_if_large(kernel, probs) for kernel in (_fields_within, level_counts, line_sums)
         )
         bits, beyond = _bits(valid, probs), _beyond(valid, probs)
@@ -295,7 +307,7 @@ class _LineSums(torch.autograd.Function):
                 continue
             at = ..., n, some
             truth, energies = _fields(
-                probs[n, some], planes[n, some], bits[n], beyond[n], ray_sum, rays
+                probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, rays
             )
             counts[at] = count(truth, form.h)
             window = rank_window(energies, counts[at][0], counts[at][1:].sum(0))
@@ -321,14 +333,16 @@ class _LineSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, slopes: Tensor, _: None) -> tuple:
         probs, planes, valid, *windows = ctx.saved_tensors
-        ray_sum, kernel = (compiled_if_large(each, probs) for each in (_fields_within, line_slopes))
+        add_rays, kernel = (
+            compiled_if_large(each, probs) for each in (_fields_within, line_slopes)
+        )
         bits, beyond = _bits(valid, probs), _beyond(valid, probs)
         gradient = torch.zeros_like(probs)
         for n, some in _few_planes(probs):
             if _without_lines(planes[n, some], ctx.form):
                 continue
             truth, energies = _fields(
-                probs[n, some], planes[n, some], bits[n], beyond[n], ray_sum, ctx.rays
+                probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, ctx.rays
             )
             window = RankWindow(*(bounds[:, n, some] for bounds in windows))
             pulls = kernel(truth, energies, window, slopes[..., n, some], ctx.form)
@@ -378,7 +392,9 @@ def sums_of_levels(counts: Tensor, mu: int) -> Tensor:
     h = len(counts) - 1
     levels = torch.arange(1, h + 1, dtype=counts.dtype, device=counts.device)
     d = torch.stack([closeness(levels, tau, mu) for tau in range(1, h + 1)])
-    return torch.stack([torch.tensordot(table, counts[1:], 1) for table in (d, d * d)])
+    # Not as a product of matrices, which autocast would round.
+    d = d.view(h, h, *[1] * (counts.dim() - 1))
+    return torch.stack([(table * counts[1:]).sum(1) for table in (d, d * d)])
 
 
 def sums_of_truth(truth: Tensor, form: LineForm) -> Tensor:

@@ -19,4 +19,3 @@ __all__ = [
 ]
 
 stacks.mend_visualizer()
-stacks.mend_loading()

@@ -137,8 +137,8 @@ class CheckFiniteLossHook(Hook):
     Looks at every loss that is trained on, by its key in the log ('decode.loss_epl'), and at their
     sum ('loss') where these are finite. All ranks end if one of them sees such a loss, since its
     gradients went into the weights of all; the check comes before MMEngine's CheckpointHook, so
-    that these weights are not stored. It waits for the device once per iteration, where MMEngine
-    has waited already to log the same values.
+    that these weights are not stored. Per iteration it waits for the device, as MMEngine does to
+    log the same values, and for the other ranks.
 
     `tools/train.py` adds it to every config. (MMDetection's CheckInvalidLossHook looks at the sum
     alone, now and then.)
@@ -180,9 +180,9 @@ class CheckFiniteLossHook(Hook):
 def _non_finite(outputs: dict) -> dict[str, float]:
     """{key: value} of the losses that are NaN or infinite; their sum only where these are not."""
     losses = {
-        key: value.detach().float().mean()
+        key: torch.as_tensor(value).detach().float().mean()
         for key, value in outputs.items()
-        if 'loss' in key and isinstance(value, torch.Tensor)
+        if 'loss' in key and isinstance(value, (torch.Tensor, float))
     }
     if not losses or torch.stack(list(losses.values())).isfinite().all():
         return {}

@@ -43,7 +43,7 @@ def test_so_they_are_in_large_fields(method, share, data):
     assert window.contains(field[None])[0].equal(by_stable_sort(field, start, count))
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_every_field_has_ranks_of_its_own(dtype):
     generator = torch.Generator().manual_seed(0)
     fields = torch.rand(2, 3, 500, generator=generator).to(dtype)

@@ -622,6 +622,26 @@ def test_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
     torch.testing.assert_close(fast, plain)
 
 
+@pytest.mark.parametrize('loss', [epl_point_loss, epl_line_loss])
+def test_half_types_and_autocast_change_nothing(loss):
+    picture = scene(3, (1, 20, 30))
+    for dtype in (torch.float16, torch.bfloat16):
+        probs = picture.probs.to(dtype).requires_grad_()
+        value = loss(probs, picture.target)
+        value.backward()
+        assert value.dtype == torch.float32 and probs.grad.dtype == dtype
+        assert value == loss(probs.float(), picture.target)
+        with torch.autocast('cpu', dtype):
+            assert value == loss(probs.float(), picture.target)
+
+
+@pytest.mark.parametrize('loss', [epl_point_loss, epl_line_loss])
+@pytest.mark.parametrize('shape', [(1, 2, 7, 6), (2, 2, 7, 7), (1, 3, 7, 7), (1, 1, 7, 7)])
+def test_probabilities_of_another_shape_are_refused(loss, shape):
+    with pytest.raises(ValueError, match=r'the target is \(1, 2, 7, 7\); give'):
+        loss(torch.full(shape, 0.5), TARGET)
+
+
 @pytest.mark.parametrize('large', [2**20, 0])
 def test_nan_is_not_hidden(monkeypatch, large):
     """A NaN has no rank, and so no region; the value tells. Void may hold anything."""

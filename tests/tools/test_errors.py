@@ -412,7 +412,8 @@ def page(tools):
         '',
         *table({title: said_by(call) for title, call in CALLS.items()}),
         '',
-        'NaN logits of a valid pixel make every loss NaN. An empty batch is 0, with a graph.',
+        'NaN logits of a valid pixel make every loss NaN (the line loss, where the class has a',
+        'line). An empty batch is 0, with a graph.',
     ]
     return '\n'.join([*parts, ''])
 
