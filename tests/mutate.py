@@ -251,7 +251,7 @@ MUTANTS = {
         ('(true[2] > 0).any(0)', '(true[2] >= 0).any(0)'),
         ('(intersection + 1) * g', 'intersection * g'),
         ('(g + p + 1) * q', '(g + p) * q'),
-        ('finfo(torch.float32).tiny', 'finfo(torch.float64).tiny'),
+        ('q > torch.finfo(torch.float32).tiny', 'q >= 0'),
         # The sums
         ('not form.code and not planes.is_cuda', 'not planes.is_cuda'),
         ('not planes.any()', 'not planes[0].any()'),
