@@ -3,7 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_boundary.geometry.ranks import RankWindow, by_bisection, by_selection, rank_window
+from mmseg_boundary.geometry.ranks import (
+    RankWindow,
+    by_bisection,
+    by_selection,
+    empty_window,
+    rank_window,
+)
 
 METHODS = [by_selection, by_bisection]
 
@@ -41,6 +47,21 @@ def test_so_they_are_in_large_fields(method, share, data):
     start, count = bounds[0], bounds[1] - bounds[0]
     window = RankWindow(*method(field[None], torch.tensor([start]), torch.tensor([count])))
     assert window.contains(field[None])[0].equal(by_stable_sort(field, start, count))
+
+
+def test_every_window_of_two_pixels():
+    """One selection may happen to put both in their places, not all of them."""
+    field = torch.rand(4000, generator=torch.Generator().manual_seed(0))
+    start = torch.arange(len(field) - 1)
+    fields = field.expand(len(start), -1)
+    low, _, high, _ = by_selection(fields, start, torch.full_like(start, 2))
+    ordered = field.sort().values
+    assert low.equal(ordered[:-1]) and high.equal(ordered[1:])
+
+
+def test_an_empty_window_has_no_pixel():
+    fields = torch.tensor([[[0.0, 0.5, 1.0, 2.0, torch.inf]]])
+    assert not empty_window((1, 1), fields).contains(fields).any()
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])

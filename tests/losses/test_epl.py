@@ -423,10 +423,20 @@ def test_closeness_is_0_from_its_bound_on(mu, bound):
     assert near[0].item() == pytest.approx(math.exp(-43), rel=0.3) and near[1:].eq(0).all()
 
 
-def test_a_wide_kernel_with_a_high_mu_has_a_gradient():
+@pytest.mark.parametrize('mu', [2, 4, 6, 10])
+def test_the_closeness_of_whole_energies_is_looked_up(mu):
+    truth = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 7, 8, torch.inf], dtype=torch.float64)
+    for tau in range(1, 5):
+        looked_up = epl._closeness_of_truth(truth, tau, epl.LineForm(4, mu))
+        torch.testing.assert_close(looked_up, closeness(truth, tau, mu), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize('mu', [20, 60])
+def test_a_wide_kernel_with_a_high_mu_has_a_gradient(mu):
+    """With 60 the powers of far energies are inf, from five levels away on."""
     logits = torch.randn(1, 2, 24, 24, requires_grad=True)
     labels = (torch.arange(24) > 11).long().expand(1, 24, 24)
-    epl_line_loss(logits.softmax(1), encode(labels, 2), kernel_size=21, mu=20).backward()
+    epl_line_loss(logits.softmax(1), encode(labels, 2), kernel_size=21, mu=mu).backward()
     assert logits.grad.isfinite().all() and logits.grad.abs().max() > 0
 
 
@@ -559,6 +569,7 @@ LINE_OPTIONS = [
     dict(kernel_size=13, splitter='B', mu=4, edc='squared', padding='replicate'),
     dict(kernel_size=3, splitter='C', class_weight=[0.5, 2.0, 0.0]),
     dict(splitter='SC', mu=2),
+    dict(splitter='SC', mu=4),
     dict(mu=2, variant='authors'),
 ]
 
@@ -586,6 +597,33 @@ def test_agrees_with_the_first_form(name, options, scene, dtype):
     ours = values_and_gradients(getattr(epl, name), scene, **options)
     theirs = values_and_gradients(getattr(readable, name), scene, **options)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    'name, options',
+    [
+        ('epl_point_loss', dict(norm='pixel', class_weight=[1.0, 3.0, 2.0])),
+        ('epl_line_loss', dict(kernel_size=3, mu=4)),
+        ('epl_line_loss', dict(kernel_size=3, mu=4, variant='authors')),
+    ],
+)
+def test_large_pictures_are_handled_class_by_class(name, options):
+    picture = scene(3, (2, 200, 220), present=2)
+    steps = list(epl._few_planes(picture.probs))
+    assert len(steps) == 6
+    ours = values_and_gradients(getattr(epl, name), picture, **options)
+    theirs = values_and_gradients(getattr(readable, name), picture, **options)
+    # the gradients are means over 70000 pixels
+    torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-14)
+
+
+@pytest.mark.parametrize('loss', [partial(epl_point_loss, norm='pixel'), epl_line_loss])
+def test_second_derivatives_are_refused(loss):
+    picture = scene(3)
+    probs = picture.probs.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(probs, picture.target), probs, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        gradient.sum().backward()
 
 
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])
