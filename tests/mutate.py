@@ -171,7 +171,6 @@ MUTANTS = {
     ],
     'losses/bf1.py': [
         ('probs.masked_fill(~valid, 0)', 'probs'),
-        ('- outside) * valid[image].to(probs.dtype)', '- outside)'),
         ('predicted * near_true, true,', 'predicted * true, true,'),
         ('window_max(boundary, theta)', 'window_max(boundary, theta0)'),
         ('true > 0', 'true >= 0'),
@@ -184,7 +183,7 @@ MUTANTS = {
         ('torch.mul(slope, is_valid', 'torch.mul(slope, 1'),
         ('value=lowest', 'value=0'),
         ('torch.gt(second, first', 'torch.ge(second, first'),
-        ('min(length, window - length)', '1'),
+        ('for dim in (-1, -2) for', 'for dim in (-2, -1) for'),
         ("('theta0', theta0, 3)", "('theta0', theta0, 1)"),
         ('given % 2 == 0', 'False'),
     ],

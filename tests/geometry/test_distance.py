@@ -227,7 +227,9 @@ def test_void_is_on_neither_side():
     """A gap of two void pixels: the contour lies in its middle. 0 0 0 0 void void 1 1 1 1"""
     row = torch.tensor([[[0, 0, 0, 0, 9, 9, 1, 1, 1, 1]]])
     regions = torch.stack([row == 0, row == 1], 1)
-    signed = signed_distances(regions, *distances_between(regions))
+    outside, inside = distances_between(regions)
+    assert inside[0, 0, 0].tolist() == pytest.approx([6, 5, 4, 3, 1, 1, 3, 4, 5, 6], abs=1e-3)
+    signed = signed_distances(regions, outside, inside)
     assert signed[0, 1, 0].tolist() == pytest.approx([6, 5, 4, 3, 2, 1, -2, -3, -4, -5], abs=1e-3)
 
 

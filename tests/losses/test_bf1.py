@@ -195,6 +195,21 @@ def test_probabilities_of_other_pictures_are_refused():
         bf1_loss(torch.rand(2, 4, 6, 7), one.target)
 
 
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(theta0=1), 'theta0 is 1; give an odd number of pixels, 3 or more'),
+        (dict(theta0=4), 'theta0 is 4; give an odd number of pixels, 3 or more'),
+        (dict(theta=-1), 'theta is -1; give an odd number of pixels, 1 or more'),
+        (dict(theta=2), 'theta is 2; give an odd number of pixels, 1 or more'),
+        (dict(theta=5.0), 'theta is 5.0; give an odd number of pixels, 1 or more'),
+    ],
+)
+def test_windows_have_a_middle(options, words):
+    with pytest.raises(ValueError, match=words):
+        bf1_loss(TRUTH, TARGET, **options)
+
+
 @given(scenes(), st.sampled_from((1, 3, 5, 7, 9, 19)))
 def test_window_max_is_a_pool(scene, window):
     assert window_max(scene.probs, window).equal(readable.window_max(scene.probs, window))
