@@ -152,7 +152,7 @@ MUTANTS = {
         ('rank - (bits < value)', 'rank - (bits <= value)'),
         ('rank, width - 1)', 'rank, width - 2)'),
         ('before, 31)', 'before, 8)'),
-        ('value.where(size > 0, nothing)', 'value'),
+        ('.where(size > 0, nothing)', ''),
         ('.masked_fill(fields.isnan().any(1), torch.nan)', ''),
     ],
     'geometry/rays.py': [
