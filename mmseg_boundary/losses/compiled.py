@@ -22,6 +22,19 @@ def compiled_if_large(kernel: Callable, batch: Tensor) -> Callable:
     )
 
 
+def left_out_of_graphs(loss: Callable) -> Callable:
+    """`torch.compiler.disable`, for a model that is compiled as a whole.
+
+    At the call, since it imports the compiler, which takes a second.
+    """
+
+    @functools.wraps(loss)
+    def call(*args, **kwargs):
+        return torch.compiler.disable(loss)(*args, **kwargs)
+
+    return call
+
+
 @functools.cache
 def _compiled(kernel: Callable) -> Callable:
     # For the sizes and numbers given: with those left open kernels are slower, or do not compile.

@@ -31,7 +31,7 @@ from ..geometry.rays import (
     with_margins,
 )
 from ..labels import Target, as_class_weight, mean_over
-from .compiled import compiled_if_large
+from .compiled import compiled_if_large, left_out_of_graphs
 from .decode_head_loss import DecodeHeadLoss
 
 NORMS = ('l1', 'l2', 'pixel')
@@ -39,7 +39,7 @@ EDCS = ('paper', 'squared')
 VARIANTS = ('paper', 'authors')
 
 
-@torch.compiler.disable
+@left_out_of_graphs
 def epl_point_loss(
     probs: Tensor,
     target: Target,
@@ -185,7 +185,7 @@ def _few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
             yield n, slice(k, k + count)
 
 
-@torch.compiler.disable
+@left_out_of_graphs
 def epl_line_loss(
     probs: Tensor,
     target: Target,
