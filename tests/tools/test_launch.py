@@ -255,7 +255,8 @@ def test_the_hook_on_losses_is_added_once():
     config = Config(dict(model={}))
     check_losses(config)
     check_losses(config)
-    assert config.custom_hooks == [dict(type='CheckFiniteLossHook')]
+    # with its scope: a config may have another as its default
+    assert config.custom_hooks == [dict(type='mmseg.CheckFiniteLossHook')]
     config = Config(dict(custom_hooks=[dict(type='EMAHook'), dict(type=CheckFiniteLossHook)]))
     check_losses(config)
     assert len(config.custom_hooks) == 2
