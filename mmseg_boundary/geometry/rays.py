@@ -48,6 +48,11 @@ def ray_sums(
     return ray_sums_within(canvas, kernel_size, splitter, padding, sc_scale)
 
 
+def count_directions(splitter: str) -> int:
+    """D, how many energies `ray_sums` gives each pixel."""
+    return 1 if splitter == 'SC' else len(SPLITTERS[splitter])
+
+
 def with_margins(planes: Tensor, h: int, padding: str) -> Tensor:
     """(..., H + 2h, W + 2h): `planes` and what lies beyond the image."""
     return F.pad(planes, (h, h, h, h), mode=padding)

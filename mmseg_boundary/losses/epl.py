@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from ..geometry.ranks import RankWindow, empty_window, rank_window
 from ..geometry.rays import (
-    SPLITTERS,
+    count_directions,
     ray_sums_transpose,
     ray_sums_within,
     require_rays,
@@ -116,8 +116,7 @@ class _FieldGaps(torch.autograd.Function):
         ctx.power, ctx.rays = power, rays
         kernel = compiled_if_large(_gap_costs, probs)
         bits = _bits(valid, probs)
-        directions = 1 if rays[1] == 'SC' else len(SPLITTERS[rays[1]])
-        costs = probs.new_zeros(len(probs), directions, *probs.shape[2:])
+        costs = probs.new_zeros(len(probs), count_directions(rays[1]), *probs.shape[2:])
         for n, some in _few_planes(probs):
             canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
             costs[n] += kernel(canvas, weights[some], power, rays)
@@ -265,8 +264,7 @@ def line_terms(predicted: Tensor, true: Tensor, edc: str) -> Tensor:
 def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
     """The published code's 1 - EDC of every level, from sums over all images and classes."""
     (p, intersection), (g, q, _) = predicted, true
-    # Where no energy is near the level, q underflows in the authors' float32 and their ratio is
-    # no number; it is as meaningless in float64, where q survives.
+    # Where no energy is near the level, q is 0 or next to it, and the authors' ratio is no number.
     known = q > torch.finfo(torch.float32).tiny
     ratio = (2 * (intersection + 1) * g) / ((g + p + 1) * q).where(known, 1)
     return (1 - ratio).where(known, 0)
@@ -296,8 +294,7 @@ class _LineSums(torch.autograd.Function):
             compiled_if_large(kernel, probs) for kernel in (_fields_within, level_counts, line_sums)
         )
         bits, beyond = _bits(valid, probs), _beyond(valid, probs)
-        directions = 1 if form.fractional else len(SPLITTERS[rays[1]])
-        shape = directions, *probs.shape[:2]
+        shape = count_directions(rays[1]), *probs.shape[:2]
         counts = probs.new_zeros(form.h + 1, *shape, dtype=torch.int32)
         true = probs.new_zeros(2, form.h, *shape)
         predicted = probs.new_zeros(3 if form.squares else 2, form.h, *shape)

@@ -11,13 +11,11 @@ import pytest
 import torch
 from commands import ROOT, run
 from conftest import needs_gpu
+from heads import head, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import losses as logged_losses
 from mmengine.runner import CheckpointLoader
-from mmengine.structures import PixelData
-from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from scenes import scene, wild_scenes
 
 import mmseg_boundary.registered  # noqa: F401
@@ -179,29 +177,18 @@ def test_half_types_and_autocast_change_nothing_on_the_cpu(name):
 def test_a_head_in_autocast_gets_the_float32_values():
     """All losses at once: of bfloat16 logits, which the head's convolutions make."""
     torch.manual_seed(0)
-    head = MODELS.build(
-        dict(
-            type='FCNHead',
-            in_channels=4,
-            channels=4,
-            num_convs=1,
-            concat_input=False,
-            num_classes=3,
-            align_corners=False,
-            loss_decode=[dict(type=name) for name in BOUNDS],
-        )
-    )
+    decode_head = head([dict(type=name) for name in BOUNDS])
     labels = scene(3, (2, 16, 20)).labels
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=each[None])) for each in labels]
     with torch.autocast('cpu', torch.bfloat16):
-        logits = head([torch.randn(2, 4, 16, 20)])
-        values = head.loss_by_feat(logits, samples)
+        logits = decode_head([torch.randn(2, 4, 16, 20)])
+        values = decode_head.loss_by_feat(logits, samples(labels))
     assert logits.dtype == torch.bfloat16
     for name in BOUNDS:
         loss = build(name)
         assert values[loss.loss_name].equal(loss(logits.float(), labels)), name
     sum(value for key, value in values.items() if key.startswith('loss_')).backward()
-    assert head.conv_seg.weight.grad.isfinite().all() and head.conv_seg.weight.grad.any()
+    slopes = decode_head.conv_seg.weight.grad
+    assert slopes.isfinite().all() and slopes.any()
 
 
 @needs_gpu

@@ -2,32 +2,14 @@
 
 import pytest
 import torch
+from heads import head, samples
 from mmengine.registry import DATASETS, METRICS, DefaultScope
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
 import mmseg_boundary.registered  # noqa: F401
 
 EPL = ('', 'Point', 'Line')
 RATIOS = ('SoftDiceLoss', 'JaccardLoss')
-
-
-def head(loss_decode, **changes):
-    stock = dict(
-        type='FCNHead',
-        in_channels=4,
-        channels=4,
-        num_convs=1,
-        concat_input=False,
-        num_classes=3,
-        align_corners=False,
-    )
-    return MODELS.build(stock | changes | dict(loss_decode=loss_decode))
-
-
-def samples(labels):
-    return [SegDataSample(gt_sem_seg=PixelData(data=each[None])) for each in labels]
 
 
 def test_a_head_trains_on_a_list_of_losses():

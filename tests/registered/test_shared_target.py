@@ -4,9 +4,8 @@ import gc
 
 import pytest
 import torch
-from mmengine.structures import PixelData
+from heads import head, samples
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.geometry import distance
@@ -35,22 +34,10 @@ def calls(monkeypatch):
 
 
 def test_once_per_head_and_iteration(calls):
-    head = MODELS.build(
-        dict(
-            type='FCNHead',
-            in_channels=4,
-            channels=4,
-            num_convs=1,
-            concat_input=False,
-            num_classes=3,
-            align_corners=False,
-            loss_decode=LOSSES,
-        )
-    )
+    decode_head = head(LOSSES)
     for iteration in range(1, 4):
-        labels = torch.randint(3, (2, 1, 16, 20))
-        samples = [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]
-        losses = head.loss([torch.randn(2, 4, 4, 5)], samples, train_cfg={})
+        labels = torch.randint(3, (2, 16, 20))
+        losses = decode_head.loss([torch.randn(2, 4, 4, 5)], samples(labels), train_cfg={})
         assert len(calls) == iteration
         sum(losses[each] for each in losses if each.startswith('loss_')).backward()
 
