@@ -250,7 +250,8 @@ MUTANTS = {
         ('(true[2] > 0).any(0)', '(true[2] >= 0).any(0)'),
         ('(intersection + 1) * g', 'intersection * g'),
         ('(g + p + 1) * q', '(g + p) * q'),
-        ('q > torch.finfo(torch.float32).tiny', 'q >= 0'),
+        ('has_line = pixels > 0', 'has_line = q > 0'),
+        ('.where(has_line, 1)', ''),
         # The sums
         ('not form.code and not planes.is_cuda', 'not planes.is_cuda'),
         ('not planes.any()', 'not planes[0].any()'),

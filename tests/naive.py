@@ -262,7 +262,7 @@ def authors_line_terms(fields, h, mu):
 
     fields: list of (target_energies, energies, valid), one per image and class; all of them share
     one ratio per level. Energies outside the region count as 0, so every such pixel still has a
-    little of each level. Levels at which |d d| is 0 are left out.
+    little of each level. Levels of which the truth has no pixel are left out, unlike in that code.
     """
     regions = [
         (
@@ -273,6 +273,7 @@ def authors_line_terms(fields, h, mu):
     ]
     terms = {}
     for tau in range(1, h + 1):
+        level_size = 0
         d_sum = dhat_sum = product_sum = d_square_sum = 0.0
         for (target_energies, energies, valid), (true_region, predicted_region) in zip(
             fields, regions
@@ -280,13 +281,14 @@ def authors_line_terms(fields, h, mu):
             for row, col in pixels_of(valid):
                 if not valid[row][col]:
                     continue
+                level_size += abs(target_energies[row][col] - tau) <= 0.5
                 d = nearness(target_energies[row][col] if true_region[row][col] else 0.0, tau, mu)
                 dhat = nearness(energies[row][col] if predicted_region[row][col] else 0.0, tau, mu)
                 d_sum += d
                 dhat_sum += dhat
                 product_sum += d * dhat
                 d_square_sum += d * d
-        if d_square_sum > 0:
+        if level_size > 0:
             ratio = 2 * (product_sum + 1) * d_sum / ((d_sum + dhat_sum + 1) * d_square_sum)
             terms[tau] = 1 - ratio
     return terms

@@ -232,7 +232,9 @@ def epl_line_loss(
         as in the authors' code. That code multiplies the energies by the region masks, so that all
         pixels outside count as energy 0, which silences level 1; it pools the sums over all images
         and classes, and adds 1 for smoothness, which takes small lines past a perfect match.
-        `variant='authors'` does all three. Void is in no region; the code knows no void.
+        `variant='authors'` does all three, but a level of which the truth has no pixel (an energy
+        within half a level of it) adds 0: in the code its term is no number or, with a low mu and
+        few valid pixels, as low as -1e16. Void is in no region; the code knows no void.
     """
     require_line_options(kernel_size, splitter, mu, edc, variant, padding, sc_scale, class_weight)
     target.require_shape(probs)
@@ -263,11 +265,10 @@ def line_terms(predicted: Tensor, true: Tensor, edc: str) -> Tensor:
 
 def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
     """The published code's 1 - EDC of every level, from sums over all images and classes."""
-    (p, intersection), (g, q, _) = predicted, true
-    # Where no energy is near the level, q is 0 or next to it, and the authors' ratio is no number.
-    known = q > torch.finfo(torch.float32).tiny
-    ratio = (2 * (intersection + 1) * g) / ((g + p + 1) * q).where(known, 1)
-    return (1 - ratio).where(known, 0)
+    (p, intersection), (g, q, pixels) = predicted, true
+    has_line = pixels > 0
+    ratio = (2 * (intersection + 1) * g) / ((g + p + 1) * q).where(has_line, 1)
+    return (1 - ratio).where(has_line, 0)
 
 
 class LineForm(NamedTuple):

@@ -644,6 +644,37 @@ def test_the_predicted_region_is_that_of_the_first_form(kind, kernel_size, split
             assert ours.view_as(theirs).equal(theirs)
 
 
+VALID_PIXELS = {
+    'one': [(3, 3)],
+    'one in a corner': [(0, 0)],
+    'a square': [(3, 3), (3, 4), (4, 3), (4, 4)],
+    'a row': [(3, 2), (3, 3), (3, 4), (3, 5)],
+    'a column at the border': [(0, 0), (1, 0), (2, 0), (3, 0)],
+    'scattered': [(0, 0), (0, 7), (7, 0), (7, 7)],
+}
+
+
+@pytest.mark.parametrize('pixels', VALID_PIXELS)
+@pytest.mark.parametrize('mu', [2, 4, 10])
+@pytest.mark.parametrize('kernel_size', [7, 23])
+def test_the_authors_form_on_crops_that_are_all_but_void(pixels, mu, kernel_size):
+    """Levels far from all energies of the truth had ratios down to -1e16."""
+    options = dict(kernel_size=kernel_size, mu=mu, variant='authors')
+    for size, classes, kind in product((8, 64), (1, 3), ('random', 'saturated', 'truth')):
+        picture = scene(classes, (1, size, size), kind)
+        picture.labels[:] = 255
+        picture.labels[0][tuple(zip(*VALID_PIXELS[pixels]))] = 1
+        if kind == 'truth':
+            picture.logits = 40 * (2 * picture.target.planes.double() - 1)
+        if size == 8:
+            theirs = values_and_gradients(readable.epl_line_loss, picture, **options)
+            ours = values_and_gradients(epl_line_loss, picture, **options)
+            torch.testing.assert_close(ours, theirs)
+        picture.logits = picture.logits.float()
+        value, gradient = values_and_gradients(epl_line_loss, picture, **options)
+        assert -1 <= value <= kernel_size // 2 and gradient.isfinite().all()
+
+
 def test_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
     picture = scene(3, (2, 30, 40))
     picture.logits = picture.logits.float()

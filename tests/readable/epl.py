@@ -145,12 +145,10 @@ def authors_line_terms(
         d = closeness(truth, tau, mu).masked_fill(~valid, 0)
         d_hat = closeness(prediction, tau, mu).masked_fill(~valid, 0)
         g, p, q = d.sum(), d_hat.sum(), d.square().sum()
-        # Where no energy is near the level, q underflows in the authors' float32 and their ratio is
-        # no number; it is as meaningless in float64, where q survives.
-        known = q > torch.finfo(torch.float32).tiny
+        has_line = (region & ((truth - tau).abs() <= 0.5)).any()
         numerator = 2 * ((d * d_hat).sum() + 1) * g
-        ratio = numerator / ((g + p + 1) * q).where(known, 1)
-        return (1 - ratio).where(known, 0)
+        ratio = numerator / ((g + p + 1) * q).where(has_line, 1)
+        return (1 - ratio).where(has_line, 0)
 
     return _sum_over_levels(level, h)
 
