@@ -39,18 +39,20 @@ TESTS = {
     'geometry/ranks.py': 'mmseg_boundary/geometry/ranks.py tests/geometry/test_ranks.py',
     'geometry/rays.py': 'mmseg_boundary/geometry/rays.py tests/geometry/test_rays.py '
     'tests/losses/test_epl.py',
-    'losses/bf1.py': 'tests/losses/test_bf1.py tests/registered/test_battery.py',
+    'losses/bf1.py': 'tests/losses/test_bf1.py tests/losses/test_once_differentiable.py '
+    'tests/registered/test_battery.py',
     'losses/boundary_weighted_ce.py': 'tests/losses/test_comparators.py '
     'tests/registered/test_losses.py',
     'losses/decode_head_loss.py': 'tests/registered/test_shared_target.py '
     'tests/registered/test_losses.py tests/registered/test_battery.py',
     'losses/distance_transform.py': 'tests/losses/test_distance_transform.py '
     'tests/registered/test_losses.py',
-    'losses/epl.py': 'tests/losses/test_epl.py tests/registered/test_losses.py '
-    'tests/registered/test_battery.py',
+    'losses/epl.py': 'tests/losses/test_epl.py tests/losses/test_once_differentiable.py '
+    'tests/registered/test_losses.py tests/registered/test_battery.py',
     'losses/jaccard.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
     'losses/kervadec.py': 'tests/losses/test_kervadec.py tests/registered/test_losses.py',
     'losses/log_likelihood.py': 'tests/losses/test_comparators.py',
+    'losses/once_differentiable.py': 'tests/losses/test_once_differentiable.py',
     'losses/soft_dice.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
     'losses/softmax_focal.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
     'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
@@ -176,7 +178,7 @@ MUTANTS = {
         ('true > 0', 'true >= 0'),
         ('(precision + recall + EPS)', '(precision + recall)'),
         ('sums.sum(1, keepdim=True)', 'sums.amax(1, keepdim=True)'),
-        ('    @once_differentiable\n', ''),
+        ("    @once_differentiable('bf1_loss')\n", ''),
         ('true * by_near_predicted', 'by_near_predicted'),
         ('            slope += by_predicted\n', ''),
         ('            slope *= is_valid\n', ''),
@@ -235,7 +237,7 @@ MUTANTS = {
         ('costs[n] += kernel', 'costs[n] = kernel'),
         ('slopes[n], weights[some]', 'slopes[n], weights[:1]'),
         (
-            '    @once_differentiable\n    def backward(ctx, slopes: Tensor) ->',
+            "    @once_differentiable('epl_point_loss')\n    def backward(ctx, slopes: Tensor) ->",
             '    def backward(ctx, slopes: Tensor) ->',
         ),
         ('_keep_valid(gradient, bits), *[None] * 5', 'gradient, *[None] * 5'),
@@ -271,7 +273,7 @@ MUTANTS = {
         ('energies.where(chosen, 0), valid', 'energies, valid'),
         # Their gradient
         (
-            '    @once_differentiable\n    def backward(ctx, slopes: Tensor, _',
+            "    @once_differentiable('epl_line_loss')\n    def backward(ctx, slopes: Tensor, _",
             '    def backward(ctx, slopes: Tensor, _',
         ),
         ('bounds[:, n, some] for', 'bounds[:, 0, some] for'),
@@ -317,6 +319,15 @@ MUTANTS = {
         ('pixel_weight.unsqueeze(1) * costs', 'costs'),
         ('total.where(total > 0, 1)', 'total'),
         ('masked_fill(~target.planes, 0)', 'masked_fill(target.planes, 0)'),
+    ],
+    'losses/once_differentiable.py': [
+        ('with torch.no_grad():', 'with torch.enable_grad():'),
+        (
+            'if torch.is_grad_enabled()',
+            'if any(each is not None and each.requires_grad for each in grads)',
+        ),
+        ('loss, ctx.saved_tensors[0], *grads)', 'loss, ctx.saved_tensors[0])'),
+        ('loss, ctx.saved_tensors[0], *grads)', 'loss, *grads)'),
     ],
     'losses/soft_dice.py': [
         ('smooth + 2 * shared', 'smooth + shared'),

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 from ..labels import Target, as_class_weight, mean_over
 from .decode_head_loss import DecodeHeadLoss
+from .once_differentiable import once_differentiable
 
 EPS = 1e-7
 # Pixels of one step: on the CPU its maps stay in the cache, elsewhere a call has to be worth it.
@@ -125,7 +126,7 @@ class _BoundarySums(torch.autograd.Function):
         return sums
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable('bf1_loss')
     def backward(ctx: FunctionCtx, grads: Tensor) -> tuple[Tensor | None, ...]:
         probs, planes, valid = ctx.saved_tensors
         theta0, theta = ctx.windows

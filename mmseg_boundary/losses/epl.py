@@ -6,7 +6,8 @@ fields. The point loss compares the fields pixel by pixel, the line loss the cou
 equipotential lines. Symbols: E and Ê the energies of truth and prediction, s a direction, h the
 half width of the kernel, so that the lines have the energies tau = 1..h.
 
-On CUDA nothing is read back to the host. Both losses train: gradients flow to `probs`, once.
+On CUDA nothing is read back to the host. Both losses train: gradients flow to `probs`, once;
+second derivatives are refused.
 `torch.compile` of a model around them leaves them out: large batches compile kernels of their own.
 
 How they are made: fields are many times the size of the probabilities (four or eight directions,
@@ -20,7 +21,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..geometry.ranks import RankWindow, empty_window, rank_window
 from ..geometry.rays import (
@@ -33,6 +33,7 @@ from ..geometry.rays import (
 from ..labels import Target, as_class_weight, mean_over
 from .compiled import compiled_if_large, left_out_of_graphs
 from .decode_head_loss import DecodeHeadLoss
+from .once_differentiable import once_differentiable
 
 NORMS = ('l1', 'l2', 'pixel')
 EDCS = ('paper', 'squared')
@@ -123,7 +124,7 @@ class _FieldGaps(torch.autograd.Function):
         return costs
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable('epl_point_loss')
     def backward(ctx, slopes: Tensor) -> tuple:
         probs, planes, valid, weights = ctx.saved_tensors
         kernel = compiled_if_large(_gap_pulls, probs)
@@ -328,7 +329,7 @@ class _LineSums(torch.autograd.Function):
         return predicted, true
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable('epl_line_loss')
     def backward(ctx, slopes: Tensor, _: None) -> tuple:
         probs, planes, valid, *windows = ctx.saved_tensors
         add_rays, kernel = (

@@ -181,14 +181,6 @@ def test_for_the_gradient_the_inputs_alone_are_kept():
     assert sum(maps) == 8 * probs.numel() + target.planes.numel() + target.valid.numel()
 
 
-def test_second_derivatives_are_refused():
-    one = scene(3)
-    probs = one.probs.requires_grad_()
-    (grad,) = torch.autograd.grad(bf1_loss(probs, one.target), probs, create_graph=True)
-    with pytest.raises(RuntimeError, match='once_differentiable'):
-        grad.sum().backward()
-
-
 def test_probabilities_of_other_pictures_are_refused():
     one = scene(3, (2, 6, 7))
     with pytest.raises(ValueError, match=r'probs are \(2, 4, 6, 7\) and .* \(2, 3, 6, 7\)'):

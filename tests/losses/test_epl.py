@@ -617,15 +617,6 @@ def test_large_pictures_are_handled_class_by_class(name, options):
     torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-14)
 
 
-@pytest.mark.parametrize('loss', [partial(epl_point_loss, norm='pixel'), epl_line_loss])
-def test_second_derivatives_are_refused(loss):
-    picture = scene(3)
-    probs = picture.probs.requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(probs, picture.target), probs, create_graph=True)
-    with pytest.raises(RuntimeError, match='once_differentiable'):
-        gradient.sum().backward()
-
-
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])
 @pytest.mark.parametrize('kernel_size', [7, 23])
 @pytest.mark.parametrize('splitter', SPLITTERS)

@@ -24,7 +24,7 @@ from test_launch import Touch
 import mmseg_boundary.losses
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 from mmseg_boundary.labels import as_regions
-from mmseg_boundary.losses import EPLLoss
+from mmseg_boundary.losses import BF1Loss, EPLLoss
 
 PAGE = ROOT / 'docs/errors.md'
 SIZE = 64
@@ -322,11 +322,18 @@ CALLS = {
     'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
     'a metric, maps of two sizes': lambda: as_regions(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: as_regions(LABELS[0].float(), LABELS[0], 3),
+    'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
 }
 
 
+def gradient_penalty(loss):
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    (gradient,) = torch.autograd.grad(loss(logits, LABELS), logits, create_graph=True)
+    return gradient.square().sum()
+
+
 def said_by(call):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises((ValueError, RuntimeError)) as caught:
         call()
     return str(caught.value)
 
@@ -407,8 +414,8 @@ def page(tools):
         '',
         '## A loss or a metric, called',
         '',
-        'A `ValueError`, on the CPU. On CUDA values are not read back: labels out of range are a',
-        '`device-side assert` there.',
+        'A `ValueError` (a `RuntimeError` for the gradient penalty), on the CPU. On CUDA values',
+        'are not read back: labels out of range are a `device-side assert` there.',
         '',
         *table({title: said_by(call) for title, call in CALLS.items()}),
         '',
