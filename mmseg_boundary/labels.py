@@ -68,15 +68,16 @@ class Target:
 
 
 def is_void(labels: Tensor, ignore_index: int) -> Tensor:
-    """(…) bool, True where the label map says nothing."""
-    return labels == ignore_index
+    """(…) bool, True where the label map, of any integer type, says nothing."""
+    # As int64: the comparison itself would wrap -100 to 156 among uint8 labels.
+    return labels.long() == ignore_index
 
 
 def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
     """The masks of a label map.
 
     Args:
-        labels: (N, H, W) integer; class indices, or `ignore_index` for void.
+        labels: (N, H, W) of any integer type; class indices, or `ignore_index` for void.
         num_planes: the number of logits. With 1 the labels are binary, {0, 1}, and the only plane
             is class 1; with K > 1 they are {0, …, K-1}.
         ignore_index: the void label.
@@ -86,11 +87,13 @@ def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
             the classes. On CUDA an assertion on the device stops the process instead, since the
             labels are not read back.
     """
-    if labels.dim() != 3 or labels.is_floating_point() or labels.dtype == torch.bool:
+    numbers = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
+    if labels.dim() != 3 or numbers:
         raise ValueError(
             f'labels are {tuple(labels.shape)} {labels.dtype}; give class indices of shape '
             '(N, H, W) and an integer type.'
         )
+    labels = labels.long()
     classes = torch.arange(max(num_planes, 2), device=labels.device)
     void = is_void(labels, ignore_index)
     _require_known(labels, void, classes, ignore_index)

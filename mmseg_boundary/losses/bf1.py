@@ -229,8 +229,12 @@ class BF1Loss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_bf1',
+        ignore_index: int | None = None,
+        pixel_weight: str = 'refuse',
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(
+            use_sigmoid, class_weight, loss_weight, loss_name, ignore_index, pixel_weight
+        )
         self.options = dict(theta0=theta0, theta=theta, per_image=per_image)
         require_bf1_options(theta0, theta)
 

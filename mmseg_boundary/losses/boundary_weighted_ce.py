@@ -80,8 +80,9 @@ class BoundaryWeightedCELoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_bwce',
+        ignore_index: int | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name, ignore_index)
         self.options = dict(radius=radius, boundary_weight=boundary_weight)
         require_boundary_weighted_options(**self.options)
 

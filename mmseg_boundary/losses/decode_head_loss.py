@@ -4,36 +4,60 @@ decode heads give them, and share what is measured on the labels."""
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..labels import Target, encode, require_class_weight
 
+PIXEL_WEIGHTS = ('refuse', 'ignore')
+
+
+class _Entry(NamedTuple):
+    """A target and what it was made of: one object, so that a thread sees all of it or nothing."""
+
+    labels: weakref.ref
+    logits: weakref.ref
+    key: tuple
+    target: Target
+
 
 class SharedTarget:
-    """`labels.encode`, done once for all losses of a head: they are given the same label tensor.
+    """`labels.encode`, done once for all losses of a head: they are given the same labels and the
+    same logits, and every forward makes new logits.
 
-    The target of the latest labels is remembered, with all that was measured on it (distances, for
-    one), while these labels are alive and unchanged. Each head stacks its labels anew.
+    The latest target is remembered, with all that was measured on it (distances, for one), while
+    the labels and the logits of its call are alive. It is used again for these very tensors alone,
+    while torch counts no change of the labels. What torch does not count (`labels.data`, an array
+    behind `from_numpy`, memory that processes share) is not seen between two calls with the same
+    logits tensor.
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self._entry: _Entry | None = None
 
-    def __call__(self, labels: Tensor, num_planes: int, ignore_index: int) -> Target:
+    def __call__(self, labels: Tensor, logits: Tensor, ignore_index: int) -> Target:
+        """The target of (N, H, W) labels for (N, K, H, W) logits, of which K alone is read."""
+        num_planes = logits.shape[1]
         if labels.is_inference():  # such tensors do not count their changes
             return encode(labels, num_planes, ignore_index)
-        key = (num_planes, ignore_index, labels._version)
-        if self._labels() is not labels or self._key != key:
-            self._target = encode(labels, num_planes, ignore_index)
-            self._labels = weakref.ref(labels, self._forget)
-            self._key = key
-        return self._target
+        # What a graph captures it computes when it is replayed: it shares nothing with eager calls.
+        capturing = labels.is_cuda and torch.cuda.is_current_stream_capturing()
+        key = (num_planes, ignore_index, labels._version, capturing)
+        entry = self._entry
+        if entry and (entry.labels() is labels and entry.logits() is logits and entry.key == key):
+            return entry.target
+        target = encode(labels, num_planes, ignore_index)
+        references = (weakref.ref(each, self._forget) for each in (labels, logits))
+        self._entry = _Entry(*references, key, target)
+        return target
 
-    def _forget(self, died: weakref.ref | None = None) -> None:
-        if died is None or died is self._labels:
-            self._labels, self._key, self._target = lambda: None, None, None
+    def _forget(self, died: weakref.ref) -> None:
+        # Another thread's entry of this moment may be lost with it, and is made again.
+        entry = self._entry
+        if entry and (died is entry.labels or died is entry.logits):
+            self._entry = None
 
 
 shared_target = SharedTarget()
@@ -53,6 +77,11 @@ class DecodeHeadLoss(nn.Module, ABC):
         class_weight: one non-negative weight per logit; None weighs all alike.
         loss_weight: the factor of the value.
         loss_name: the key in the log. MMEngine trains what has 'loss' in its key.
+        ignore_index: the void label where the head gives none, as DDRNet's and PIDNet's do; None is
+            255. A head that gives another one is an error.
+        pixel_weight: what a loss that is no mean over pixels does with pixel weights: 'refuse'
+            them, or 'ignore' them. With 'ignore', whoever asks for a value per pixel, to rank
+            pixels by, gets zeros: the other losses rank them.
     """
 
     takes_pixel_weight = False
@@ -64,6 +93,8 @@ class DecodeHeadLoss(nn.Module, ABC):
         class_weight: Sequence[float] | None,
         loss_weight: float,
         loss_name: str,
+        ignore_index: int | None = None,
+        pixel_weight: str = 'refuse',
     ) -> None:
         super().__init__()
         if not (isinstance(loss_name, str) and loss_name.startswith('loss_')):
@@ -71,10 +102,21 @@ class DecodeHeadLoss(nn.Module, ABC):
                 f"loss_name is {loss_name!r}; begin it with 'loss_', or MMEngine logs the value "
                 'without training on it.'
             )
+        if not (ignore_index is None or isinstance(ignore_index, int)):
+            raise ValueError(
+                f"ignore_index is {ignore_index!r}; give a whole number, or None for the head's."
+            )
+        if pixel_weight not in PIXEL_WEIGHTS:
+            raise ValueError(
+                f'pixel_weight is {pixel_weight!r}; choose one of '
+                f'{", ".join(map(repr, PIXEL_WEIGHTS))}.'
+            )
         require_class_weight(class_weight)
         self.use_sigmoid = use_sigmoid
         self.loss_weight = loss_weight
         self.loss_name = loss_name
+        self.ignore_index = ignore_index
+        self.pixel_weight = pixel_weight
         # Not persistent: a checkpoint has to load without us.
         self.register_buffer(
             'class_weight',
@@ -87,30 +129,39 @@ class DecodeHeadLoss(nn.Module, ABC):
         seg_logits: Tensor,
         seg_label: Tensor,
         weight: Tensor | None = None,
-        ignore_index: int = 255,
+        ignore_index: int | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
         """The weighted loss of a batch, a scalar.
 
         Args:
             seg_logits: (N, K, H, W) float, resized to the labels by the head.
-            seg_label: (N, H, W) integer class indices.
-            weight: (N, H, W) float, a sampler's pixel weights; only for losses with a pixel mean.
-            ignore_index: the head's void label.
-            reduction_override: has to be None; named because MMSegmentation's OHEM sampler
-                without a threshold passes it.
+            seg_label: (N, H, W) class indices of any integer type.
+            weight: (N, H, W) float, a sampler's pixel weights; for losses with a pixel mean, and
+                not looked at with `pixel_weight='ignore'`.
+            ignore_index: the head's void label; None for that of the loss.
+            reduction_override: None, or 'none' with `pixel_weight='ignore'`; named because
+                MMSegmentation's OHEM sampler without a threshold passes it, to rank pixels.
 
         Returns:
-            A float32 scalar (float64 for such logits); 0 with a graph where nothing is valid.
+            A float32 scalar (float64 for such logits); 0 with a graph where nothing is valid. With
+            `reduction_override='none'`, (N, H, W) zeros without a graph.
 
         Raises:
-            ValueError: logits and labels do not fit, labels lie outside the classes, or an argument
-                has no meaning for this loss.
+            ValueError: logits and labels do not fit, labels lie outside the classes, head and loss
+                have different void labels, or an argument has no meaning for this loss.
         """
         self._require_support(seg_logits, seg_label, weight, reduction_override)
+        void = self._void(ignore_index)
+        dtype = torch.promote_types(seg_logits.dtype, torch.float32)
+        if reduction_override == 'none':
+            return seg_logits.new_zeros(seg_label.shape, dtype=dtype)
+        if self.pixel_weight == 'ignore':
+            weight = None
         with torch.autocast(seg_logits.device.type, enabled=False):
-            logits = seg_logits if seg_logits.dtype == torch.float64 else seg_logits.float()
-            target = shared_target(seg_label, logits.shape[1], ignore_index)
+            logits = seg_logits.to(dtype)
+            # The logits as they were passed in: those that all losses of the head are given.
+            target = shared_target(seg_label, seg_logits, void)
             fields = logits if self.takes_logits else self._probabilities(logits)
             return self.loss_weight * self.term(fields, target, weight)
 
@@ -128,6 +179,15 @@ class DecodeHeadLoss(nn.Module, ABC):
         """Whether every logit is a sigmoid of its own, and not one of a softmax."""
         return self.use_sigmoid or logits.shape[1] == 1
 
+    def _void(self, of_head: int | None) -> int:
+        given = [each for each in (of_head, self.ignore_index) if each is not None]
+        if len(set(given)) > 1:
+            raise ValueError(
+                f'{type(self).__name__} has ignore_index={self.ignore_index}, but the head gives '
+                f"ignore_index={of_head}; leave out that of the loss, or make the head's the same."
+            )
+        return given[0] if given else 255
+
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.one_vs_rest(logits) else logits.softmax(1)
 
@@ -139,18 +199,29 @@ class DecodeHeadLoss(nn.Module, ABC):
         reduction_override: str | None,
     ) -> None:
         name = type(self).__name__
-        if reduction_override is not None:
+        if reduction_override not in (None, 'none'):
             raise ValueError(
-                f'{name} has no value per pixel (reduction_override={reduction_override!r}), by '
-                'which OHEMPixelSampler without a threshold ranks pixels: give the sampler a '
-                '`thresh`, or remove the sampler.'
+                f'reduction_override is {reduction_override!r}; leave it out, since the value of '
+                f'{name} is one number.'
             )
-        if weight is not None and not self.takes_pixel_weight:
+        if reduction_override and self.pixel_weight == 'refuse':
+            ways_out = (
+                'give the sampler a `thresh`, or remove it.'
+                if self.takes_pixel_weight
+                else "remove it, or give the loss pixel_weight='ignore', so that the others rank."
+            )
             raise ValueError(
-                f'{name} is no mean over pixels, so pixel weights mean nothing to it: remove the '
-                "head's `sampler`."
+                f"{name} has no value per pixel, but got reduction_override='none', by which a "
+                'sampler of the head, if it has one, ranks pixels when it has no threshold: '
+                f'{ways_out}'
             )
-        if weight is not None and weight.shape != seg_label.shape:
+        if weight is not None and not self.takes_pixel_weight and self.pixel_weight == 'refuse':
+            raise ValueError(
+                f'{name} is no mean over pixels, but got pixel weights {tuple(weight.shape)}, from '
+                "a sampler of the head, if it has one: remove the head's `sampler`, or give the "
+                "loss pixel_weight='ignore'."
+            )
+        if self.takes_pixel_weight and weight is not None and weight.shape != seg_label.shape:
             raise ValueError(
                 f'{name} got pixel weights {tuple(weight.shape)} for labels '
                 f'{tuple(seg_label.shape)}; give one weight per pixel.'

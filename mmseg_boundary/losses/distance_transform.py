@@ -115,8 +115,12 @@ class DistanceTransformLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dt',
+        ignore_index: int | None = None,
+        pixel_weight: str = 'refuse',
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(
+            use_sigmoid, class_weight, loss_weight, loss_name, ignore_index, pixel_weight
+        )
         self.options = dict(metric=metric, class_reduction=class_reduction, per_image=per_image)
         require_distance_transform_options(metric, class_reduction, class_weight)
 

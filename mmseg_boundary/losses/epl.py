@@ -548,8 +548,9 @@ class EPLPointLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_epl_point',
+        ignore_index: int | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name, ignore_index)
         self.options = dict(
             kernel_size=kernel_size,
             splitter=splitter,
@@ -581,8 +582,12 @@ class EPLLineLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_epl_line',
+        ignore_index: int | None = None,
+        pixel_weight: str = 'refuse',
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(
+            use_sigmoid, class_weight, loss_weight, loss_name, ignore_index, pixel_weight
+        )
         self.options = dict(
             kernel_size=kernel_size,
             splitter=splitter,
@@ -623,8 +628,12 @@ class EPLLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_epl',
+        ignore_index: int | None = None,
+        pixel_weight: str = 'refuse',
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(
+            use_sigmoid, class_weight, loss_weight, loss_name, ignore_index, pixel_weight
+        )
         sizes = kernel_size if isinstance(kernel_size, (list, tuple)) else (kernel_size,) * 2
         if len(sizes) != 2:
             raise ValueError(

@@ -59,8 +59,12 @@ class JaccardLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_jaccard',
+        ignore_index: int | None = None,
+        pixel_weight: str = 'refuse',
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(
+            use_sigmoid, class_weight, loss_weight, loss_name, ignore_index, pixel_weight
+        )
         self.options = dict(smooth=smooth, per_class=per_class, per_image=per_image)
         require_overlap_options(smooth, per_class, class_weight)
 

@@ -119,8 +119,9 @@ class KervadecBoundaryLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_kervadec',
+        ignore_index: int | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name, ignore_index)
         self.options = dict(classes=classes, normalize=normalize)
         require_kervadec_options(**self.options)
 

@@ -68,8 +68,9 @@ class SoftmaxFocalLoss(DecodeHeadLoss):
         class_weight: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_softmax_focal',
+        ignore_index: int | None = None,
     ) -> None:
-        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name)
+        super().__init__(use_sigmoid, class_weight, loss_weight, loss_name, ignore_index)
         self.options = dict(gamma=gamma)
         require_focal_options(gamma)
 

@@ -46,7 +46,7 @@ def step(loss, device):
     logits = torch.randn(SHAPE, device=device, requires_grad=True)
     value = loss(logits, labels)
     value.backward()
-    return value, shared_target(labels, classes, 255)
+    return value, shared_target(labels, logits, 255)
 
 
 def peak(device):
