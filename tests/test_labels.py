@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from mmseg_boundary.labels import as_class_weight, encode, mean_over, require_class_weight
+from mmseg_boundary.labels import (
+    as_class_weight,
+    encode,
+    is_void,
+    mean_over,
+    require_class_weight,
+)
+from mmseg_boundary.metrics import count_boundary_iou, count_trimap_iou
+from mmseg_boundary.metrics.contour_errors import contour_layers, count_contour_errors
 
 VOID = 255
 
@@ -37,17 +45,78 @@ def test_labels_outside_the_classes_are_named(stranger):
 
 
 @pytest.mark.parametrize(
-    'labels', [torch.zeros(1, 2, 2), torch.zeros(2, 2, dtype=torch.long), torch.zeros(1, 2, 2) > 0]
+    'labels',
+    [
+        torch.zeros(1, 2, 2),
+        torch.zeros(2, 2, dtype=torch.long),
+        torch.zeros(1, 2, 2) > 0,
+        torch.zeros(1, 2, 2, dtype=torch.complex64),
+    ],
 )
 def test_what_is_no_label_map_is_refused(labels):
     with pytest.raises(ValueError, match='give class indices of shape'):
         encode(labels, 2)
 
 
-@pytest.mark.parametrize('dtype', [torch.uint8, torch.int32, torch.int64])
+INTEGERS = [torch.uint8, torch.int16, torch.int32, torch.int64]
+INTEGERS += [torch.uint16, torch.uint32, torch.uint64]
+
+
+@pytest.mark.parametrize('dtype', INTEGERS)
 def test_integer_types_agree(dtype):
     labels = torch.tensor([[[0, 1, VOID]]])
-    assert encode(labels.to(dtype), 2).planes.equal(encode(labels, 2).planes)
+    ours, expected = encode(labels.to(dtype), 2), encode(labels, 2)
+    assert ours.planes.equal(expected.planes) and ours.valid.equal(expected.valid)
+    with pytest.raises(ValueError, match=r'labels hold \[7\]'):
+        encode(torch.full((1, 1, 1), 7).to(dtype), 2)
+
+
+# (type, void, the class that it would be if it were wrapped to the type)
+WRAPPED = [
+    (torch.uint8, -100, 156),
+    (torch.uint8, -1, 255),
+    (torch.uint8, 256, 0),
+    (torch.uint8, 300, 44),
+    (torch.int8, 256, 0),
+    (torch.int16, 65536, 0),
+    (torch.uint16, -1, 65535),
+]
+
+
+@pytest.mark.parametrize('dtype, void, number', WRAPPED)
+def test_void_that_a_narrow_type_cannot_hold_is_nowhere(dtype, void, number):
+    labels = torch.tensor([[[number]]]).to(dtype)
+    classes = number + 2 if number < 1000 else 2
+    if number < classes:
+        target = encode(labels, classes, void)
+        assert target.valid.all() and target.planes[0, number].all()
+    else:
+        with pytest.raises(ValueError, match=rf'labels hold \[{number}\].*void is {void}'):
+            encode(labels, classes, void)
+    assert not is_void(labels, void).any()
+
+
+def test_a_negative_label_is_not_void_255():
+    """As int8 holds what a file of uint8 says."""
+    labels = torch.tensor([[[0, 255]]], dtype=torch.uint8).view(torch.int8)
+    with pytest.raises(ValueError, match=r'labels hold \[-1\]'):
+        encode(labels, 2)
+    assert encode(labels, 2, -1).valid.tolist() == [[[[True, False]]]]
+
+
+@pytest.mark.parametrize('dtype, void, number', WRAPPED)
+def test_nor_is_it_in_the_metrics(dtype, void, number):
+    wide = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]])
+    wide = wide.where(wide != 0, number)
+    label, pred, classes = wide.to(dtype), torch.zeros_like(wide), number + 2
+    for count in (
+        lambda label: count_contour_errors(pred, label, void),
+        lambda label: contour_layers(pred, label, void)['error'],
+        lambda label: count_trimap_iou(pred, label, classes, (1, 2), void),
+        lambda label: count_trimap_iou(pred, label, classes, (1, 2), void, True),
+        lambda label: count_boundary_iou(pred, label, classes, (1, 2), void),
+    ):
+        assert count(label).equal(count(wide)) and count(label).any()
 
 
 def test_mean_over_the_eligible_weighted_by_class():

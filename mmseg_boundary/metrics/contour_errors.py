@@ -23,6 +23,7 @@ def count_contour_errors(
     Returns:
         (2,) int64: the wrong pixels near a contour, all wrong pixels.
     """
+    pred, label = pred.long(), label.long()  # narrow types do not compare with each other
     valid = ~is_void(label, ignore_index)
     wrong = (pred != label) & valid
     near = within(transitions(label, valid), width)
@@ -57,6 +58,7 @@ def contour_layers(
     """
     if label is None:
         return {'predicted': _lines(pred, torch.zeros_like(pred, dtype=torch.bool), zoom)}
+    pred, label = pred.long(), label.long()
     void = is_void(label, ignore_index)
     wrong_near = (pred != label) & ~void & within(transitions(label, ~void), width)
     true, predicted = _lines(label, void, zoom), _lines(pred, void, zoom)

@@ -19,6 +19,7 @@ from scenes import scene, scenes
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 
+PIXELS = 'pixel_weight'
 SPARE = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
 
 
@@ -294,7 +295,36 @@ def test_every_argument_is_tried(name):
 
     arguments = set(inspect.signature(MODELS.get(name).__init__).parameters)
     tried = set(LOSSES[name].arguments) | {argument for _, argument, _ in MORE_ARGUMENTS[name]}
-    assert arguments - {'self', 'loss_name'} == tried
+    last = ['ignore_index'] if MODELS.get(name).takes_pixel_weight else ['ignore_index', PIXELS]
+    assert list(inspect.signature(MODELS.get(name)).parameters)[-len(last) :] == last
+    assert arguments - {'self', 'loss_name', *last} == tried
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_the_void_label_is_the_heads_or_that_of_the_loss_or_255(name):
+    one = scene(3, (2, 12, 14), seed=3)
+    other = one.labels.where(one.labels != 255, 77)
+    value = build(name)(one.logits, one.labels)
+    assert build(name, ignore_index=77)(one.logits, other) == value
+    for of_loss, of_head in ((None, 77), (77, None), (77, 77)):
+        loss = build(name, ignore_index=of_loss)
+        assert loss(one.logits, other, ignore_index=of_head) == value
+    for loss in (build(name), build(name, ignore_index=255)):
+        assert loss(one.logits, one.labels, ignore_index=255) == value
+    with pytest.raises(ValueError, match=f'{name} has ignore_index=77.*gives ignore_index=255'):
+        build(name, ignore_index=77)(one.logits, one.labels, ignore_index=255)
+    zero = build(name, ignore_index=0)
+    with pytest.raises(ValueError, match='has ignore_index=0, .*gives ignore_index=255'):
+        zero(one.logits, one.labels, ignore_index=255)
+    with pytest.raises(ValueError, match="ignore_index is '255'; give a whole number, or None"):
+        build(name, ignore_index='255')
+
+
+@pytest.mark.parametrize('name', LOSSES)
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.uint16, torch.uint32])
+def test_labels_of_any_integer_type(name, dtype):
+    one = scene(3, (2, 12, 14), seed=3)
+    assert build(name)(one.logits, one.labels.to(dtype)) == build(name)(one.logits, one.labels)
 
 
 @pytest.mark.parametrize('name', LOSSES)
@@ -347,10 +377,18 @@ def test_refusals(name):
         tripled = loss(one.logits, one.labels, weight=3 * ones)
         assert tripled.item() == pytest.approx(3 * loss(one.logits, one.labels).item())
     else:
-        with pytest.raises(ValueError, match="remove the head's `sampler`"):
+        ways_out = r"\(2, 6, 7\).*if it has one.*remove the head's `sampler`.*pixel_weight='ignore'"
+        with pytest.raises(ValueError, match=ways_out):
             loss(one.logits, one.labels, weight=ones)
-    with pytest.raises(ValueError, match='give the sampler a `thresh`'):
+    ways_out = (
+        'give the sampler a `thresh`, or remove it'
+        if loss.takes_pixel_weight
+        else "remove it, or give the loss pixel_weight='ignore'"
+    )
+    with pytest.raises(ValueError, match=rf"'none', .* sampler of .* if it has one.*{ways_out}"):
         loss(one.logits, one.labels, reduction_override='none')
+    with pytest.raises(ValueError, match="reduction_override is 'mean'; leave it out"):
+        loss(one.logits, one.labels, reduction_override='mean')
     with pytest.raises(ValueError, match=r'logits \(2, 3, 6, 7\) and labels \(1, 6, 7\)'):
         loss(one.logits, one.labels[:1])
     with pytest.raises(ValueError, match=r'labels hold \[3\], but there are 3 classes'):
@@ -363,6 +401,39 @@ def test_refusals(name):
         build(name, loss_name='epl')
     with pytest.raises(TypeError, match='wieght'):
         build(name, loss_wieght=1.0)
+
+
+WITHOUT_PIXEL_MEAN = [name for name in LOSSES if not MODELS.get(name).takes_pixel_weight]
+
+
+@pytest.mark.parametrize('name', WITHOUT_PIXEL_MEAN)
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float32, torch.float64])
+def test_pixel_weights_may_be_ignored(name, dtype):
+    loss, one = build(name, pixel_weight='ignore', loss_weight=2.0), scene(3, seed=1)
+    logits = one.logits.to(dtype).requires_grad_()
+    value = build(name, loss_weight=2.0)(logits, one.labels)
+    assert value != 0
+    for weight in (None, torch.rand(one.labels.shape), torch.zeros(one.labels.shape)):
+        assert loss(logits, one.labels, weight=weight) == value
+    zeros = loss(logits, one.labels, ignore_index=255, reduction_override='none')
+    assert zeros.equal(torch.zeros_like(one.labels)) and not zeros.requires_grad
+    assert zeros.dtype == value.dtype
+    zeros += 1  # a sampler adds the other losses, in place
+    assert loss(logits, one.labels, reduction_override='none').eq(0).all()
+    with pytest.raises(ValueError, match='resized to the labels'):
+        loss(logits[..., 1:], one.labels, reduction_override='none')
+    with pytest.raises(ValueError, match="reduction_override is 'sum'; leave it out"):
+        loss(logits, one.labels, reduction_override='sum')
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_pixel_weights_are_refused_or_ignored(name):
+    if name in WITHOUT_PIXEL_MEAN:
+        with pytest.raises(ValueError, match="is 'drop'; choose one of 'refuse', 'ignore'"):
+            build(name, pixel_weight='drop')
+    else:
+        with pytest.raises(TypeError, match='pixel_weight'):
+            build(name, pixel_weight='ignore')
 
 
 @needs_gpu
