@@ -4,6 +4,7 @@ import pytest
 import torch
 from heads import head, samples
 from mmengine.registry import DATASETS, METRICS, DefaultScope
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
 import mmseg_boundary.registered  # noqa: F401
@@ -69,6 +70,43 @@ def test_the_ohem_sampler(thresh):
         assert decode_head.loss(*arguments, train_cfg={})['loss_epl_point'] > 0
 
 
+@pytest.mark.parametrize('of_loss', [11, None])
+def test_heads_that_give_no_void_label(of_loss):
+    """DDRNet's gives none to its losses, PIDNet's to the first alone."""
+    loss = dict(type='SoftDiceLoss', ignore_index=of_loss)
+    small = dict(in_channels=8, channels=4, num_classes=3, align_corners=False, ignore_index=11)
+    labels = torch.randint(3, (2, 16, 20))
+    labels[:, :5] = 11
+    fields = torch.randn(2, 8, 4, 5)
+    ddr = MODELS.build(dict(type='DDRHead', loss_decode=[loss, loss], **small))
+    four = [loss, loss, dict(type='BoundaryLoss'), loss]
+    pid = MODELS.build(dict(type='PIDHead', loss_decode=four, **small))
+    given = samples(labels)
+    for sample, label in zip(given, labels):
+        sample.gt_edge_map = PixelData(data=(label == 1).long()[None])
+    for decode_head, features, keys in (
+        (ddr, (fields[:, :4], fields), ('loss_context', 'loss_spatial')),
+        (pid, (fields[:, :4], fields, fields[:, :4]), ('loss_sem_p', 'loss_sem_i')),
+    ):
+        if of_loss is None:
+            with pytest.raises(ValueError, match=r'labels hold \[11\].*void is 255'):
+                decode_head.loss(features, given, train_cfg={})
+        else:
+            losses = decode_head.loss(features, given, train_cfg={})
+            assert all(0 < losses[key] < 1 for key in keys)
+
+
+def test_a_void_label_of_the_loss_beside_that_of_the_head():
+    labels = samples(torch.randint(3, (2, 16, 20)))
+    for of_head, of_loss in ((255, 255), (11, 11), (11, None)):
+        decode_head = head([dict(type='EPLLoss', ignore_index=of_loss)], ignore_index=of_head)
+        decode_head.loss([torch.randn(2, 4, 4, 5)], labels, train_cfg={})
+    # The head's own default counts as given: it is by which MMSegmentation's parts go.
+    decode_head = head([dict(type='EPLLoss', ignore_index=11)])
+    with pytest.raises(ValueError, match='EPLLoss has ignore_index=11, .*gives ignore_index=255'):
+        decode_head.loss([torch.randn(2, 4, 4, 5)], labels, train_cfg={})
+
+
 @pytest.mark.parametrize(
     'arguments, words',
     [
@@ -130,6 +168,8 @@ def test_classes_that_have_no_logit_are_named():
         (dict(type='EPLLoss', class_weight=[]), r'class_weight is \[\]; give a list'),
         (dict(type='EPLLoss', class_weight=[0.0, 0.0]), 'and not all 0'),
         (dict(type='EPLLoss', class_weight=[float('nan'), 1.0]), 'class_weight is'),
+        (dict(type='EPLLoss', ignore_index=[255]), r'ignore_index is \[255\]; give a whole'),
+        (dict(type='EPLLoss', pixel_weight=None), "pixel_weight is None; choose one of 'refuse'"),
         (dict(type='EPLLoss', loss_name=None), "loss_name is None; begin it with 'loss_'"),
     ],
 )
