@@ -30,7 +30,7 @@ LOSSES = {
     for name, loss in MODELS.module_dict.items()
     if isinstance(loss, type) and issubclass(loss, DecodeHeadLoss)
 }
-SHARED = {'use_sigmoid': False, 'class_weight': None, 'loss_weight': 1.0}
+SHARED = {'use_sigmoid': False, 'class_weight': None, 'loss_weight': 1.0, 'ignore_index': None}
 COMMANDS = ('python', 'bash', 'make', 'pip', 'mim', '.')
 
 
@@ -163,10 +163,7 @@ def test_tables_of_arguments_are_the_signatures():
     assert len(tables) >= 10 and set(tables) <= set(LOSSES)
     for name, table in tables.items():
         arguments = inspect.signature(LOSSES[name]).parameters
-        assert {arguments[each].default for each in ('use_sigmoid', 'class_weight')} == {
-            False,
-            None,
-        }
+        assert {each: arguments[each].default for each in SHARED} == SHARED
         own = {each: p.default for each, p in arguments.items() if each not in SHARED}
         assert {each: ast.literal_eval(default) for each, default in table.items()} == own, name
 
