@@ -54,10 +54,9 @@ class SharedTarget:
         return target
 
     def _forget(self, died: weakref.ref) -> None:
-        # Another thread's entry of this moment may be lost with it, and is made again.
-        entry = self._entry
-        if entry and (died is entry.labels or died is entry.logits):
-            self._entry = None
+        # An entry that was replaced is gone with its references, which call nobody then. (While
+        # another thread reads it they may: the latest entry is made again.)
+        self._entry = None
 
 
 shared_target = SharedTarget()
