@@ -68,8 +68,8 @@ class Target:
 
 
 def is_void(labels: Tensor, ignore_index: int) -> Tensor:
-    """(…) bool, True where the label map, of any integer type, says nothing."""
-    # As int64: the comparison itself would wrap -100 to 156 among uint8 labels.
+    """(…) bool, True where the label map says nothing."""
+    # In a narrow type -100 would wrap around to the index of a class: 156 in uint8.
     return labels.long() == ignore_index
 
 

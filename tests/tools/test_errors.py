@@ -24,7 +24,7 @@ from test_launch import Touch
 import mmseg_boundary.losses
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 from mmseg_boundary.labels import as_regions
-from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
+from mmseg_boundary.losses import BF1Loss, EPLLoss
 
 PAGE = ROOT / 'docs/errors.md'
 SIZE = 64
@@ -319,7 +319,6 @@ CALLS = {
     'logits of another size than the labels': lambda: EPLLoss()(LOGITS[..., :4], LABELS),
     'another number of images': lambda: EPLLoss()(LOGITS[:1], LABELS),
     'one-hot labels': lambda: EPLLoss()(LOGITS, LOGITS.long()),
-    'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
     'another void label than the head': lambda: EPLLoss(ignore_index=11)(
         LOGITS, LABELS, ignore_index=255
     ),
@@ -328,11 +327,12 @@ CALLS = {
     'asked for a value per pixel, no mean over pixels': lambda: EPLLoss()(
         LOGITS, LABELS, reduction_override='none'
     ),
-    'asked for a value per pixel, a mean over pixels': lambda: EPLPointLoss()(
+    'asked for a value per pixel, a mean over pixels': lambda: mmseg_boundary.losses.EPLPointLoss()(
         LOGITS, LABELS, reduction_override='none'
     ),
     'asked for another reduction': lambda: EPLLoss()(LOGITS, LABELS, reduction_override='sum'),
     'a `pixel_weight` that there is not': lambda: EPLLoss(pixel_weight='drop'),
+    'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
     'a metric, maps of two sizes': lambda: as_regions(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: as_regions(LABELS[0].float(), LABELS[0], 3),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
