@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Measures = TypeVar('Measures')
+UNKNOWN_LABELS = ('refuse', 'wrong')
 
 
 @dataclass(frozen=True)
@@ -106,22 +107,33 @@ def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
 
 
 def as_regions(
-    pred: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255
+    pred: Tensor,
+    label: Tensor,
+    num_classes: int,
+    ignore_index: int = 255,
+    unknown_labels: str = 'refuse',
 ) -> tuple[Tensor, Tensor]:
     """Prediction and truth of one image as numbers of regions, one more than there are classes.
 
-    The last region, `num_classes`, is no class: void, taken out of both maps, and, as in
-    MMSegmentation's IoU, whatever else is not one of the classes.
+    The last region, `num_classes`, is no class: void, taken out of both maps, and whatever else is
+    not one of the classes, where the other map's class is wrong, as in MMSegmentation's IoU.
 
     Args:
         pred, label: (H, W) integer class indices; pixels of `label` may be void.
+        num_classes: K; the classes are 0 to K-1.
+        ignore_index: the void label.
+        unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
+            error, with 'wrong' whatever is predicted there is wrong. A predicted number outside
+            the classes is wrong in either case.
 
     Returns:
         (H, W) int32 each, prediction first, on the CPU.
 
     Raises:
-        ValueError: the maps are not two-dimensional integers of the same shape.
+        ValueError: the maps are not two-dimensional integers of the same shape, or labels are
+            unknown and refused, or `unknown_labels` is another word.
     """
+    require_unknown_labels(unknown_labels)
     for name, given in (('pred', pred), ('label', label)):
         if given.dim() != 2 or given.is_floating_point() or given.dtype == torch.bool:
             raise ValueError(
@@ -134,11 +146,48 @@ def as_regions(
             'the label.'
         )
     pred, label = pred.long().cpu(), label.long().cpu()
+    if unknown_labels == 'refuse':
+        require_known_labels(label, num_classes, ignore_index)
     void = is_void(label, ignore_index)
     return tuple(
         each.masked_fill(void | (each < 0) | (each > num_classes), num_classes).int()
         for each in (pred, label)
     )
+
+
+def require_known_labels(
+    labels: Tensor, num_classes: int, ignore_index: int = 255, name: object = 'label'
+) -> None:
+    """Refuses labels that a metric would count as errors.
+
+    Args:
+        labels: integer, of any shape; read back from a GPU.
+        num_classes: K; the classes are 0 to K-1.
+        ignore_index: the void label, which may be the index of a class.
+        name: what the labels are called in the error, such as their file.
+
+    Raises:
+        ValueError: a label is neither a class nor void.
+    """
+    labels = labels.long()
+    unknown = ((labels < 0) | (labels >= num_classes)) & ~is_void(labels, ignore_index)
+    if unknown.any():
+        strangers = labels[unknown].unique().tolist()
+        raise ValueError(
+            f'{name} holds {strangers[:5]}, but the metric knows {num_classes} classes (0 to '
+            f'{num_classes - 1}) and {ignore_index} as void. If that is void, give the metric '
+            f"ignore_index={strangers[0]}; if it is to count as wrong, unknown_labels='wrong'; "
+            "else correct the labels, or the data set's classes or reduce_zero_label."
+        )
+
+
+def require_unknown_labels(unknown_labels: str) -> None:
+    """Raises a ValueError for a word that means nothing."""
+    if unknown_labels not in UNKNOWN_LABELS:
+        raise ValueError(
+            f'unknown_labels is {unknown_labels!r}; choose one of '
+            f'{", ".join(map(repr, UNKNOWN_LABELS))}.'
+        )
 
 
 def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = None) -> Tensor:

@@ -205,8 +205,10 @@ def plain_errors(config: Config) -> Iterator[None]:
             if isinstance(cause, IndexError) and stranger:
                 stop(_label_out_of_range(stranger[1]), every_rank=True)
             if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
-                # CheckFiniteLossHook has told all ranks the same.
-                shared = building or isinstance(cause, FloatingPointError)
+                # CheckFiniteLossHook has told all ranks the same, and before training all have
+                # looked at the same.
+                before = ('mmseg_boundary.preflight', 'prepare_training') in frames
+                shared = building or before or isinstance(cause, FloatingPointError)
                 stop(str(cause), every_rank=not shared)
         raise
 

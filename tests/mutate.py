@@ -79,6 +79,10 @@ MUTANTS = {
     'labels.py': [
         ('labels.long() == ignore_index', 'labels.long() >= ignore_index'),
         ('labels.long() == ignore_index', 'labels == ignore_index'),
+        ('(labels < 0) | (labels >= num_classes)', 'labels >= num_classes'),
+        ('(labels >= num_classes)', '(labels > num_classes)'),
+        (' & ~is_void(labels, ignore_index)\n', '\n'),
+        ("if unknown_labels == 'refuse':", 'if False:'),
         ('classes.view(-1, 1, 1)) & valid', 'classes.view(-1, 1, 1))'),
         ('classes = classes[1:]', 'classes = classes[:1]'),
         ('(labels < len(classes)) | void', '(labels <= len(classes)) | void'),

@@ -26,6 +26,7 @@ ROOMS = {
     ),
     'registry': (set(), MMSEG),
     'launch': ({'stacks', 'report'}, MMSEG),
+    'preflight': ({'registered'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'report': (set(), set()),
     'config': (set(), set()),

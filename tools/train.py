@@ -16,6 +16,7 @@ from mmseg_boundary.launch import (
     plain_errors,
     stop,
 )
+from mmseg_boundary.preflight import prepare_training
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,7 +40,9 @@ def main() -> None:
         use_mixed_precision(config)
     check_losses(config)
     with plain_errors(config):
-        build_runner(config, ('train_dataloader', 'val_dataloader')).train()
+        runner = build_runner(config, ('train_dataloader', 'val_dataloader'))
+        prepare_training(runner)
+        runner.train()
     leave()
 
 

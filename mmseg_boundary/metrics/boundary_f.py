@@ -19,6 +19,7 @@ def boundary_f(
     tolerances: Sequence[float],
     ignore_index: int = 255,
     mode: str = 'present',
+    unknown_labels: str = 'refuse',
 ) -> Tensor:
     """F of each class in one image: do the two contours run within a tolerance of each other?
 
@@ -36,12 +37,14 @@ def boundary_f(
         ignore_index: the void label.
         mode: with 'csurka' a contour is the rim inside the class; else it is DAVIS's, between
             pixels (`geometry.boundary` draws both). `score_boundary_f` wants the same.
+        unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
+            void; with 'wrong' whatever is predicted there is wrong.
 
     Returns:
         (K, T) float64 in [0, 1]; NaN for a class that has a contour in neither map.
     """
     require_mode(mode)
-    guess, truth = as_regions(pred, label, num_classes, ignore_index)
+    guess, truth = as_regions(pred, label, num_classes, ignore_index, unknown_labels)
     outlines = rims if mode == 'csurka' else contours
     areas = [torch.bincount(each.flatten(), minlength=num_classes + 1) for each in (guess, truth)]
     classes = sum(areas)[:num_classes].nonzero().flatten().tolist()

@@ -16,6 +16,7 @@ def count_boundary_iou(
     num_classes: int,
     widths: Sequence[int],
     ignore_index: int = 255,
+    unknown_labels: str = 'refuse',
 ) -> Tensor:
     """What `areas.iou` makes Boundary IoU of, counted in one image.
 
@@ -30,6 +31,8 @@ def count_boundary_iou(
         num_classes: K.
         widths: W values of d, whole numbers of pixels, 1 or more.
         ignore_index: the void label.
+        unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
+            void; with 'wrong' whatever is predicted there is wrong.
 
     Returns:
         (K, W, 2) int64, intersection and union; add them over images.
@@ -38,7 +41,7 @@ def count_boundary_iou(
         The paper adds instances; here a class of an image is one instance, as in semantic
         segmentation.
     """
-    guess, truth = as_regions(pred, label, num_classes, ignore_index)
+    guess, truth = as_regions(pred, label, num_classes, ignore_index, unknown_labels)
     return overlap_within(guess, truth, depth(guess), depth(truth), num_classes, widths)
 
 

@@ -17,6 +17,7 @@ def count_trimap_iou(
     widths: Sequence[int],
     ignore_index: int = 255,
     void_is_boundary: bool = False,
+    unknown_labels: str = 'refuse',
 ) -> Tensor:
     """What `areas.iou` makes trimap IoU of, counted in one image.
 
@@ -31,12 +32,14 @@ def count_trimap_iou(
         ignore_index: the void label.
         void_is_boundary: whether a class ends where void begins. True where annotators drew void
             along the contours (VOC); False where it hides what is there (Cityscapes).
+        unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
+            void; with 'wrong' whatever is predicted there is wrong.
 
     Returns:
         (K, W, 2) int64, intersection and union; add them over images.
     """
-    guess, truth = as_regions(pred, label, num_classes, ignore_index)
-    label = label.cpu()
+    guess, truth = as_regions(pred, label, num_classes, ignore_index, unknown_labels)
+    label = label.long().cpu()
     valid = ~is_void(label, ignore_index)
     boundary = transitions(label) & valid if void_is_boundary else transitions(label, valid)
     longest = max(widths)

@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from ..labels import require_known_labels, require_unknown_labels
 from ..metrics.areas import iou
 from ..metrics.boundary_f import boundary_f, csurka_tolerance, require_mode, score_boundary_f
 from ..metrics.boundary_iou import count_boundary_iou, width_at_ratio
@@ -47,6 +48,9 @@ class BoundaryMetric(IoUMetric):
         boundary_f_mode: 'present', 'gscnn' or 'csurka', see `metrics.score_boundary_f`.
         void_is_boundary: whether the trimap follows contours between classes and void too.
         keep_results: ignored; MMSegmentation's test.py passes it.
+        unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
+            error that names the file, with 'wrong' whatever is predicted there is wrong, as for
+            `IoUMetric`. A predicted number outside the classes is wrong in either case.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class BoundaryMetric(IoUMetric):
         format_only: bool = False,
         prefix: str | None = None,
         keep_results: bool = False,
+        unknown_labels: str = 'refuse',
     ) -> None:
         super().__init__(
             ignore_index,
@@ -77,15 +82,28 @@ class BoundaryMetric(IoUMetric):
             prefix,
         )
         require_mode(boundary_f_mode)
+        require_unknown_labels(unknown_labels)
         self.boundary_metrics = _require_metrics(boundary_metrics)
         self.widths = _require_widths(widths)
         self.dilation_ratio = _require_ratio(dilation_ratio)
         self.boundary_f_mode = boundary_f_mode
         self.void_is_boundary = void_is_boundary
+        self.unknown_labels = unknown_labels
         self.details = {}
+
+    def require_known(self, data_samples: Sequence[dict]) -> None:
+        """Raises a ValueError for labels that are neither a class nor void, unless these are to
+        count as wrong; with `format_only` nothing is looked at."""
+        if self.format_only or self.unknown_labels == 'wrong':
+            return
+        for sample in data_samples:
+            file = sample.get('seg_map_path') or sample.get('img_path') or 'label'
+            label = sample['gt_sem_seg']['data']
+            require_known_labels(label, len(self.dataset_meta['classes']), self.ignore_index, file)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Appends one record per image; ranks, samplers and `collect_results` rely on that."""
+        self.require_known(data_samples)
         super().process(data_batch, data_samples)
         if self.format_only:
             return
@@ -125,20 +143,22 @@ class BoundaryMetric(IoUMetric):
     def _measure(self, pred: Tensor, label: Tensor) -> dict[str, Tensor]:
         """{boundary metric: what it counts in one image}."""
         given = pred, label, len(self.dataset_meta['classes'])
+        # `process` has refused what is to be refused.
+        known = dict(ignore_index=self.ignore_index, unknown_labels='wrong')
         measured = {}
         if 'BoundaryIoU' in self.boundary_metrics:
             widths = (width_at_ratio(*label.shape, self.dilation_ratio), *self.widths)
-            measured['BoundaryIoU'] = count_boundary_iou(*given, widths, self.ignore_index)
+            measured['BoundaryIoU'] = count_boundary_iou(*given, widths, **known)
         if 'BoundaryF' in self.boundary_metrics:
             tolerances = self.widths
             if self.boundary_f_mode == 'csurka':
                 tolerances = (csurka_tolerance(*label.shape), *self.widths)
             measured['BoundaryF'] = boundary_f(
-                *given, tolerances, self.ignore_index, self.boundary_f_mode
+                *given, tolerances, mode=self.boundary_f_mode, **known
             )
         if 'TrimapIoU' in self.boundary_metrics:
             measured['TrimapIoU'] = count_trimap_iou(
-                *given, self.widths, self.ignore_index, self.void_is_boundary
+                *given, self.widths, void_is_boundary=self.void_is_boundary, **known
             )
         return measured
 

@@ -42,3 +42,13 @@ def test_no_error_is_painted_at_void():
     layers = contour_layers(1 - label.clamp(max=1), label, width=1)
     assert layers['error'].tolist() == [[False, False, False, True, True, True]]
     assert layers['void'].tolist() == [[False, False, True, False, False, False]]
+
+
+@pytest.mark.parametrize(
+    'dtype, void', [(torch.uint8, -254), (torch.uint8, 256), (torch.int8, 256)]
+)
+def test_void_does_not_wrap_around_in_narrow_types(dtype, void):
+    """-254 is 2 in uint8, and 256 is 0."""
+    label = torch.tensor([[0, 0, 0, 2, 2, 2]], dtype=dtype)
+    assert count_contour_errors(1 - label.clamp(max=1), label, void, width=0).tolist() == [2, 6]
+    assert not contour_layers(label, label, void)['void'].any()

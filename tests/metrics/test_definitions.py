@@ -35,23 +35,26 @@ def without_opencv():
 ENGINES = {'OpenCV': nullcontext, 'scipy': without_opencv}
 
 
-def trimap_with_void(pred, label, num_classes, widths, ignore_index=255):
-    return count_trimap_iou(pred, label, num_classes, widths, ignore_index, void_is_boundary=True)
+def trimap_with_void(pred, label, num_classes, widths, ignore_index=255, **unknown):
+    return count_trimap_iou(
+        pred, label, num_classes, widths, ignore_index, void_is_boundary=True, **unknown
+    )
 
 
 def naive_trimap_with_void(*arguments):
     return naive.trimap_iou(*arguments, void_is_boundary=True)
 
 
-def csurka(pred, label, num_classes, widths, ignore_index=255):
-    return boundary_f(pred, label, num_classes, widths, ignore_index, mode='csurka')
+def csurka(pred, label, num_classes, widths, ignore_index=255, **unknown):
+    return boundary_f(pred, label, num_classes, widths, ignore_index, mode='csurka', **unknown)
 
 
 def naive_csurka(*arguments):
     return naive.boundary_f(*arguments, mode='csurka')
 
 
-# Each: (pred, label, num_classes, widths, ignore_index) -> (K, W, ...), and its double loop.
+# Each: (pred, label, num_classes, widths, ignore_index, unknown_labels=…) -> (K, W, ...), and its
+# double loop, which knows 'wrong'.
 METRICS = {
     'boundary IoU': (count_boundary_iou, naive.boundary_iou),
     'trimap IoU': (count_trimap_iou, naive.trimap_iou),
@@ -84,7 +87,7 @@ def test_agrees_with_the_definition(name, engine):
         pred, label = pair
         label = label.where(label != 255, void)
         with ENGINES[engine]():
-            measured = ours(pred, label, 3, WIDTHS, void)
+            measured = ours(pred, label, 3, WIDTHS, void, unknown_labels='wrong')
         expected = torch.tensor(definition(pred, label, 3, WIDTHS, void), dtype=measured.dtype)
         same(measured, expected)
 
@@ -279,7 +282,10 @@ def test_void_has_no_say(metric):
     def holds(pair):
         pred, label = pair
         noise = pred.where(label != 255, (pred + 1) % 3)
-        same(metric(pred, label, 3, WIDTHS), metric(noise, label, 3, WIDTHS))
+        first, second = (
+            metric(each, label, 3, WIDTHS, unknown_labels='wrong') for each in (pred, noise)
+        )
+        same(first, second)
 
     holds()
 
@@ -376,11 +382,68 @@ def test_every_input_type_agrees(metric):
 
 
 def test_labels_of_no_class_belong_to_none(metric):
-    """As in MMSegmentation's IoU: what is predicted there is wrong, and nothing stops."""
+    """With 'wrong', as in MMSegmentation's IoU: what is predicted there is wrong, and nothing
+    stops."""
     pred, label = segmentation(void_share=0.0, seed=4)
     stranger = label.where(label != 2, 9)
-    fewer = metric(pred, stranger, 2, WIDTHS)
+    fewer = metric(pred, stranger, 2, WIDTHS, unknown_labels='wrong')
     same(fewer, metric(pred, label, 3, WIDTHS)[:2])
+
+
+@pytest.mark.parametrize('stranger', [3, 254, 2**40, -1])
+def test_labels_of_no_class_are_refused(metric, stranger):
+    """One pixel is enough, and void that was not told is one too."""
+    pred, label = segmentation(seed=4)
+    label[5, 5] = stranger
+    with pytest.raises(ValueError) as caught:
+        metric(pred, label, 3, WIDTHS)
+    said = str(caught.value)
+    assert f'label holds [{stranger}], but the metric knows 3 classes (0 to 2)' in said
+    assert f'ignore_index={stranger}' in said and "unknown_labels='wrong'" in said
+    told = label.where(label != 255, stranger)
+    expected = metric(pred, label.where(label != stranger, 255), 3, WIDTHS)
+    same(metric(pred, told, 3, WIDTHS, stranger), expected)
+
+
+@pytest.mark.parametrize('void', [0, 2])
+def test_void_that_is_the_index_of_a_class_is_known(metric, void):
+    pred, label = segmentation(void_share=0.0, seed=4)
+    same(
+        metric(pred, label, 3, WIDTHS, void),
+        metric(pred, label.where(label != void, 9), 3, WIDTHS, 9),
+    )
+
+
+def test_predictions_of_no_class_are_wrong_pixels(metric):
+    """Nothing is refused for what the net says."""
+    pred, label = segmentation(seed=4)
+    for stranger in (3, 9, 255, -1):
+        odd = pred.where(pred != 2, stranger)
+        measured = metric(odd, label, 3, WIDTHS)
+        same(measured, metric(odd, label, 3, WIDTHS, unknown_labels='wrong'))
+        assert not measured.equal(metric(pred, label, 3, WIDTHS))
+
+
+@pytest.mark.parametrize(
+    'dtype', [torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32]
+)
+def test_void_does_not_wrap_around_in_narrow_types(metric, dtype):
+    """-100 is 156 in uint8, -1 is 255, and 256 is 0: classes there."""
+    pred, label = segmentation(void_share=0.0, seed=4)
+    expected = metric(pred, label, 3, WIDTHS)
+    for void in (-100, 256, -256, 2**16, 2**32, -(2**32)):
+        same(metric(pred.to(dtype), label.to(dtype), 3, WIDTHS, void), expected)
+    if dtype == torch.uint8:
+        pred, label = (each.where(each != 2, 156) for each in (pred, label))
+        measured = metric(pred.to(dtype), label.to(dtype), 157, WIDTHS, -100)
+        same(measured[156], expected[2])
+
+
+def test_other_words_for_unknown_labels(metric):
+    with pytest.raises(
+        ValueError, match="unknown_labels is 'ignore'; choose one of 'refuse', 'wro"
+    ):
+        metric(*segmentation(), 3, WIDTHS, unknown_labels='ignore')
 
 
 # --- Order ----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from test_launch import Touch
 import mmseg_boundary.losses
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 from mmseg_boundary.labels import as_regions
-from mmseg_boundary.losses import BF1Loss, EPLLoss
+from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
 
 PAGE = ROOT / 'docs/errors.md'
 SIZE = 64
@@ -327,7 +327,7 @@ CALLS = {
     'asked for a value per pixel, no mean over pixels': lambda: EPLLoss()(
         LOGITS, LABELS, reduction_override='none'
     ),
-    'asked for a value per pixel, a mean over pixels': lambda: mmseg_boundary.losses.EPLPointLoss()(
+    'asked for a value per pixel, a mean over pixels': lambda: EPLPointLoss()(
         LOGITS, LABELS, reduction_override='none'
     ),
     'asked for another reduction': lambda: EPLLoss()(LOGITS, LABELS, reduction_override='sum'),
