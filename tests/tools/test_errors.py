@@ -43,7 +43,7 @@ def write_data(folder, names=('a', 'b')):
 
 NEEDED = (
     'custom_imports', 'default_scope', 'default_hooks', 'model', 'optim_wrapper', 'randomness',
-    'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator',
+    'val_cfg', 'test_cfg', 'val_evaluator', 'test_evaluator', 'tta_pipeline',
 )  # fmt: skip
 
 
@@ -107,8 +107,8 @@ def train(folder, *options, config=None, resume=False):
     return run_tool('train', *command, *(['--cfg-options', *options] if options else []))
 
 
-def evaluate(folder, *options, checkpoint='good.pth'):
-    command = [folder / 'config.py', folder / checkpoint, '--work-dir', folder / 'work']
+def evaluate(folder, *options, checkpoint='good.pth', flags=()):
+    command = [folder / 'config.py', folder / checkpoint, '--work-dir', folder / 'work', *flags]
     command += ['--json', folder / 'out.json', '--out', folder / 'out']
     return run_tool('test', *command, *(['--cfg-options', *options] if options else []))
 
@@ -165,10 +165,43 @@ def label_of_another_size_in_a_test(folder):
     return evaluate(folder)
 
 
+def write_stranger(folder, label=7):
+    labels = np.full((SIZE, SIZE), label, np.uint8)
+    assert cv2.imwrite(str(folder / 'data/labels/b.png'), labels)
+
+
 def label_out_of_range(folder):
-    label = np.full((SIZE, SIZE), 7, np.uint8)
-    assert cv2.imwrite(str(folder / 'data/labels/b.png'), label)
-    return train(folder)
+    write_stranger(folder)
+    (folder / 'data/list.txt').write_text('a\n')
+    return train(folder, 'val_dataloader.dataset.ann_file=list.txt')
+
+
+def validation_label_of_no_class(folder):
+    write_stranger(folder, 11)
+    (folder / 'data/list.txt').write_text('a\n')
+    return train(folder, 'train_dataloader.dataset.ann_file=list.txt')
+
+
+def too_few_classes(folder):
+    return train(folder, 'model.decode_head.num_classes=5')
+
+
+def one_logit_for_six_classes(folder):
+    return train(folder, 'model.decode_head.num_classes=2', 'model.decode_head.out_channels=1')
+
+
+def label_of_no_class(folder):
+    write_stranger(folder, 11)
+    return evaluate(folder)
+
+
+def label_of_no_class_with_tta(folder):
+    write_stranger(folder, 11)
+    return evaluate(folder, flags=['--tta'])
+
+
+def misspelt_unknown_labels(folder):
+    return evaluate(folder, 'test_evaluator.unknown_labels=ignore')
 
 
 def no_data(folder):
@@ -279,6 +312,9 @@ TOOL_CASES = {
         'a truncated label file': truncated_label,
         'a label file of another size': label_of_another_size,
         'labels out of range': label_out_of_range,
+        'validation labels that are no class': validation_label_of_no_class,
+        'a head with fewer classes than the data set': too_few_classes,
+        'a head of one logit for six classes': one_logit_for_six_classes,
         'a misspelt argument of a loss': misspelt_argument,
         'a misspelt argument of a head': misspelt_argument_of_a_head,
         'a misspelt loss': misspelt_loss,
@@ -300,7 +336,10 @@ TOOL_CASES = {
         'a checkpoint with code in it': checkpoint_with_code,
         'a truncated image': truncated_image_in_a_test,
         'a label file of another size': label_of_another_size_in_a_test,
+        'labels that are no class': label_of_no_class,
+        'the same with --tta': label_of_no_class_with_tta,
         'a misspelt argument of the metric': misspelt_argument_of_a_metric,
+        'another value of `unknown_labels`': misspelt_unknown_labels,
     },
 }
 
@@ -333,6 +372,7 @@ CALLS = {
     'asked for another reduction': lambda: EPLLoss()(LOGITS, LABELS, reduction_override='sum'),
     'a `pixel_weight` that there is not': lambda: EPLLoss(pixel_weight='drop'),
     'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
+    'a metric, labels out of range': lambda: as_regions(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: as_regions(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: as_regions(LABELS[0].float(), LABELS[0], 3),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
