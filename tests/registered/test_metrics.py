@@ -2,6 +2,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from conftest import needs_gpu
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.logging import MMLogger
-from mmseg.registry import METRICS
+from mmseg.registry import DATASETS, METRICS
 from PIL import Image
 from scenes import segmentation
 
@@ -184,6 +185,125 @@ def test_the_best_checkpoint_by_any_key(key):
     assert EarlyStoppingHook(monitor=key).rule == 'greater'
 
 
+# --- Labels outside the classes -------------------------------------------------------------------
+
+
+def with_strangers(labels=(0,), stranger=11):
+    """The pairs with class 2 of some truths, and void of all, replaced by a stranger."""
+    return [
+        (pred, label.where(label != (2 if index in labels else 255), stranger))
+        for index, (pred, label) in enumerate(PAIRS)
+    ]
+
+
+@pytest.mark.parametrize('info', [dict(seg_map_path='/labels/a.png'), {}, dict(seg_map_path=None)])
+def test_unknown_labels_are_refused_by_file(info, tmp_path):
+    """Of a batch nothing is counted or written; the labels' file is named, else the image's."""
+    metric = build(output_dir=str(tmp_path))
+    good, bad = sample(*PAIRS[0], name='b.png'), sample(*with_strangers()[0], **info)
+    with pytest.raises(ValueError) as caught:
+        metric.process({}, [good, bad])
+    file = info.get('seg_map_path') or '/images/a.png'
+    said = str(caught.value)
+    assert said.startswith(f'{file} holds [11], but the metric knows 4 classes (0 to 3) and 255')
+    assert 'ignore_index=11' in said and "unknown_labels='wrong'" in said
+    assert not metric.results and not list(tmp_path.iterdir())
+
+
+def test_wrong_counts_unknown_labels_as_iou_metric():
+    pairs = with_strangers()
+    ours, theirs = (
+        evaluate(build(unknown_labels='wrong'), pairs),
+        evaluate(build('IoUMetric'), pairs),
+    )
+    for key, value in theirs.items():
+        assert round(ours[key], 2) == pytest.approx(float(value), abs=1e-5), key
+    expected = iou(
+        sum(count_boundary_iou(*pair, 4, WIDTHS, unknown_labels='wrong') for pair in pairs)
+    )
+    assert ours['mBoundaryIoU_3px'] == pytest.approx(100 * expected.nanmean(0)[2].item())
+    assert ours['mBoundaryF_3px'] < evaluate(build())['mBoundaryF_3px']
+
+
+def test_void_under_another_number():
+    """Told, it is void, also where that is the index of a class; not told, it is refused."""
+    scores = evaluate(build())
+    for void in (11, 3, -1):  # 3 is the class that is in no image
+        pairs = with_strangers((), void)
+        assert evaluate(build(ignore_index=void), pairs) == scores
+        if void != 3:
+            with pytest.raises(ValueError, match=rf'holds \[{void}\]'):
+                evaluate(build(), pairs)
+
+
+def test_predicted_numbers_outside_the_classes_are_wrong_pixels():
+    pairs = [(pred.where(pred != 2, 11), label) for pred, label in PAIRS]
+    scores = evaluate(build(), pairs)
+    assert scores == evaluate(build(unknown_labels='wrong'), pairs)
+    assert scores['mIoU'] < evaluate(build())['mIoU']
+
+
+def test_nothing_is_looked_at_where_nothing_is_counted(tmp_path):
+    metric = build(output_dir=str(tmp_path), format_only=True)
+    metric.process({}, [sample(*with_strangers()[0])])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize('prediction', [torch.float32, torch.uint8])
+def test_labels_of_one_logit(prediction):
+    """0 and 255, as masks are often stored, are two known labels; 0, 1 and 2 are one too many."""
+    classes = ('ground', 'object')
+    label = PAIRS[0][1].clamp(max=2)
+    pred = (label > 0).to(prediction)
+    for known in (label.clamp(max=1), label.where(label == 0, 255)):
+        evaluate(build(classes=classes), [(pred, known)])
+    with pytest.raises(ValueError, match=r'holds \[2\], but the metric knows 2 classes'):
+        evaluate(build(classes=classes), [(pred, label)])
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.uint16, torch.int32])
+def test_labels_of_narrow_types(dtype):
+    """The class 156 is not the void -100."""
+    classes = tuple(map(str, range(157)))
+    pairs = [(pred.where(pred != 2, 156), (label % 255)) for pred, label in PAIRS]
+    pairs = [(pred, label.where(label != 2, 156)) for pred, label in pairs]
+    expected = evaluate(build(classes=classes, ignore_index=-100), pairs)
+    narrow = [(pred, label.to(dtype)) for pred, label in pairs]
+    np.testing.assert_equal(evaluate(build(classes=classes, ignore_index=-100), narrow), expected)
+
+
+@pytest.mark.parametrize('reduced', [True, False])
+def test_reduced_zero_labels(reduced, tmp_path):
+    """Through MMSegmentation's loading: label 0 of the files becomes 255, 1 to 3 become 0 to 2."""
+    written = torch.arange(4).repeat_interleave(4).expand(16, -1).numpy().astype(np.uint8)
+    for place, pixels in (('image', np.zeros((16, 16, 3), np.uint8)), ('label', written)):
+        (tmp_path / place).mkdir()
+        assert cv2.imwrite(str(tmp_path / place / 'a.png'), pixels)
+    dataset = DATASETS.build(
+        dict(
+            type='BaseSegDataset',
+            data_root=str(tmp_path),
+            data_prefix=dict(img_path='image', seg_map_path='label'),
+            img_suffix='.png',
+            reduce_zero_label=reduced,
+            metainfo=dict(classes=('a', 'b', 'c')),
+            pipeline=[
+                dict(type=f'mmseg.{name}')
+                for name in ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
+            ],
+        )
+    )
+    given = dataset[0]['data_samples'].to_dict()
+    pred = torch.from_numpy(written)[None].long() - 1
+    metric = build(classes=dataset.metainfo['classes'])
+    if reduced:
+        metric.process({}, [given | dict(pred_sem_seg=dict(data=pred))])
+        assert metric.evaluate(1)['mIoU'] == 100
+    else:
+        with pytest.raises(ValueError, match=r'label/a.png holds \[3\].*reduce_zero_label'):
+            metric.process({}, [given | dict(pred_sem_seg=dict(data=pred))])
+
+
 # --- Tables ---------------------------------------------------------------------------------------
 
 
@@ -229,6 +349,7 @@ def test_details_hold_the_numbers_of_the_tables():
         (dict(widths=[1.5]), 'whole numbers of pixels'),
         (dict(dilation_ratio=2), 'dilation_ratio is 2; give a share of the diagonal'),
         (dict(boundary_f_mode='davis'), "mode is 'davis'; choose one of 'present'"),
+        (dict(unknown_labels='ignore'), "unknown_labels is 'ignore'; choose one of 'refuse', 'wro"),
         (dict(width=3), "unexpected keyword argument 'width'"),
     ],
 )

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
 from logs import metrics, scalars
 from mmengine.config import Config
 from PIL import Image
+from test_errors import write_config, write_data, write_stranger
 
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 
@@ -141,6 +143,30 @@ def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
     ours, theirs = (json.loads((at / 'numbers.json').read_text()) for at in (tmp_path, tested))
     assert ours['metrics'] == theirs['metrics']
     assert ours['evaluators'] == theirs['evaluators']
+
+
+def test_labels_of_no_class_on_one_of_two_ranks(trained, tmp_path):
+    """The rank that sees them says so, and the other does not wait for it for ever."""
+    write_data(tmp_path / 'data', 'abcd')
+    write_config(tmp_path)
+    write_stranger(tmp_path, 11)  # the second image: of the second rank
+    start = time.monotonic()
+    done = attempt(
+        'bash',
+        ROOT / 'tools/dist_test.sh',
+        tmp_path / 'config.py',
+        trained / 'iter_4.pth',
+        2,
+        '--work-dir',
+        tmp_path / 'work',
+        '--json',
+        tmp_path / 'numbers.json',
+        PORT=free_port(),
+    )
+    assert done.returncode != 0 and 'ValueError' not in done.stdout
+    assert done.stdout.count('b.png holds [11], but the metric knows 6 classes') == 1
+    assert time.monotonic() - start < 120  # gloo would wait for 30 minutes
+    assert not (tmp_path / 'numbers.json').exists()
 
 
 # --- Any config and checkpoint --------------------------------------------------------------------
