@@ -8,7 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmseg.models.decode_heads import SideAdapterCLIPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from .registered import BoundaryMetric
@@ -46,11 +48,14 @@ def decode_heads(runner: Runner) -> dict[str, BaseDecodeHead]:
     named = {'model.decode_head': given}
     if isinstance(given, nn.ModuleList):
         named = {f'model.decode_head.{index}': head for index, head in enumerate(given)}
-    # Mask2Former's is no BaseDecodeHead, and VPD's, whose class alone has the number, takes depths.
+    # Mask2Former's is no BaseDecodeHead. VPD's, whose class alone has the number, estimates depths,
+    # and SAN's does not count the background that its text encoder adds.
     return {
         name: head
         for name, head in named.items()
-        if isinstance(head, BaseDecodeHead) and 'num_classes' in vars(head)
+        if isinstance(head, BaseDecodeHead)
+        and 'num_classes' in vars(head)
+        and not isinstance(head, SideAdapterCLIPHead)
     }
 
 
@@ -90,9 +95,12 @@ def require_known_validation_labels(runner: Runner) -> None:
     ]
     dataset = runner.val_dataloader.dataset if metrics else ()
     for index in range(min(FIRST_LABELS, len(dataset))):
-        sample = dataset[index]['data_samples'].to_dict()
-        for metric in metrics if 'gt_sem_seg' in sample else ():
-            metric.require_known([sample])
+        given = dataset[index]
+        sample = given.get('data_samples') if isinstance(given, dict) else None
+        # A pipeline of another project may pack something else, or no labels.
+        if isinstance(sample, SegDataSample) and 'gt_sem_seg' in sample:
+            for metric in metrics:
+                metric.require_known([sample.to_dict()])
 
 
 class ObjectSeenHook(Hook):

@@ -18,6 +18,7 @@ from mmseg.utils import register_all_modules
 from torch import nn
 
 from mmseg_boundary import preflight
+from mmseg_boundary.launch import plain_errors
 from mmseg_boundary.preflight import (
     ObjectSeenHook,
     compare_classes,
@@ -141,7 +142,7 @@ def test_k_nets_number_is_that_of_its_kernels():
 
 def test_heads_without_a_number_of_classes_are_left_alone(warned):
     """VPD's estimates depths, with one channel, on data sets whose `classes` are kinds of rooms;
-    Mask2Former's is MMDetection's, and a segmentor may have no decode head."""
+    Mask2Former's is MMDetection's; SAN's has one class less; a segmentor may have no head."""
     depth = dict(
         type='VPDDepthHead', in_channels=[16] * 4, embed_dim=8, feature_dim=16,
         num_deconv_layers=1, num_deconv_filters=[16],
@@ -149,7 +150,11 @@ def test_heads_without_a_number_of_classes_are_left_alone(warned):
     compare(run_with(depth), 27)
     masks = nn.Module()
     masks.num_classes = 3
-    for model in (SimpleNamespace(decode_head=masks), SimpleNamespace()):
+    # SAN's for VOC has 20: its text encoder adds the background.
+    san = preflight.SideAdapterCLIPHead.__new__(preflight.SideAdapterCLIPHead)
+    nn.Module.__init__(san)
+    san.num_classes = san.out_channels = 20
+    for model in (*(SimpleNamespace(decode_head=head) for head in (masks, san)), SimpleNamespace()):
         compare(SimpleNamespace(model=model), 27)
     assert warned == []
 
@@ -168,6 +173,24 @@ def test_heads_of_a_wrapped_model(monkeypatch):
     nn.Module.__init__(wrapper)
     wrapper.module = run.model
     assert list(decode_heads(SimpleNamespace(model=wrapper))) == ['model.decode_head']
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_what_all_ranks_look_at_is_said_once(rank, monkeypatch):
+    """Labels that one rank alone has seen are said by that one."""
+    monkeypatch.setenv('LOCAL_RANK', str(rank))
+    run = run_with(dict(FCN, num_classes=3))
+    run.train_loop, run.train_dataloader = object(), SimpleNamespace(dataset=data_set(4))
+    with pytest.raises(SystemExit) as end, plain_errors(Config(dict(model={}))):
+        prepare_training(run)
+    assert end.value.code == 1 if rank else end.value.code.startswith('model.decode_head has')
+    metric = BoundaryMetric()
+    metric.dataset_meta = dict(classes=('a', 'b', 'c'))
+    with (
+        pytest.raises(SystemExit, match='/labels/a.png holds'),
+        plain_errors(Config(dict(model={}))),
+    ):
+        metric.process({}, [sample(UNKNOWN).to_dict()])
 
 
 # --- Validation labels ----------------------------------------------------------------------------
@@ -230,6 +253,7 @@ def test_runs_without_validation_or_without_its_labels():
     require_known_validation_labels(SimpleNamespace(val_loop=None))
     run = validation([KNOWN], BoundaryMetric())
     del run.val_dataloader.dataset[0]['data_samples'].gt_sem_seg
+    run.val_dataloader.dataset += [dict(inputs=[]), dict(data_samples=[sample(UNKNOWN)]), [1]]
     require_known_validation_labels(run)
     prepare_training(SimpleNamespace(train_loop=None))  # MMEngine says what is missing
 

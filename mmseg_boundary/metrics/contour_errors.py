@@ -16,7 +16,7 @@ def count_contour_errors(
     or the image ends there is none.
 
     Args:
-        pred, label: (..., H, W) integer classes; pixels of `label` may be void.
+        pred, label: (..., H, W) integer classes, of whatever number: each label but void is one.
         ignore_index: the void label.
         width: Euclidean distance from a contour pixel that still counts as near, in pixels.
 

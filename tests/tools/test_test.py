@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 import time
 
@@ -12,6 +13,7 @@ from commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
 from logs import metrics, scalars
 from mmengine.config import Config
 from PIL import Image
+from test_errors import evaluate as evaluate_here
 from test_errors import write_config, write_data, write_stranger
 
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
@@ -143,6 +145,17 @@ def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
     ours, theirs = (json.loads((at / 'numbers.json').read_text()) for at in (tmp_path, tested))
     assert ours['metrics'] == theirs['metrics']
     assert ours['evaluators'] == theirs['evaluators']
+
+
+def test_labels_of_no_class_may_count_as_wrong(trained, tmp_path):
+    """In this process; without the option test_errors has the sentence."""
+    shutil.copy(trained / 'iter_4.pth', tmp_path / 'good.pth')
+    write_data(tmp_path / 'data')
+    write_config(tmp_path)
+    write_stranger(tmp_path, 11)
+    assert evaluate_here(tmp_path, 'test_evaluator.unknown_labels=wrong') is None
+    numbers = json.loads((tmp_path / 'out.json').read_text())['metrics']
+    assert 0 <= numbers['mIoU'] < 100
 
 
 def test_labels_of_no_class_on_one_of_two_ranks(trained, tmp_path):

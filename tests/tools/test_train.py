@@ -2,6 +2,8 @@
 
 import subprocess
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from commands import ROOT, SHAPES, TINY, environment_for, free_port, run, train
@@ -9,6 +11,8 @@ from conftest import CAMVID, needs_camvid
 from logs import losses, scalars
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS
+from test_errors import train as train_here
+from test_errors import write_config, write_data
 from tiny import batch_loss, build_tiny
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
@@ -101,6 +105,50 @@ def test_two_nodes_of_one_rank_each(tmp_path):
     assert [node.returncode for node in nodes] == [0, 0], '\n'.join(outputs)
     assert (tmp_path / '0/iter_2.pth').is_file()  # written by the first rank of all
     assert not (tmp_path / '1/iter_2.pth').exists()
+
+
+# --- What is looked at before ---------------------------------------------------------------------
+
+# One logit, whose labels are 0 and 1.
+ONE_LOGIT = [
+    "train_dataloader.dataset.metainfo.classes=['ground','object']",
+    "val_dataloader.dataset.metainfo.classes=['ground','object']",
+    'model.decode_head.num_classes=2',
+    'model.decode_head.out_channels=1',
+    'model.decode_head.loss_decode.0.use_sigmoid=True',
+]
+
+
+def log_of(folder, *options):
+    """What three iterations and a validation in this process log."""
+    assert train_here(folder, *options) is None
+    (log,) = folder.glob('work/*/*.log')
+    return log.read_text()
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    write_data(tmp_path / 'data')
+    write_config(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize('num_classes', [6, 8])
+def test_more_classes_than_the_data_set_is_one_warning(num_classes, on_disk):
+    log = log_of(on_disk, f'model.decode_head.num_classes={num_classes}')
+    said = f'WARNING - model.decode_head has num_classes={num_classes}, but the training set'
+    assert log.count(said) == (num_classes != 6) and 'mIoU' in log
+
+
+@pytest.mark.parametrize('value', [1, 255])
+def test_masks_of_one_logit_are_0_and_1(value, on_disk):
+    for name in 'ab':
+        file = str(on_disk / f'data/labels/{name}.png')
+        labels = cv2.imread(file, cv2.IMREAD_UNCHANGED)
+        assert cv2.imwrite(file, ((labels > 0) * value).astype(np.uint8))
+    log = log_of(on_disk, *ONE_LOGIT)
+    said = 'WARNING - In the first 3 batches no label is 1, and some are 255'
+    assert log.count(said) == (value == 255) and 'mIoU' in log
 
 
 @needs_camvid
