@@ -66,7 +66,7 @@ def compare_classes(heads: dict[str, BaseDecodeHead], dataset: object) -> None:
     """
     metainfo = getattr(dataset, 'metainfo', None) or {}
     count = len(metainfo.get('classes') or ())
-    theirs = f'the training set ({type(dataset).__name__}) has {count} classes'
+    theirs = f'the {count} classes of the training set ({type(dataset).__name__})'
     more = []
     for name, head in heads.items() if count else ():
         binary = head.out_channels == 1
@@ -75,13 +75,13 @@ def compare_classes(heads: dict[str, BaseDecodeHead], dataset: object) -> None:
             remedy = f'num_classes={count}' + (' and no out_channels' if binary else '')
             if metainfo.get('reduce_zero_label'):
                 remedy += ', or leave label 0, which reduce_zero_label makes void, out of classes'
-            raise ValueError(f'{name} has {has}, but {theirs}: give all heads {remedy}.')
+            raise ValueError(f'{name} has {has}, too few for {theirs}: give all heads {remedy}.')
         if count < head.num_classes and not binary:
             more.append(f'{name} has num_classes={head.num_classes}')
     if more:
         print_log(
-            f'{", ".join(more)}, but {theirs}: no label is one of the others, so that the head '
-            'learns never to predict them.',
+            f'{", ".join(more)}, more than {theirs}: no label is one of the others, so that the '
+            'head learns never to predict them.',
             logger='current',
             level=logging.WARNING,
         )

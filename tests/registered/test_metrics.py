@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import needs_gpu
+from mmcv.transforms import LoadImageFromFile
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.logging import MMLogger
-from mmseg.registry import DATASETS, METRICS
+from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
+from mmseg.registry import METRICS
 from PIL import Image
 from scenes import segmentation
 
@@ -279,19 +282,13 @@ def test_reduced_zero_labels(reduced, tmp_path):
     for place, pixels in (('image', np.zeros((16, 16, 3), np.uint8)), ('label', written)):
         (tmp_path / place).mkdir()
         assert cv2.imwrite(str(tmp_path / place / 'a.png'), pixels)
-    dataset = DATASETS.build(
-        dict(
-            type='BaseSegDataset',
-            data_root=str(tmp_path),
-            data_prefix=dict(img_path='image', seg_map_path='label'),
-            img_suffix='.png',
-            reduce_zero_label=reduced,
-            metainfo=dict(classes=('a', 'b', 'c')),
-            pipeline=[
-                dict(type=f'mmseg.{name}')
-                for name in ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
-            ],
-        )
+    dataset = BaseSegDataset(
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='image', seg_map_path='label'),
+        img_suffix='.png',
+        reduce_zero_label=reduced,
+        metainfo=dict(classes=('a', 'b', 'c')),
+        pipeline=[LoadImageFromFile(), LoadAnnotations(), PackSegInputs()],
     )
     given = dataset[0]['data_samples'].to_dict()
     pred = torch.from_numpy(written)[None].long() - 1
