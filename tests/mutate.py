@@ -88,7 +88,7 @@ MUTANTS = {
         ('(labels < len(classes)) | void', '(labels <= len(classes)) | void'),
         ('(labels >= 0) & ', ''),
         ('max(num_planes, 2)', 'num_planes'),
-        ('    labels = labels.long()\n', ''),
+        ('    labels = labels.long()\n    classes', '    classes'),
         (' or labels.is_complex()', ''),
         ('[self.valid & ~self.planes, self.planes]', '[~self.planes, self.planes]'),
         ('if self.planes.shape[1] > 1', 'if self.planes.shape[1] > 0'),
