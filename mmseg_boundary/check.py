@@ -209,7 +209,8 @@ def _our_names() -> Iterator[tuple]:
 
 
 def _kind(registry: str, registered: type) -> str:
-    is_loss = registered.__module__.startswith('mmseg_boundary.losses.')
+    places = ('mmseg_boundary.losses.', 'mmseg_boundary.registered.loss_sum')
+    is_loss = registered.__module__.startswith(places)
     return KINDS.get(registry, 'losses' if is_loss else 'models')
 
 

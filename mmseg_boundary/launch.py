@@ -123,12 +123,21 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
 
 
 def check_losses(config: Config) -> None:
-    """Adds the hook that ends training at the first loss that is NaN or infinite."""
-    hooks = config.get('custom_hooks') or []
-    kinds = [hook['type'] if isinstance(hook, dict) else type(hook) for hook in hooks]
-    names = [kind if isinstance(kind, str) else kind.__name__ for kind in kinds]
-    if not any(name.endswith('CheckFiniteLossHook') for name in names):
-        config.custom_hooks = [*hooks, dict(type='mmseg.CheckFiniteLossHook')]
+    """Adds the hook that ends training at the first loss that is NaN or infinite, and where a loss
+    of ours is never called."""
+    hooks = list(config.get('custom_hooks') or [])
+    if not any(map(_checks_losses, hooks)):
+        hooks.append(dict(type='mmseg.CheckFiniteLossHook'))
+    for hook in hooks:
+        if _checks_losses(hook) and isinstance(hook, dict):
+            hook.setdefault('uncalled_loss', 'stop')
+    config.custom_hooks = hooks
+
+
+def _checks_losses(hook: object) -> bool:
+    kind = hook['type'] if isinstance(hook, dict) else type(hook)
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.rpartition('.')[2] == 'CheckFiniteLossHook'
 
 
 def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
@@ -205,10 +214,9 @@ def plain_errors(config: Config) -> Iterator[None]:
             if isinstance(cause, IndexError) and stranger:
                 stop(_label_out_of_range(stranger[1]), every_rank=True)
             if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
-                # CheckFiniteLossHook has told all ranks the same, and before training all have
-                # looked at the same.
+                # Before training all ranks have looked at the same.
                 before = ('mmseg_boundary.preflight', 'prepare_training') in frames
-                shared = building or before or isinstance(cause, FloatingPointError)
+                shared = building or before or getattr(cause, 'same_on_all_ranks', False)
                 stop(str(cause), every_rank=not shared)
         raise
 

@@ -23,7 +23,7 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmseg_boundary.launch import add_config_options, plain_errors, read_config, require_parts
-from mmseg_boundary.registered.hooks import heads_by_name, losses_by_key
+from mmseg_boundary.registered.model_losses import Entry, LossCalls, heads_by_name, without_stage
 
 NEAR_INERT, OVERBEARING = 0.01, 1.0
 COLUMNS = {
@@ -50,13 +50,16 @@ class Pull(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One term over all batches. `weight` is None where the key has no loss, or several."""
+    """One term over all batches. `weight` is None where the key has no loss, or several.
+
+    A loss of the model that no head called has no `pull`, and says in `uncalled` why."""
 
     key: str
     weight: float | None
-    pull: Pull
-    ratio_at_logits: float
-    ratio_at_parameters: float
+    pull: Pull | None
+    ratio_at_logits: float = math.nan
+    ratio_at_parameters: float = math.nan
+    uncalled: str = ''
 
 
 def parse_args() -> argparse.Namespace:
@@ -124,15 +127,16 @@ def build_loader(config: Config, seed: int) -> Iterable[dict]:
 
 
 def balance(model: nn.Module, batches: list[dict]) -> list[Row]:
-    """One row per term, in the order of the log."""
-    logits = watch_logits(heads_by_name(model))
+    """One row per term, in the order of the log, and one per loss that is never called."""
+    logits, calls = watch_logits(heads_by_name(model)), LossCalls(model)
     pulls = [measure(model, batch, logits) for batch in batches]
     means = {key: mean([each[key] for each in pulls]) for key in pulls[0]}
     first_key, first = next(iter(means.items()))
-    losses = losses_by_key(model)
+    missed = [entry for entry in calls.missed() if entry.holder is None]
+    called = [entry for entry in calls.entries if entry not in missed]
     rows = []
     for key, pull in means.items():
-        weights = [getattr(loss, 'loss_weight', None) for loss in losses.get(key, [])]
+        weights = [weight_of(entry) for entry in called if entry.key == without_stage(key)]
         same_logits = head_of(key) == head_of(first_key)
         rows.append(
             Row(
@@ -143,7 +147,14 @@ def balance(model: nn.Module, batches: list[dict]) -> list[Row]:
                 divide(pull.at_parameters, first.at_parameters),
             )
         )
+    for entry in missed:
+        why = calls.explain([entry], missed)
+        rows.append(Row(entry.key, weight_of(entry), None, uncalled=why))
     return rows
+
+
+def weight_of(entry: Entry) -> float | None:
+    return getattr(entry.loss, 'loss_weight', None)
 
 
 def mean(pulls: list[Pull]) -> Pull:
@@ -227,12 +238,16 @@ def divide(part: float, whole: float) -> float:
 def table(rows: list[Row], ratio: float) -> str:
     drawn = PrettyTable([*COLUMNS, f'for {ratio:g}'], align='r')
     drawn.align['term'] = 'l'
-    for index, (key, weight, pull, ratio_at_logits, ratio_at_parameters) in enumerate(rows):
+    for index, (key, weight, pull, ratio_at_logits, ratio_at_parameters, _) in enumerate(rows):
+        shown = '' if weight is None else f'{weight:.3g}'
+        if pull is None:
+            drawn.add_row([key, shown, 'not called', *[''] * (len(COLUMNS) - 2)])
+            continue
         wanted = '' if index == 0 else suggestion(weight, ratio, ratio_at_parameters)
         drawn.add_row(
             [
                 key,
-                '' if weight is None else f'{weight:.3g}',
+                shown,
                 number(pull.value),
                 number(pull.at_logits),
                 number(ratio_at_logits),
@@ -271,7 +286,9 @@ def remarks(rows: list[Row], config: Config) -> Iterator[str]:
     first = rows[0].key
     if not rows[0].pull.at_parameters:
         yield f'{first} has no gradient here, so that nothing can be compared with it.'
-    for key, *_, ratio in rows[1:]:
+    for key, *_, ratio, uncalled in rows[1:]:
+        if uncalled:
+            yield uncalled
         # Another head has parameters of its own, and its cross-entropy its own right.
         if key.split('.')[0] != first.split('.')[0]:
             continue

@@ -7,7 +7,9 @@ from .. import stacks
 # isort: split
 from .. import datasets, models  # noqa: F401
 from . import losses  # noqa: F401
-from .hooks import CheckFiniteLossHook, LossWeightSchedule
+from .check_finite_loss import CheckFiniteLossHook
+from .loss_sum import LossSum
+from .loss_weight_schedule import LossWeightSchedule
 from .metrics import BoundaryMetric
 from .visualization import BoundaryVisualizationHook
 
@@ -15,6 +17,7 @@ __all__ = [
     'BoundaryMetric',
     'BoundaryVisualizationHook',
     'CheckFiniteLossHook',
+    'LossSum',
     'LossWeightSchedule',
 ]
 

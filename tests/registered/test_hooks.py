@@ -18,7 +18,8 @@ from mmseg.utils import register_all_modules
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from mmseg_boundary import stacks
-from mmseg_boundary.registered import hooks
+from mmseg_boundary.registered import check_finite_loss, loss_weight_schedule
+from mmseg_boundary.registered.model_losses import UncalledLoss, losses_of
 
 KERVADEC = [
     dict(loss='decode.loss_ce', kind='rebalance'),
@@ -68,8 +69,7 @@ def weights_at(schedule, runner, iteration, epoch=0):
     """{log key: the weight that this iteration trains with}."""
     runner.iter, runner.epoch = iteration, epoch
     schedule.before_train_iter(runner, 0, None)
-    model = getattr(runner.model, 'module', runner.model)
-    return {key: losses[0].loss_weight for key, losses in hooks.losses_by_key(model).items()}
+    return {entry.key: entry.loss.loss_weight for entry in losses_of(runner.model)}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_the_log_has_the_weights_under_names_that_mmengine_leaves_alone():
     [(10, 4, 1, 3), (8, 4, 1, 2), (9, 2, 2, 3), (3, 4, 4, 1)],
 )
 def test_an_epoch_of_an_iteration_based_run(images, batch_size, ranks, period, monkeypatch):
-    monkeypatch.setattr(hooks, 'get_world_size', lambda: ranks)
+    monkeypatch.setattr(loss_weight_schedule, 'get_world_size', lambda: ranks)
     runner, schedule = run_of(segmentor(), images=images, batch_size=batch_size), hook()
     schedule.before_train(runner)
     factors = [weights_at(schedule, runner, step)['decode.loss_ce'] for step in range(3 * period)]
@@ -187,7 +187,7 @@ def test_cascades_and_several_auxiliary_heads_count_from_0():
         auxiliary_head=[head(dict(type='CrossEntropyLoss', loss_weight=w)) for w in (0.2, 0.4)],
     )
     keys = ['decode_0.loss_a', 'decode_1.loss_b', 'aux_0.loss_ce', 'aux_1.loss_ce']
-    assert list(hooks.losses_by_key(model)) == keys
+    assert [entry.key for entry in losses_of(model)] == keys
     schedules = [
         dict(loss='aux_1.loss_ce', kind='rebalance', step=0.5, floor=0),
         dict(loss='loss_b', kind='rebalance', step=0.25),
@@ -206,7 +206,7 @@ def test_pointrend_logs_its_losses_under_a_name_of_its_own():
         decode_head=[head([dict(type='CrossEntropyLoss')]), points],
     )
     keys = ['decode_0.loss_ce', 'decode_1.pointloss_ce', 'aux.loss_ce']
-    assert list(hooks.losses_by_key(model)) == keys
+    assert [entry.key for entry in losses_of(model)] == keys
 
 
 def test_a_bare_name_that_fits_one_loss():
@@ -327,7 +327,7 @@ def look_at(**outputs):
     ],
 )
 def test_losses_that_are_no_numbers_are_named(outputs, said):
-    with pytest.raises(hooks.NonFiniteLoss, match=f'^{re.escape(said)} at iteration 7. '):
+    with pytest.raises(check_finite_loss.NonFiniteLoss, match=f'^{re.escape(said)} at iteration 7. '):
         look_at(**outputs)
 
 
@@ -339,6 +339,6 @@ def test_what_is_no_loss_may_be_nan():
 
 def test_losses_are_looked_at_before_the_checkpoint_is_written():
     """And after the log, which has the value then."""
-    check, write = hooks.CheckFiniteLossHook.priority, CheckpointHook.priority
+    check, write = check_finite_loss.CheckFiniteLossHook.priority, CheckpointHook.priority
     log = LoggerHook.priority
     assert get_priority(log) < get_priority(check) < get_priority(write)

@@ -256,7 +256,14 @@ def test_the_hook_on_losses_is_added_once():
     check_losses(config)
     check_losses(config)
     # with its scope: a config may have another as its default
-    assert config.custom_hooks == [dict(type='mmseg.CheckFiniteLossHook')]
+    assert config.custom_hooks == [dict(type='mmseg.CheckFiniteLossHook', uncalled_loss='stop')]
     config = Config(dict(custom_hooks=[dict(type='EMAHook'), dict(type=CheckFiniteLossHook)]))
     check_losses(config)
-    assert len(config.custom_hooks) == 2
+    assert config.custom_hooks[1:] == [dict(type=CheckFiniteLossHook, uncalled_loss='stop')]
+
+
+def test_a_config_may_have_the_hook_warn():
+    given = dict(type='CheckFiniteLossHook', uncalled_loss='warn')
+    config = Config(dict(custom_hooks=[dict(given)]))
+    check_losses(config)
+    assert config.custom_hooks == [given]

@@ -1,19 +1,18 @@
-"""Hooks on losses in training: one moves their weights, one stops where they are no numbers."""
+"""Weights of losses that move while a net trains."""
 
 import inspect
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
-from mmengine.dist import all_gather_object, all_reduce, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.utils import is_list_of
 from mmseg.registry import HOOKS
-from torch import nn
 from torch.utils.data import DataLoader
+
+from .model_losses import LossCalls, UncalledLoss, find_loss, quoted
 
 
 def constant(epoch: int, start: float = 1.0) -> float:
@@ -70,7 +69,10 @@ class LossWeightSchedule(Hook):
     Args:
         schedules: one dict per loss: `loss`, its key in the log ('decode.loss_ce'; without the
             head's name where only one head has such a loss), `kind`, and the kind's own numbers
-            (`start`; `start`, `step`, `stop`; `step`, `floor`).
+            (`start`; `start`, `step`, `stop`; `step`, `floor`). K-Net logs one loss once per stage
+            ('decode.loss_ce.s0', ...): it has one weight, and the key 'decode.loss_ce'. A loss in
+            a `LossSum`, of which the log has the sum alone, has the sum's key before its own name:
+            'decode.loss_sum.loss_epl', or 'decode.loss_epl' where one loss alone is meant by it.
         interval: 'epoch', or the number of iterations that count as one. In a run that counts
             iterations, 'epoch' is ceil(images / (batch size * ranks)) of them. With accumulated
             gradients an iteration is still one batch.
@@ -78,6 +80,7 @@ class LossWeightSchedule(Hook):
     Raises:
         ValueError: a schedule is not one of these, or (when training begins) no loss, or more than
             one, is meant by a key.
+        UncalledLoss: after the first iteration, on all ranks: a scheduled loss was not called.
     """
 
     def __init__(self, schedules: Sequence[dict], interval: str | int = 'epoch') -> None:
@@ -89,17 +92,18 @@ class LossWeightSchedule(Hook):
             raise ValueError(f'schedules is {schedules!r}; give a list of dicts, one per loss.')
         self.interval = interval
         self.factors = [_read_schedule(**schedule) for schedule in schedules]
+        self.calls = None
 
     def before_train(self, runner: Runner) -> None:
         """Finds the losses, so that a wrong key ends the run before it begins."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.scheduled = {}
         for name, factor in self.factors:
-            key, loss = find_loss(model, name)
-            if key in self.scheduled:
-                raise ValueError(f'schedules names {key!r} twice; keep one of the two.')
-            self.scheduled[key] = loss, loss.loss_weight, factor
+            entry = find_loss(runner.model, name)
+            if entry.key in self.scheduled:
+                raise ValueError(f'schedules names {entry.key!r} twice; keep one of the two.')
+            self.scheduled[entry.key] = entry.loss, entry.loss.loss_weight, factor
         self.period = self._iterations_per_epoch(runner)
+        self.calls = LossCalls(runner.model)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
@@ -110,6 +114,23 @@ class LossWeightSchedule(Hook):
             loss.loss_weight = configured * factor(epoch)
             runner.message_hub.update_scalar(
                 f'train/{key.replace("loss", "weight")}', loss.loss_weight
+            )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Looks, after the first iteration, whether the scheduled losses were called."""
+        calls, self.calls = self.calls, None
+        missed = calls.missed() if calls else []
+        idle = [entry for entry in missed if entry.key in self.scheduled]
+        if idle:
+            raise UncalledLoss(
+                f'schedules moves the weight of {quoted(dict.fromkeys(e.key for e in idle))}, '
+                f'which the first iteration did not call. {calls.explain(idle, missed)}'
             )
 
     def after_train(self, runner: Runner) -> None:
@@ -126,131 +147,6 @@ class LossWeightSchedule(Hook):
         return _iterations_over(runner.train_dataloader)
 
 
-class NonFiniteLoss(FloatingPointError):
-    """Which losses are no numbers, and at which iteration."""
-
-
-@HOOKS.register_module()
-class CheckFiniteLossHook(Hook):
-    """Ends training at the first iteration in which a loss is NaN or infinite, and names it.
-
-    Looks at every loss that is trained on, by its key in the log ('decode.loss_epl'), and at their
-    sum ('loss') where these are finite. All ranks end if one of them sees such a loss, since its
-    gradients went into the weights of all; the check comes before MMEngine's CheckpointHook, so
-    that these weights are not stored. Per iteration it waits for the device, as MMEngine does to
-    log the same values, and for the other ranks.
-
-    `tools/train.py` adds it to every config. (MMDetection's CheckInvalidLossHook looks at the sum
-    alone, now and then.)
-
-    Raises:
-        NonFiniteLoss: on all ranks, with the same message.
-    """
-
-    priority = 'LOW'  # after LoggerHook, so that the log has the values; before CheckpointHook
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
-    ) -> None:
-        """Looks at the losses of this iteration."""
-        found = _non_finite(outputs or {})
-        somewhere = torch.tensor(float(bool(found)))
-        all_reduce(somewhere, 'max')
-        if somewhere.item() == 0:
-            return
-        ranks = all_gather_object(found)
-        one = len(ranks) == 1
-        said = '; '.join(
-            ', '.join(f'{key} is {value}' for key, value in losses.items())
-            + ('' if one else f' on rank {rank}')
-            for rank, losses in enumerate(ranks)
-            if losses
-        )
-        raise NonFiniteLoss(
-            f'{said} at iteration {runner.iter + 1}. Training stops here, and these weights are '
-            'not stored. Clip the gradients (--cfg-options optim_wrapper.clip_grad._delete_=True '
-            'optim_wrapper.clip_grad.max_norm=1), lower the learning rate or train without --amp.'
-        )
-
-
-def _non_finite(outputs: dict) -> dict[str, float]:
-    """{key: value} of the losses that are NaN or infinite; their sum only where these are not."""
-    losses = {
-        key: torch.as_tensor(value).detach().float().mean()
-        for key, value in outputs.items()
-        if 'loss' in key and isinstance(value, (torch.Tensor, float))
-    }
-    if not losses or torch.stack(list(losses.values())).isfinite().all():
-        return {}
-    found = {key: value.item() for key, value in losses.items() if not value.isfinite()}
-    parts = {key: value for key, value in found.items() if key != 'loss'}
-    return parts or found
-
-
-def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:
-    """The heads of a segmentor as its log names them: 'decode', 'aux', in lists 'decode_0', …"""
-    named = {}
-    for part, name in (('decode_head', 'decode'), ('auxiliary_head', 'aux')):
-        heads = getattr(model, part, None)
-        if isinstance(heads, nn.ModuleList):
-            named |= {f'{name}_{index}': head for index, head in enumerate(heads)}
-        elif heads is not None:
-            named[name] = heads
-    return named
-
-
-def losses_by_key(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The losses in the heads of a segmentor under their keys in the log.
-
-    Losses of one head with the same name share a key: MMSegmentation logs their sum.
-
-    Returns:
-        Such as {'decode.loss_ce': [CrossEntropyLoss()], 'aux_0.loss_ce': [CrossEntropyLoss()]}.
-    """
-    found = {}
-    for name, head in heads_by_name(model).items():
-        losses = getattr(head, 'loss_decode', nn.ModuleList())
-        # PointRend's head, alone, puts a word before the names of its losses
-        point = 'point' if hasattr(head, 'get_points_train') else ''
-        for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
-            # MMEngine trains nothing else
-            if 'loss' in loss.loss_name:
-                found.setdefault(f'{name}.{point}{loss.loss_name}', []).append(loss)
-    return found
-
-
-def find_loss(model: nn.Module, name: str) -> tuple[str, nn.Module]:
-    """The one loss that is meant, and its whole key: `name` may lack the head.
-
-    Raises:
-        ValueError: none or several are meant, or the loss has no `loss_weight`.
-    """
-    known = losses_by_key(model)
-    keys = [name] if name in known else [key for key in known if key.split('.', 1)[1] == name]
-    if not keys:
-        raise ValueError(
-            f'No loss of this model is logged as {name!r}; choose one of {_quoted(known)}.'
-        )
-    if len(keys) > 1:
-        raise ValueError(f'{name!r} is the name of several losses; choose one of {_quoted(keys)}.')
-    if len(known[keys[0]]) > 1:
-        raise ValueError(
-            f'{len(known[keys[0]])} losses share the key {keys[0]!r}: give each a `loss_name` of '
-            'its own in the config.'
-        )
-    (loss,) = known[keys[0]]
-    if not hasattr(loss, 'loss_weight'):
-        raise ValueError(
-            f'{keys[0]!r} is a {type(loss).__name__}, which has no `loss_weight` to move: take it '
-            'out of the schedules.'
-        )
-    return keys[0], loss
-
-
 def _read_schedule(
     loss: str | None = None, kind: str | None = None, **numbers: float
 ) -> tuple[str, Callable[[int], float]]:
@@ -261,13 +157,13 @@ def _read_schedule(
             "'decode.loss_ce'."
         )
     if kind not in KINDS:
-        raise ValueError(f'kind of {loss!r} is {kind!r}; choose one of {_quoted(KINDS)}.')
+        raise ValueError(f'kind of {loss!r} is {kind!r}; choose one of {quoted(KINDS)}.')
     _, *allowed = inspect.signature(KINDS[kind]).parameters
     for option, value in numbers.items():
         if option not in allowed:
             raise ValueError(
                 f'{option!r} has no meaning for the kind {kind!r} of {loss!r}, which takes '
-                f"{_quoted(allowed)}: remove it. (Kervadec's rebalancing is two entries: "
+                f"{quoted(allowed)}: remove it. (Kervadec's rebalancing is two entries: "
                 "'rebalance' for the regional loss, 'increase' for the boundary loss.)"
             )
         if not _is_number(value, (int, float)) or not 0 <= value < math.inf:
@@ -292,7 +188,3 @@ def _iterations_over(loader: DataLoader) -> int:
 
 def _is_number(value: object, types: type | tuple[type, ...]) -> bool:
     return isinstance(value, types) and not isinstance(value, bool)
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ', '.join(map(repr, names))
