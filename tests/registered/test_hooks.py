@@ -327,7 +327,9 @@ def look_at(**outputs):
     ],
 )
 def test_losses_that_are_no_numbers_are_named(outputs, said):
-    with pytest.raises(check_finite_loss.NonFiniteLoss, match=f'^{re.escape(said)} at iteration 7. '):
+    with pytest.raises(
+        check_finite_loss.NonFiniteLoss, match=f'^{re.escape(said)} at iteration 7. '
+    ):
         look_at(**outputs)
 
 
