@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import NO_OPERATORS
+from conftest import NO_OPERATORS, needs_gpu
 from mmengine.config import ConfigDict
 from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import MessageHub
@@ -19,7 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 
 from mmseg_boundary import stacks
 from mmseg_boundary.registered import check_finite_loss, loss_weight_schedule
-from mmseg_boundary.registered.model_losses import UncalledLoss, losses_of
+from mmseg_boundary.registered.model_losses import losses_of
 
 KERVADEC = [
     dict(loss='decode.loss_ce', kind='rebalance'),
@@ -307,7 +307,10 @@ def test_wrong_numbers_are_named_at_once(numbers, words):
 
 def look_at(**outputs):
     """What the hook makes of the outputs of the seventh iteration, on one rank."""
-    values = {key.replace('__', '.'): torch.tensor(value) for key, value in outputs.items()}
+    values = {
+        key.replace('__', '.'): value if torch.is_tensor(value) else torch.tensor(value)
+        for key, value in outputs.items()
+    }
     check = HOOKS.build(dict(type='CheckFiniteLossHook'))
     check.after_train_iter(SimpleNamespace(iter=6), 6, None, values)
 
@@ -331,6 +334,26 @@ def test_losses_that_are_no_numbers_are_named(outputs, said):
         check_finite_loss.NonFiniteLoss, match=f'^{re.escape(said)} at iteration 7. '
     ):
         look_at(**outputs)
+
+
+def test_losses_are_brought_to_one_device():
+    """A model logs numbers of Python's beside tensors, and the default device is another."""
+    check = HOOKS.build(dict(type='CheckFiniteLossHook'))
+    values = {'loss': torch.tensor(2.0), 'decode.loss_ce': 1.0, 'aux.loss_ce': torch.tensor(1.0)}
+    with torch.device('meta'):
+        check.after_train_iter(SimpleNamespace(iter=6), 6, None, values)
+        with pytest.raises(check_finite_loss.NonFiniteLoss, match='^decode.loss_ce is nan at'):
+            values['decode.loss_ce'] = math.nan
+            check.after_train_iter(SimpleNamespace(iter=6), 6, None, values)
+
+
+@needs_gpu
+@pytest.mark.parametrize('first, second', [('cuda', 'cpu'), ('cpu', 'cuda')])
+def test_losses_on_two_devices(first, second):
+    outputs = dict(loss=torch.tensor(2.0, device=first))
+    look_at(**outputs, decode__loss_ce=torch.tensor(1.0, device=second))
+    with pytest.raises(check_finite_loss.NonFiniteLoss, match='^decode.loss_ce is inf at'):
+        look_at(**outputs, decode__loss_ce=torch.tensor(math.inf, device=second))
 
 
 def test_what_is_no_loss_may_be_nan():

@@ -19,6 +19,7 @@ from tiny import build_tiny
 from torch import nn
 
 from mmseg_boundary import losses
+from mmseg_boundary.registered.model_losses import LossCalls
 
 NAMES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
 IMAGES = (2, 3, 2, 4)  # of each rank
@@ -60,6 +61,19 @@ class Training:
         gradient = torch.cat([each.grad.flatten() for each in self.model.parameters()])
         return total.detach(), gradient
 
+    def uncalled(self, rank, ranks, wrapper):
+        """The losses that are said to be called by no rank: the first is called by all, the second
+        by the last rank alone, the third by none."""
+        names = [f'loss_{number}' for number in range(3)]
+        head = self.model.decode_head
+        head.loss_decode = nn.ModuleList(
+            MODELS.build(dict(type='EPLLoss', loss_name=name)) for name in names
+        )
+        calls = LossCalls(wrapper)
+        for loss in head.loss_decode[: 2 if rank == ranks - 1 else 1]:
+            loss(torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.long))
+        return [entry.key for entry in calls.missed() if entry.head == 'decode']
+
 
 def evaluate(images, places):
     """BoundaryMetric's results, where this rank gets the images at `places`."""
@@ -91,6 +105,7 @@ def be_a_rank(folder, rank, ranks):
         value, gradient = training.step(name, rank, wrapper)
         all_reduce(value, 'mean')
         found['losses'][name] = value, gradient
+    found['uncalled'] = training.uncalled(rank, ranks, wrapper)
     for images, repeats in EVALUATIONS:
         places = DefaultSampler(range(images), shuffle=False, round_up=repeats)
         found['metrics'].append(evaluate(images, places))

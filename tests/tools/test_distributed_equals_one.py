@@ -52,3 +52,8 @@ def test_metrics_are_the_same_to_the_last_bit(ranks, case, groups):
     assert len(expected) > 20 and expected['mBoundaryF_3px'] > 1
     for rank in groups[ranks]:
         assert rank['metrics'][case] == expected
+
+
+@pytest.mark.parametrize('ranks', [2, 4])
+def test_all_ranks_agree_which_losses_are_not_called(ranks, groups):
+    assert [rank['uncalled'] for rank in groups[ranks]] == [['decode.loss_2']] * ranks

@@ -238,6 +238,34 @@ def wrong_value(folder):
     return train(folder, 'model.decode_head.loss_decode.1.class_weight=[1,-1]')
 
 
+def use_ddrnet(folder, *losses, more=''):
+    """A net whose head calls the first two of its losses."""
+    settings = dict(
+        backbone=dict(type='DDRNet', channels=4, ppm_channels=4),
+        decode_head=dict(
+            type='DDRHead', in_channels=16, channels=4, num_classes=6, loss_decode=list(losses)
+        ),
+        auxiliary_head=None,
+    )
+    with open(folder / 'config.py', 'a') as config:
+        config.write(f'model.update({settings})\n{more}')
+    return train(folder)
+
+
+OHEM = dict(type='OhemCrossEntropy')
+
+
+def loss_that_is_not_called(folder):
+    return use_ddrnet(folder, OHEM, OHEM, dict(type='EPLLoss'))
+
+
+def schedule_for_a_loss_that_is_not_called(folder):
+    more = "custom_hooks = [dict(type='LossWeightSchedule', schedules=[dict("
+    more += "loss='decode.loss_lost', kind='increase')])]\n"
+    lost = dict(type='CrossEntropyLoss', loss_name='loss_lost')
+    return use_ddrnet(folder, OHEM, OHEM, lost, more=more)
+
+
 def non_finite_loss(folder):
     return train(folder, 'optim_wrapper.optimizer.lr=1e30')
 
@@ -319,6 +347,8 @@ TOOL_CASES = {
         'a misspelt argument of a head': misspelt_argument_of_a_head,
         'a misspelt loss': misspelt_loss,
         'a value that is not allowed': wrong_value,
+        'a loss that the head never calls': loss_that_is_not_called,
+        'a schedule for such a loss': schedule_for_a_loss_that_is_not_called,
         'a loss that is NaN': non_finite_loss,
         '`load_from` with code in it': weights_with_code,
         '`pretrained` with code in it': backbone_with_code,

@@ -4,6 +4,7 @@ import importlib.util
 import math
 import sys
 
+import nets
 import pytest
 import torch
 from commands import ROOT, SHAPES, attempt, run
@@ -185,3 +186,36 @@ def test_a_first_term_without_a_gradient(tool):
     rows = tool.balance(Heads([ce(0.0), ce(1.0, 'loss_two')], ce()), [batch(0)])
     assert next(tool.remarks(rows, Config())).startswith('decode.loss_ce has no gradient here')
     assert 'nan' not in tool.table(rows, 0.1)
+
+
+def preprocessed(name):
+    inputs, data_samples = nets.batch(name)
+    return dict(inputs=list(inputs), data_samples=data_samples)
+
+
+def test_a_loss_that_is_never_called_has_a_row(tool):
+    """Of DDRNet, whose two losses are called by position."""
+    settings = nets.settings('ddrnet')
+    settings.decode_head.loss_decode += [
+        dict(type='EPLLoss', loss_weight=0.5),
+        dict(type='CrossEntropyLoss', loss_name='loss_ohem'),
+    ]
+    rows = tool.balance(nets.build(settings), [preprocessed('ddrnet')] * 2)
+    keys = ['decode.loss_context', 'decode.loss_spatial', 'decode.loss_epl', 'decode.loss_ohem']
+    assert [row.key for row in rows] == keys
+    assert [row.weight for row in rows] == [1, 0.4, 0.5, 1]
+    assert [row.pull is None for row in rows] == [False, False, True, True]
+    cells = [line.strip('|').split('|') for line in tool.table(rows, 0.1).splitlines()]
+    (epl,) = ([cell.strip() for cell in row] for row in cells if 'loss_epl' in row[0])
+    assert epl == ['decode.loss_epl', '0.5', 'not called', *[''] * 7]
+    said = [line for line in tool.remarks(rows, Config()) if 'would train nothing' in line]
+    assert len(said) == 2 and 'so that loss_decode[2] (EPLLoss) would train nothing' in said[0]
+
+
+def test_all_stages_of_knet_show_their_one_weight(tool):
+    settings = nets.settings('knet')
+    settings.decode_head.kernel_generate_head.loss_decode.loss_weight = 0.25
+    rows = tool.balance(nets.build(settings), [preprocessed('knet')])
+    weights = {f'decode.loss_ce.s{stage}': 0.25 for stage in range(4)} | {'aux.loss_ce': 0.4}
+    assert {row.key: row.weight for row in rows} == weights
+    assert all(row.pull.at_logits > 0 for row in rows)
