@@ -30,6 +30,9 @@ def settings(name):
     if name != 'knet':
         model.backbone.update(channels=4, ppm_channels=4, init_cfg=None)
         model.decode_head.update(in_channels=16, channels=8)
+        for loss in model.decode_head.loss_decode:
+            # the frozen stack's cross-entropy takes void for the index of a class weight
+            loss.pop('class_weight', None)
         return model
     model.pretrained = None
     model.backbone.update(depth=18, stem_channels=4, base_channels=4)

@@ -122,7 +122,7 @@ def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:
         heads = getattr(model, part, None)
         if isinstance(heads, nn.ModuleList):
             named |= {f'{name}_{index}': head for index, head in enumerate(heads)}
-        elif heads is not None:
+        elif isinstance(heads, nn.Module):
             named[name] = heads
     return named
 
@@ -155,25 +155,28 @@ def _configured(head: str, owner: nn.Module) -> Iterator[Entry]:
     # PointRend's head, alone, puts a word before the names of its losses
     point = 'point' if hasattr(owner, 'get_points_train') else ''
     for index, loss in enumerate(losses if several else [losses]):
-        name = names[index] if index < len(names) else point + loss.loss_name
+        name = names[index] if index < len(names) else point + _name_of(loss)
         place = f'loss_decode[{index}]' if several else 'loss_decode'
         entry = Entry(head, owner, place, f'{head}.{name}', loss)
-        # MMEngine trains nothing else
-        if 'loss' in name:
-            yield entry
-            yield from _held(entry, entry)
+        yield entry
+        yield from _held(entry, entry)
 
 
 def _held(entry: Entry, outermost: Entry) -> Iterator[Entry]:
     for index, loss in enumerate(entry.loss.losses if isinstance(entry.loss, LossSum) else ()):
         held = entry._replace(
             place=f'{entry.place}.losses[{index}]',
-            key=f'{entry.key}.{getattr(loss, "loss_name", type(loss).__name__)}',
+            key=f'{entry.key}.{_name_of(loss)}',
             loss=loss,
             holder=outermost,
         )
         yield held
         yield from _held(held, outermost)
+
+
+def _name_of(loss: nn.Module) -> str:
+    # a head that calls its losses by position asks for no name
+    return getattr(loss, 'loss_name', type(loss).__name__)
 
 
 def find_loss(model: nn.Module, name: str) -> Entry:
@@ -184,7 +187,9 @@ def find_loss(model: nn.Module, name: str) -> Entry:
     """
     known = {}
     for entry in losses_of(model):
-        known.setdefault(entry.key, []).append(entry)
+        # MMEngine trains nothing else
+        if entry.holder or 'loss' in entry.key:
+            known.setdefault(entry.key, []).append(entry)
     keys = [name] if name in known else [key for key in known if _is_short_for(name, key)]
     stage = re.fullmatch(r'(.+)\.s\d+', name)
     if not keys and stage and stage[1] in known:

@@ -120,6 +120,23 @@ def test_losses_in_a_sum_have_its_key_before_their_own():
     torch.testing.assert_close(after['decode.loss_context'], before['decode.loss_context'])
 
 
+def test_a_loss_without_a_name():
+    """Which a head that calls its losses by position does not ask for."""
+    model = appended('ddrnet', nets.EPL)
+    model.decode_head.loss_decode[1] = nn.CrossEntropyLoss(ignore_index=255)
+    with pytest.raises(UncalledLoss, match=re.escape('loss_decode[1] (CrossEntropyLoss) alone')):
+        train('ddrnet', model, check(uncalled_loss='stop'))
+    model.decode_head.loss_decode.append(nn.CrossEntropyLoss())
+    with pytest.raises(ValueError, match="choose one of 'decode.loss_context', 'decode.loss_spa"):
+        find_loss(model, 'decode.CrossEntropyLoss')
+
+
+def test_a_model_without_heads():
+    runner, hook = run_of(nn.Linear(1, 1)), check(uncalled_loss='stop')
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0, None, dict(loss=torch.tensor(1.0)))
+
+
 def test_losses_of_ours_outside_of_loss_decode():
     settings = nets.settings('ddrnet')
     model = nets.build(settings)
