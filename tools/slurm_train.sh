@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGUMENTS of train.py]
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS as in MMSegmentation.
+CONFIG=${3:?which config? bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG}
 PARTITION=$1
 JOB_NAME=$2
-CONFIG=$3
 GPUS=${GPUS:-4}
 HERE=$(dirname "$0")
+set -f # SRUN_ARGS is split into words, but patterns in it are not for the files here
 
-PYTHONPATH="$HERE/..:$PYTHONPATH" exec srun \
+PYTHONPATH="$HERE/..${PYTHONPATH:+:$PYTHONPATH}" exec srun \
     -p "$PARTITION" \
     --job-name="$JOB_NAME" \
     --gres=gpu:"${GPUS_PER_NODE:-4}" \
@@ -15,5 +16,5 @@ PYTHONPATH="$HERE/..:$PYTHONPATH" exec srun \
     --ntasks-per-node="${GPUS_PER_NODE:-4}" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
-    $SRUN_ARGS \
+    ${SRUN_ARGS:-} \
     python -u "$HERE/train.py" "$CONFIG" --launcher slurm "${@:4}"
