@@ -24,7 +24,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from . import stacks
-from .report import whole_file
+from .outputs import GatherInWorkFolder, require_folder
+from .report import REMEDIES, UnwrittenFile, whole_file
 
 # torch obeys this over any argument: onedl's loader falls back to running a pickle that it could
 # not load safely, and mmlab users often have the opposite switch set.
@@ -50,6 +51,14 @@ class WholeFileBackend(LocalBackend):
 
 register_backend('local', WholeFileBackend, force=True, prefixes='')
 
+# of MMEngine's modules, those that write without `whole_file`
+WRITERS = (
+    'config.config',
+    'dist.dist',
+    'hooks.checkpoint_hook',
+    'logging.logger',
+    'visualization.vis_backend',
+)
 HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
 
@@ -143,10 +152,13 @@ def _checks_losses(hook: object) -> bool:
 def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
     """MMEngine's runner, after `require_parts`; the config's `launcher` is set."""
     require_parts(config, dataloaders)
+    require_folder(config.work_dir, 'The work folder (--work-dir)')
     stacks.mend_loading()
     if config.launcher == 'pytorch' and get_device() == 'cpu':
         _prepare_cpu_ranks(config)
-    return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    runner.register_hook(GatherInWorkFolder())
+    return runner
 
 
 def stop(sentence: str, every_rank: bool = False) -> NoReturn:
@@ -189,7 +201,8 @@ def plain_errors(config: Config) -> Iterator[None]:
     """Turns what a user can mend into one sentence; every other error keeps its stack of frames.
 
     These are: no network, a checkpoint that is damaged or would run code, a picture that cannot be
-    read, an argument in the config that its class does not know, and whatever this package refuses.
+    read, a full disk, an argument in the config that its class does not know, and whatever this
+    package refuses.
     """
     try:
         yield
@@ -206,6 +219,10 @@ def plain_errors(config: Config) -> Iterator[None]:
             if isinstance(cause, stacks.UnfitFile):
                 # A worker of the data loader sends the text of its stack of frames.
                 stop(str(cause).rpartition('UnfitFile: ')[2].strip(), every_rank=True)
+            if isinstance(cause, UnwrittenFile):
+                stop(str(cause), cause.every_rank)
+            if isinstance(cause, OSError) and cause.errno in REMEDIES and _writes_logs(frames):
+                stop(_unwritten_log(config, cause), every_rank=True)
             if isinstance(cause, (TypeError, KeyError)) and building:
                 sentence = _misspelt(config, cause)
                 if sentence:
@@ -235,6 +252,12 @@ def _frames(error: BaseException) -> list[tuple[str, str]]:
 
 def _is_ours(frames: list[tuple[str, str]]) -> bool:
     return bool(frames) and frames[-1][0].startswith('mmseg_boundary.')
+
+
+def _writes_logs(frames: list[tuple[str, str]]) -> bool:
+    # What MMEngine writes itself. Others may be full too: a cache of weights, shared memory.
+    modules = {module for module, _ in frames}
+    return bool(modules & {f'mmengine.{name}' for name in WRITERS})
 
 
 def _is_cut_off(error: Exception) -> bool:
@@ -293,6 +316,15 @@ def _unsafe_checkpoint(config: Config) -> str:
         'know where it comes from, keep its weights alone: python -c "import torch; c = '
         "torch.load('FILE', weights_only=False); torch.save({'state_dict': c['state_dict']}, "
         "'NEW')\""
+    )
+
+
+def _unwritten_log(config: Config, error: OSError) -> str:
+    places = {config.get('work_dir'), (config.get('visualizer') or {}).get('save_dir')} - {None}
+    return (
+        'What a run keeps beside its results (log, settings, last_checkpoint) could not be '
+        f'written: {error.strerror}. It is in {" or ".join(sorted(places))}. '
+        f'{REMEDIES[error.errno]}, or name another place.'
     )
 
 

@@ -21,11 +21,12 @@ ROOMS = {
     'models': (set(), MMSEG),
     'stacks': (set(), MMSEG),
     'registered': (
-        {'labels', 'losses', 'metrics', 'datasets', 'models', 'stacks'},
+        {'labels', 'losses', 'metrics', 'datasets', 'models', 'stacks', 'report'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
-    'launch': ({'stacks', 'report'}, MMSEG),
+    'launch': ({'stacks', 'report', 'outputs'}, MMSEG),
+    'outputs': ({'report'}, MMSEG),
     'preflight': ({'registered'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'report': (set(), set()),

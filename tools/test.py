@@ -5,13 +5,10 @@ python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 """
 
 import argparse
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
@@ -25,6 +22,7 @@ from mmseg_boundary.launch import (
     plain_errors,
     stop,
 )
+from mmseg_boundary.outputs import filled_when_whole, require_file, require_folder
 from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.report import write_report
 
@@ -53,23 +51,40 @@ def main() -> None:
     args = parse_args()
     config = load_config(args)
     config.load_from = args.checkpoint
+    require_test(config)
     if args.show or args.show_dir:
         draw_boundaries(config, args)
     if args.tta:
         use_test_time_augmentation(config)
     if args.boundary:
         add_boundary_metrics(config)
-    if args.out:
-        folder = Path(args.out).resolve()
-        unfinished = folder.with_name(f'{folder.name}.part')
-        keep_predictions(config, str(unfinished))
     with plain_errors(config):
+        try_outputs(args)
         runner = build_runner(config, ('test_dataloader',))
-        with moved_when_whole(unfinished, folder) if args.out else nullcontext():
+        with keep_predictions(runner, args.out) if args.out else nullcontext():
             metrics = runner.test()
-    if args.json and is_main_process():
-        write_report(args.json, report(args, runner, metrics))
+        if args.json and is_main_process():
+            write_report(args.json, report(args, runner, metrics))
     leave()
+
+
+def require_test(config: Config) -> None:
+    for part in ('test_dataloader', 'test_cfg', 'test_evaluator'):
+        if config.get(part) is None:
+            stop(
+                f'The config has no {part}, so that there is nothing to test, or nothing to test '
+                f'with. Give it one; the configs of the repository are examples.'
+            )
+
+
+def try_outputs(args: argparse.Namespace) -> None:
+    """Before hours of work: whether there is a place for what comes of it."""
+    if args.out:
+        require_folder(args.out, '--out')
+    if args.show_dir:
+        require_folder(args.show_dir, '--show-dir')
+    if args.json:
+        require_file(args.json, '--json')
 
 
 def draw_boundaries(config: Config, args: argparse.Namespace) -> None:
@@ -122,32 +137,12 @@ def draws_contours_as_void(config: Config) -> bool:
     return isinstance(kind, type) and issubclass(kind, PascalVOCDataset)
 
 
-def keep_predictions(config: Config, folder: str) -> None:
+def keep_predictions(runner: Runner, folder: str) -> AbstractContextManager:
     """Has one evaluator write the label images; others of a list would write the same again."""
-    for evaluator in evaluators_of(config):
-        if issubclass(metric_class(evaluator), IoUMetric):
-            evaluator.output_dir = folder
-            evaluator.keep_results = True
-            return
+    for metric in runner.test_loop.evaluator.metrics:
+        if isinstance(metric, IoUMetric):
+            return filled_when_whole(folder, metric, runner.test_dataloader.dataset)
     stop('--out needs an IoUMetric among the evaluators of the config.')
-
-
-@contextmanager
-def moved_when_whole(unfinished: Path, folder: Path) -> Iterator[None]:
-    """What is written into `unfinished` gets into `folder` when all ranks have done their part."""
-    if is_main_process() and unfinished.exists():  # of a run that was killed
-        shutil.rmtree(unfinished)
-    barrier()
-    try:
-        yield
-        barrier()
-        if is_main_process():
-            folder.mkdir(parents=True, exist_ok=True)
-            for file in unfinished.iterdir():
-                shutil.move(file, folder / file.name)  # the folder may be another disk
-    finally:
-        if is_main_process() and unfinished.exists():
-            shutil.rmtree(unfinished)
 
 
 def evaluators_of(config: Config) -> list[dict]:

@@ -1,20 +1,24 @@
 """Pictures of where predictions miss the boundaries."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import mmcv
 import numpy as np
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
+from mmengine.visualization import LocalVisBackend, Visualizer
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..metrics.contour_errors import contour_layers
+from ..report import whole_file
 
 # Of Okabe and Ito's palette, and of different lightness, so that every kind of colour blindness,
 # and grey print, leaves them apart.
@@ -33,8 +37,11 @@ class BoundaryVisualizationHook(Hook):
     """Paints true and predicted boundaries and the errors between them over the grey image.
 
     Takes the place of `SegVisualizationHook`, whose arguments it has: in training every
-    `interval`-th validation batch shows its first image, in testing every image is shown. The
-    visualizer's backends keep the pictures.
+    `interval`-th validation batch (of the first rank) shows its first image, in testing every image
+    is shown, under the number that it has in the data set where a `DefaultSampler` deals them out.
+    The visualizer's backends keep the pictures: in files (`LocalVisBackend`) those of every rank of
+    a test, elsewhere (TensorBoard) those of the first, and a file that cannot be written is an
+    `UnwrittenFile`.
 
     Args:
         draw, interval, show, wait_time, backend_args: as for `SegVisualizationHook`.
@@ -59,7 +66,8 @@ class BoundaryVisualizationHook(Hook):
         self.backend_args = backend_args
         self.width = width
         self.ignore_index = ignore_index
-        self.shown = 0
+        self.shown = 0  # by this rank
+        self.last = math.inf
 
     def after_val_iter(
         self,
@@ -70,8 +78,13 @@ class BoundaryVisualizationHook(Hook):
     ) -> None:
         """Shows the first image of every `interval`-th batch."""
         step = runner.iter + batch_idx
-        if self.draw and step % self.interval == 0:
+        if self.draw and step % self.interval == 0 and is_main_process():
             self._add('val', outputs[0], step)
+
+    def before_test(self, runner: Runner) -> None:
+        """Finds where repeated images begin, with which a sampler makes all shares even."""
+        if isinstance(runner.test_dataloader.sampler, DefaultSampler):
+            self.last = self.shown * get_world_size() + len(runner.test_dataloader.dataset)
 
     def after_test_iter(
         self,
@@ -82,8 +95,11 @@ class BoundaryVisualizationHook(Hook):
     ) -> None:
         """Shows every image."""
         for sample in outputs if self.draw else ():
+            # as images are dealt out: names differ between ranks, and are those of one alone
+            step = self.shown * get_world_size() + get_rank() + 1
             self.shown += 1
-            self._add('test', sample, self.shown)
+            if step <= self.last:
+                self._add('test', sample, step)
 
     def _add(self, mode: str, sample: SegDataSample, step: int) -> None:
         image = mmcv.imfrombytes(get(sample.img_path, self.backend_args), channel_order='rgb')
@@ -97,7 +113,24 @@ class BoundaryVisualizationHook(Hook):
         if self.show:
             visualizer.show(picture, name, wait_time=self.wait_time)
         else:
-            visualizer.add_image(name, picture, step)
+            keep(visualizer, name, picture, step)
+
+
+def keep(visualizer: Visualizer, name: str, picture: np.ndarray, step: int) -> None:
+    """`Visualizer.add_image`, which does nothing on other ranks than the first, and takes no notice
+    when OpenCV cannot write the file.
+
+    Raises:
+        UnwrittenFile: the disk is full, or another reason.
+    """
+    for backend in visualizer._vis_backends.values():
+        if isinstance(backend, LocalVisBackend):
+            folder = Path(backend.experiment._img_save_dir)
+            with whole_file(folder / f'{name}_{step}.png') as unfinished:
+                png = cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+                unfinished.write_bytes(png.tobytes())
+        elif is_main_process():
+            backend.add_image(name, picture, step)
 
 
 def paint(
