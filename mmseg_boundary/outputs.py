@@ -32,7 +32,7 @@ def require_folder(path: str | Path, what: str) -> None:
     path = Path(path).resolve()
     place = _nearest(path)
     if not place.is_dir():
-        _refuse(f'{what} has to be a folder, but {place} is none. Name another place.')
+        _refuse(f'{what} has to be a folder, but {place} is not one. Name another place.')
     with named_if_unwritten(f'{what}, {path},', every_rank=False):
         tempfile.TemporaryFile(dir=place).close()
 
@@ -45,7 +45,7 @@ def require_file(path: str | Path, what: str) -> None:
     """
     path = Path(path).resolve()
     if os.path.exists(path) and not path.is_file():
-        _refuse(f'{what} has to be a file, but {path} is none. Name another place.')
+        _refuse(f'{what} has to be a file, but {path} is not one. Name another place.')
     require_folder(path.parent, f'The folder of {what}')
 
 
@@ -156,28 +156,33 @@ def _count_names(dataset: Dataset) -> int:
 
 
 class GatherInWorkFolder(Hook):
-    """Has the metrics gather the results of all ranks beside the log. MMEngine's own way leaves a
-    `.dist_test` in the current folder, which not all ranks may be able to write to."""
+    """Has the metrics gather the results of all ranks beside the log, which is tried before the
+    first image. MMEngine's own way leaves a `.dist_test` in the current folder."""
 
-    def before_run(self, runner: Runner) -> None:
-        """Tries a folder; what gathers makes it again, and removes it."""
-        if get_world_size() == 1:
-            return
-        self.folder = make_shared_folder(Path(runner.log_dir), 'gathered')
-        if is_main_process():
-            self.folder.rmdir()
+    def before_train(self, runner: Runner) -> None:
+        """For the validations to come."""
+        if runner.val_loop is not None:
+            self._direct(runner, runner.val_loop.evaluator)
 
     def before_val(self, runner: Runner) -> None:
-        """Sets the folder of the validation's metrics."""
-        self._direct(runner.val_loop.evaluator)
+        """For a validation alone."""
+        self._direct(runner, runner.val_loop.evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """Sets the folder of the test's metrics."""
-        self._direct(runner.test_loop.evaluator)
+        """For a test."""
+        self._direct(runner, runner.test_loop.evaluator)
 
-    def _direct(self, evaluator: Evaluator) -> None:
-        if get_world_size() == 1:
+    def _direct(self, runner: Runner, evaluator: Evaluator) -> None:
+        metrics = [
+            metric
+            for metric in getattr(evaluator, 'metrics', ())
+            if metric.collect_device == 'cpu' and metric.collect_dir is None
+        ]
+        if get_world_size() == 1 or not metrics:
             return
-        for index, metric in enumerate(getattr(evaluator, 'metrics', ())):
-            if metric.collect_device == 'cpu' and metric.collect_dir is None:
-                metric.collect_dir = f'{self.folder}.{index}'
+        folder = make_shared_folder(Path(runner.log_dir), 'gathered')
+        if is_main_process():
+            folder.rmdir()
+        for index, metric in enumerate(metrics):
+            # made where results are gathered, and removed again
+            metric.collect_dir = f'{folder}.{index}'

@@ -72,8 +72,8 @@ def require_test(config: Config) -> None:
     for part in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if config.get(part) is None:
             stop(
-                f'The config has no {part}, so that there is nothing to test, or nothing to test '
-                f'with. Give it one; the configs of the repository are examples.'
+                f"The config's {part} is missing or None, and a test needs it. Set it, as "
+                "MMSegmentation's own configs do."
             )
 
 
@@ -88,15 +88,17 @@ def try_outputs(args: argparse.Namespace) -> None:
 
 
 def draw_boundaries(config: Config, args: argparse.Namespace) -> None:
-    hook = config.default_hooks.get('visualization', {})
+    hooks = config.get('default_hooks') or {}
+    hook = hooks.get('visualization') or {}
     # What another hook than MMSeg's was told may mean nothing to ours.
     known = hook.get('type') in ('SegVisualizationHook', 'BoundaryVisualizationHook')
     hook = dict(hook if known else {}, type='BoundaryVisualizationHook', draw=True)
     if args.show:
         hook.update(show=True, wait_time=args.wait_time)
-    config.default_hooks.visualization = hook
+    config.default_hooks = dict(hooks, visualization=hook)
     if args.show_dir:
-        config.visualizer.save_dir = args.show_dir
+        files = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+        config.visualizer = dict(config.get('visualizer') or files, save_dir=args.show_dir)
 
 
 def use_test_time_augmentation(config: Config) -> None:

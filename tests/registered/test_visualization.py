@@ -1,6 +1,10 @@
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
@@ -9,7 +13,9 @@ from PIL import Image
 from scenes import square
 
 from mmseg_boundary.metrics.contour_errors import contour_layers
+from mmseg_boundary.registered import visualization
 from mmseg_boundary.registered.visualization import COLOURS, paint
+from mmseg_boundary.report import UnwrittenFile
 
 PICTURE = 'shapes://0/32x40/image/000000.png'
 
@@ -89,3 +95,68 @@ def test_the_interval_of_a_validation(visualizer, tmp_path):
 def test_it_draws_nothing_unless_told(visualizer, tmp_path):
     HOOKS.build(dict(type='BoundaryVisualizationHook')).after_test_iter(None, 0, None, [sample()])
     assert not list(tmp_path.glob('**/*.png'))
+
+
+@pytest.mark.parametrize('ranks', [1, 2, 3])
+@pytest.mark.parametrize('round_up', [True, False])
+def test_ranks_keep_together_what_one_keeps(ranks, round_up, monkeypatch):
+    """Seven images: numbered as by one rank, and those that a sampler repeats left out."""
+    images, shown = range(7), []
+    monkeypatch.setattr(visualization, 'get_world_size', lambda: ranks)
+    for rank in range(ranks):
+        monkeypatch.setattr(visualization, 'get_rank', lambda: rank)
+        with monkeypatch.context() as patch:
+            patch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, ranks))
+            sampler = DefaultSampler(images, shuffle=False, round_up=round_up)
+        drawing = hook()
+        monkeypatch.setattr(drawing, '_add', lambda *given: shown.append(given[1:]))
+        loader = SimpleNamespace(sampler=sampler, dataset=images)
+        drawing.before_test(SimpleNamespace(test_dataloader=loader))
+        for index in sampler:
+            drawing.after_test_iter(None, 0, None, [index])
+    assert sorted(shown) == [(index, index + 1) for index in images]
+
+
+def test_a_second_test_goes_on_counting(monkeypatch):
+    shown, drawing = [], hook()
+    monkeypatch.setattr(drawing, '_add', lambda *given: shown.append(given[2]))
+    loader = SimpleNamespace(sampler=DefaultSampler(range(2)), dataset=range(2))
+    for _ in range(2):
+        drawing.before_test(SimpleNamespace(test_dataloader=loader))
+        drawing.after_test_iter(None, 0, None, [0, 1])
+    assert shown == [1, 2, 3, 4]
+
+
+def test_shares_of_another_sampler_are_all_shown(monkeypatch):
+    """The first of two ranks has all images."""
+    shown, drawing = [], hook()
+    monkeypatch.setattr(visualization, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(drawing, '_add', lambda *given: shown.append(given[2]))
+    loader = SimpleNamespace(sampler=None, dataset=range(7))
+    drawing.before_test(SimpleNamespace(test_dataloader=loader))
+    drawing.after_test_iter(None, 0, None, list(range(7)))
+    assert shown == [1, 3, 5, 7, 9, 11, 13]
+
+
+def test_another_rank_keeps_files_alone(visualizer, tmp_path, monkeypatch):
+    """What belongs to no folder, such as TensorBoard, is the first rank's; a validation too."""
+    added = []
+    other = SimpleNamespace(add_image=lambda *given: added.append(given[0]))
+    visualizer._vis_backends['other'] = other
+    for main in (False, True):
+        monkeypatch.setattr(visualization, 'is_main_process', lambda: main)
+        hook().after_val_iter(SimpleNamespace(iter=0), 0, None, [sample()])
+        assert len(list(tmp_path.glob('**/val_*.png'))) == main
+        hook().after_test_iter(None, 0, None, [sample()])
+        assert len(list(tmp_path.glob('**/test_*.png'))) == 1
+    assert added == ['val_000000.png', 'test_000000.png']
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(visualizer, tmp_path):
+    """OpenCV alone returns False."""
+    folder = tmp_path / 'vis_data/vis_image'
+    folder.mkdir(parents=True)
+    (folder / f'.{os.getpid()}.test_000000.png_1.png').symlink_to('/dev/full')
+    with pytest.raises(UnwrittenFile, match='test_000000.png_1.png could not .* No space left'):
+        hook().after_test_iter(None, 0, None, [sample()])
+    assert not list(folder.iterdir())

@@ -9,8 +9,10 @@ import gc
 import importlib.util
 import os
 import re
+import shutil
 import sys
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ import torch
 from commands import ROOT, SHAPES
 from conftest import no_run_left_over
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
 from test_launch import Touch
 
 import mmseg_boundary.losses
@@ -108,8 +112,12 @@ def train(folder, *options, config=None, resume=False):
 
 
 def evaluate(folder, *options, checkpoint='good.pth', flags=()):
-    command = [folder / 'config.py', folder / checkpoint, '--work-dir', folder / 'work', *flags]
-    command += ['--json', folder / 'out.json', '--out', folder / 'out']
+    outputs = [*flags, '--json', folder / 'out.json', '--out', folder / 'out']
+    return evaluate_into(folder, *outputs, options=options, checkpoint=checkpoint)
+
+
+def evaluate_into(folder, *outputs, options=(), checkpoint='good.pth', work='work'):
+    command = [folder / 'config.py', folder / checkpoint, '--work-dir', folder / work, *outputs]
     return run_tool('test', *command, *(['--cfg-options', *options] if options else []))
 
 
@@ -327,6 +335,105 @@ def resumed_from_an_empty_name(folder):
     return resumed(folder, '')
 
 
+def work_folder_is_a_file(folder):
+    (folder / 'file').touch()
+    return run_tool('train', folder / 'config.py', '--work-dir', folder / 'file')
+
+
+def work_folder_of_a_test_is_a_file(folder):
+    (folder / 'file').touch()
+    return evaluate_into(folder, work='file')
+
+
+def out_is_a_file(folder):
+    (folder / 'file').write_text('mine')
+    said = evaluate_into(folder, '--out', folder / 'file')
+    assert (folder / 'file').read_text() == 'mine' and not (folder / 'work').exists()
+    return said
+
+
+def json_is_a_folder(folder):
+    said = evaluate_into(folder, '--json', folder / 'data')
+    assert not (folder / 'work').exists()
+    return said
+
+
+def show_dir_is_a_file(folder):
+    (folder / 'file').touch()
+    said = evaluate_into(folder, '--show-dir', folder / 'file')
+    assert not (folder / 'work').exists()
+    return said
+
+
+def two_images_of_one_name(folder):
+    for place in ('images', 'labels'):
+        (folder / 'data' / place / 'town').mkdir()
+        shutil.copy(folder / 'data' / place / 'a.png', folder / 'data' / place / 'town')
+    return evaluate(folder)
+
+
+def no_evaluator(folder):
+    with (folder / 'config.py').open('a') as config:
+        config.write('test_evaluator = None\n')
+    return evaluate_into(folder, '--boundary', '--out', folder / 'out')
+
+
+def fill_disk(path):
+    """Has what is written to `path` next go to a full disk; by the name of an unfinished file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f'.{os.getpid()}.{path.name}').symlink_to('/dev/full')
+
+
+def nothing_unfinished_in(folder):
+    return not [path for path in folder.rglob('.*') if path.is_symlink()]
+
+
+def full_disk_and_a_checkpoint(folder):
+    fill_disk(folder / 'work/iter_1.pth')
+    said = train(folder)
+    assert nothing_unfinished_in(folder)
+    return said
+
+
+def full_disk_and_json(folder):
+    fill_disk(folder / 'out.json')
+    said = evaluate_into(folder, '--json', folder / 'out.json')
+    assert nothing_unfinished_in(folder)
+    return said
+
+
+def full_disk_and_a_picture(folder):
+    fill_disk(folder / 'show/vis_data/vis_image/test_b.png_2.png')
+    said = evaluate_into(folder, '--show-dir', folder / 'show')
+    pictures = (folder / 'show/vis_data/vis_image').iterdir()
+    assert [path.name for path in pictures] == ['test_a.png_1.png']
+    return said
+
+
+@HOOKS.register_module()
+class FullDiskHook(Hook):
+    """What is written into the unfinished folder of --out as b.png goes to a full disk."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def before_test(self, runner):
+        (unfinished,) = self.folder.glob('out.*.part')
+        (unfinished / 'b.png').symlink_to('/dev/full')
+
+
+def full_disk_and_a_label_image(folder):
+    with (folder / 'config.py').open('a') as config:
+        config.write(f"custom_hooks = [dict(type='FullDiskHook', folder={str(folder)!r})]\n")
+    return evaluate(folder)
+
+
+def full_disk_and_the_settings(folder):
+    (folder / 'show/vis_data').mkdir(parents=True)
+    (folder / 'show/vis_data/config.py').symlink_to('/dev/full')
+    return evaluate_into(folder, '--show-dir', folder / 'show')
+
+
 TOOL_CASES = {
     'train.py': {
         'a missing config': no_config,
@@ -350,6 +457,8 @@ TOOL_CASES = {
         'a loss that the head never calls': loss_that_is_not_called,
         'a schedule for such a loss': schedule_for_a_loss_that_is_not_called,
         'a loss that is NaN': non_finite_loss,
+        'a full disk, and a checkpoint': full_disk_and_a_checkpoint,
+        'a work folder that is a file': work_folder_is_a_file,
         '`load_from` with code in it': weights_with_code,
         '`pretrained` with code in it': backbone_with_code,
     },
@@ -370,6 +479,16 @@ TOOL_CASES = {
         'the same with --tta': label_of_no_class_with_tta,
         'a misspelt argument of the metric': misspelt_argument_of_a_metric,
         'another value of `unknown_labels`': misspelt_unknown_labels,
+        '`--boundary` with `test_evaluator=None`': no_evaluator,
+        'a work folder that is a file': work_folder_of_a_test_is_a_file,
+        '`--out` that is a file': out_is_a_file,
+        '`--out` with two images of one name': two_images_of_one_name,
+        '`--json` that is a folder': json_is_a_folder,
+        '`--show-dir` that is a file': show_dir_is_a_file,
+        'a full disk, and `--out`': full_disk_and_a_label_image,
+        'a full disk, and `--json`': full_disk_and_json,
+        'a full disk, and `--show-dir`': full_disk_and_a_picture,
+        'a full disk, and the settings of the run': full_disk_and_the_settings,
     },
 }
 

@@ -25,7 +25,8 @@ TEST = ROOT / 'tools/test.py'
 def tested(trained, tmp_path_factory):
     """The work folder of an evaluation that writes its predictions."""
     folder = tmp_path_factory.mktemp('tested')
-    evaluate(trained, folder, '--out', folder / 'out', '--json', folder / 'numbers.json')
+    outputs = ['--out', folder / 'out', '--json', folder / 'numbers.json']
+    evaluate(trained, folder, *outputs, '--show-dir', folder / 'show')
     return folder
 
 
@@ -122,7 +123,10 @@ def test_tta_and_painted_predictions_without_image_files(trained, tmp_path):
 
 
 def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
-    """Five images: one of the ranks gets a repeated one, which must not count."""
+    """Five images: one of the ranks gets a repeated one, which must not count. Both write label
+    images and pictures, and nothing is left over, in the current folder neither."""
+    here = tmp_path / 'here'
+    here.mkdir()
     run(
         'bash',
         ROOT / 'tools/dist_test.sh',
@@ -135,13 +139,18 @@ def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
         tmp_path / 'numbers.json',
         '--out',
         tmp_path / 'out',
+        '--show-dir',
+        tmp_path / 'show',
         '--cfg-options',
         *TINY,
+        cwd=here,
         PORT=free_port(),
     )
-    assert not (tmp_path / 'out.part').exists()
-    for path in (tested / 'out').iterdir():
-        assert (tmp_path / 'out' / path.name).read_bytes() == path.read_bytes()
+    assert not list(here.iterdir()) and not list(tmp_path.rglob('*.part*'))
+    for place, count in (('out', 5), ('show/vis_data/vis_image', 5)):
+        files = {path.name: path.read_bytes() for path in (tested / place).iterdir()}
+        assert len(files) == count
+        assert files == {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()}
     ours, theirs = (json.loads((at / 'numbers.json').read_text()) for at in (tmp_path, tested))
     assert ours['metrics'] == theirs['metrics']
     assert ours['evaluators'] == theirs['evaluators']

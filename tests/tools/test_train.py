@@ -42,7 +42,8 @@ def test_a_resumed_run_goes_on_as_if_unbroken(trained, tmp_path):
 def test_two_ranks_average_the_gradients_of_their_halves(tmp_path):
     """What DDP means for our losses: each rank normalises by its own pixels, and BN by its own
     batch, so that one process that takes the halves apart reaches the same weights."""
-    start = tmp_path / 'start.pth'
+    start, here = tmp_path / 'start.pth', tmp_path / 'here'
+    here.mkdir()
     config, model = build_tiny()
     torch.save(dict(state_dict=model.state_dict()), start)
     out = run(
@@ -51,16 +52,20 @@ def test_two_ranks_average_the_gradients_of_their_halves(tmp_path):
         SHAPES,
         2,
         '--work-dir',
-        tmp_path,
+        tmp_path / 'work',
         '--cfg-options',
         *TINY,
         f'load_from={start}',
         'train_cfg.max_iters=3',
         'optim_wrapper.optimizer.type=SGD',
         'optim_wrapper.optimizer.lr=0.1',
+        'train_cfg.val_interval=2',
+        cwd=here,
         PORT=free_port(),
     )
     assert out.count('SyncBN runs as BN') == 1
+    assert 'mIoU' in scalars(tmp_path / 'work')[-1] and not list(here.iterdir())
+    assert not list(tmp_path.rglob('gathered*'))
 
     dataset = DATASETS.build(config.train_dataloader.dataset)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
@@ -71,7 +76,8 @@ def test_two_ranks_average_the_gradients_of_their_halves(tmp_path):
             pair = [dataset[4 * step + rank], dataset[4 * step + rank + 2]]
             batch_loss(model, pair).div(2).backward()
         optimizer.step()
-    trained = CheckpointLoader.load_checkpoint(str(tmp_path / 'iter_3.pth'), 'cpu')['state_dict']
+    path = tmp_path / 'work/iter_3.pth'
+    trained = CheckpointLoader.load_checkpoint(str(path), 'cpu')['state_dict']
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(trained[name], parameter.detach(), rtol=1e-4, atol=1e-6)
 
