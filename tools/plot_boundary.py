@@ -18,7 +18,7 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 
-from mmseg_boundary.report import by_width, whole_file
+from mmseg_boundary.report import UnwrittenFile, by_width, whole_file
 
 CURVES = {'BoundaryF': 'boundary F', 'TrimapIoU': 'trimap mIoU'}
 # Okabe and Ito's colours and a shape each, for the colour-blind and for grey print.
@@ -39,10 +39,13 @@ def main() -> None:
             'own with --names.'
         )
     runs = {name: read(path) for name, path in zip(names, args.reports, strict=True)}
-    with whole_file(args.out) as picture:
-        draw(runs, picture)
-    with whole_file(args.out.with_suffix('.csv')) as table, table.open('w', newline='') as file:
-        write_table(runs, file)
+    try:
+        with whole_file(args.out) as picture:
+            draw(runs, picture)
+        with whole_file(args.out.with_suffix('.csv')) as table, table.open('w', newline='') as file:
+            write_table(runs, file)
+    except UnwrittenFile as error:
+        raise SystemExit(str(error)) from None
     write_table(runs, sys.stdout)
     print(f'Picture: {args.out}, table: {args.out.with_suffix(".csv")}')
 

@@ -110,7 +110,7 @@ def test_what_mmengine_alone_leaves_is_refused(share, form, tmp_path):
 
 
 def test_picture_and_table(tmp_path):
-    """Of plot_boundary.py: killed while it draws, it leaves both as they were."""
+    """Of plot_boundary.py: killed, or on a full disk, it leaves both as they were."""
     spec = importlib.util.spec_from_file_location('plot', ROOT / 'tools/plot_boundary.py')
     plot = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plot)
@@ -130,6 +130,10 @@ def test_picture_and_table(tmp_path):
         draw('before')
         picture, table = out.read_bytes(), out.with_suffix('.csv').read_text()
         killed_in_the_middle(lambda: draw('after'), len(picture) // 2)
+        assert out.read_bytes() == picture and out.with_suffix('.csv').read_text() == table
+        out.with_name(f'.{os.getpid()}.boundary.png').symlink_to('/dev/full')
+        with pytest.raises(SystemExit, match='boundary.png could not be written: No space left'):
+            draw('after')
         assert out.read_bytes() == picture and out.with_suffix('.csv').read_text() == table
     finally:
         sys.argv = given
