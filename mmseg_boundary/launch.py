@@ -23,7 +23,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from . import stacks
+from . import checkpoints, stacks
 from .outputs import GatherInWorkFolder, require_folder
 from .report import REMEDIES, UnwrittenFile, whole_file
 
@@ -117,18 +117,19 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
     _require_operators(config.model)
     for name in dataloaders:
         _require_data(name, config.get(name))
-    latest = _latest_checkpoint(config)
-    if latest is not None and not latest.read_text().strip():
-        stop(
-            f'{latest} is empty, as a run leaves it that is killed while it writes. Write the path '
-            'of the newest checkpoint into it (iter_N.pth, in the same folder).'
-        )
+    # A run that is resumed reads its own instead of `load_from`.
+    unread = config.get('load_from') if config.get('resume') else None
     for checkpoint in _checkpoints(config, 'train_dataloader' in dataloaders):
-        if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
-            stop(
-                f'The checkpoint {checkpoint} does not exist. Training writes iter_N.pth, and the '
-                "last one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
-            )
+        if checkpoint != unread:
+            _require_checkpoint(checkpoint)
+
+
+def _require_checkpoint(name: str) -> None:
+    if '://' not in name and not Path(name).expanduser().is_file():
+        stop(
+            f'The checkpoint {name} does not exist. Training writes iter_N.pth, and the last '
+            "one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
+        )
 
 
 def check_losses(config: Config) -> None:
@@ -149,16 +150,54 @@ def _checks_losses(hook: object) -> bool:
     return name.rpartition('.')[2] == 'CheckFiniteLossHook'
 
 
-def build_runner(config: Config, dataloaders: tuple[str, ...]) -> Runner:
-    """MMEngine's runner, after `require_parts`; the config's `launcher` is set."""
+def add_partial_argument(parser: argparse.ArgumentParser) -> None:
+    """`--partial`, which every tool takes that reads a checkpoint of its config's net."""
+    parser.add_argument(
+        '--partial',
+        action='store_true',
+        help='take what fits of a checkpoint of another net; the rest stays as it is initialised',
+    )
+
+
+def build_runner(config: Config, dataloaders: tuple[str, ...], partial: bool = False) -> Runner:
+    """MMEngine's runner, after `require_parts`; the config's `launcher` is set.
+
+    One that trains has the work folder for itself, and knows from which checkpoint it goes on
+    (`config.resume`). `partial` allows a checkpoint of another net; `load_from` of a training
+    always may be one.
+    """
     require_parts(config, dataloaders)
     require_folder(config.work_dir, 'The work folder (--work-dir)')
+    training = 'train_dataloader' in dataloaders
+    notes = _begin(config) if training else []
     stacks.mend_loading()
     if config.launcher == 'pytorch' and get_device() == 'cpu':
         _prepare_cpu_ranks(config)
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     runner.register_hook(GatherInWorkFolder())
+    for note in notes:
+        print_log(note, 'current')
+    if training:
+        checkpoints.require_agreement(config)
+    if config.get('resume') or not training:
+        gathered = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+        checkpoints.watch_runner(runner, partial, resumes=training, updates_every=gathered)
     return runner
+
+
+def _begin(config: Config) -> list[str]:
+    """Takes the work folder, and settles from which checkpoint the training goes on, if any."""
+    notes = checkpoints.claim(config.work_dir) if _is_first_rank(config) else []
+    notes += checkpoints.choose_start(config)
+    if config.get('load_from'):
+        _require_checkpoint(config.load_from)
+    return notes
+
+
+def _is_first_rank(config: Config) -> bool:
+    """Whether this is the first of all ranks, before they make a group."""
+    ranks = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+    return os.environ.get(ranks.get(config.launcher, ''), '0') == '0'
 
 
 def stop(sentence: str, every_rank: bool = False) -> NoReturn:
@@ -200,9 +239,9 @@ def _leave(status: int) -> NoReturn:
 def plain_errors(config: Config) -> Iterator[None]:
     """Turns what a user can mend into one sentence; every other error keeps its stack of frames.
 
-    These are: no network, a checkpoint that is damaged or would run code, a picture that cannot be
-    read, a full disk, an argument in the config that its class does not know, and whatever this
-    package refuses.
+    These are: no network, a checkpoint that is damaged, would run code or is of another net, a
+    picture that cannot be read, a full disk, an argument in the config that its class does not
+    know, and whatever this package refuses.
     """
     try:
         yield
@@ -216,6 +255,8 @@ def plain_errors(config: Config) -> Iterator[None]:
                 stop(_unsafe_checkpoint(config))
             if ('torch.serialization', 'load') in frames and _is_cut_off(cause):
                 stop(_damaged_checkpoint(config))
+            if isinstance(cause, checkpoints.UnfitStart):
+                stop(str(cause))
             if isinstance(cause, stacks.UnfitFile):
                 # A worker of the data loader sends the text of its stack of frames.
                 stop(str(cause).rpartition('UnfitFile: ')[2].strip(), every_rank=True)
@@ -340,21 +381,11 @@ def _damaged_checkpoint(config: Config) -> str:
 def _checkpoints(config: Config, training: bool) -> list[str]:
     """Every checkpoint that a run reads: paths, URLs and MMEngine's names for URLs."""
     found = [config.get('load_from')]
-    latest = _latest_checkpoint(config)
-    if latest is not None:
-        found.append(latest.read_text().strip())
     for _, node in _dicts_in(config.model) if training else ():
         found.append(node.get('pretrained'))
         if node.get('type') == 'Pretrained':
             found.append(node.get('checkpoint'))
     return list(dict.fromkeys(name for name in found if isinstance(name, str) and name))
-
-
-def _latest_checkpoint(config: Config) -> Path | None:
-    """The file that names the checkpoint from which `--resume` will go on, if there is one."""
-    latest = Path(config.get('work_dir') or '.', 'last_checkpoint')
-    resumes = config.get('resume') and not config.get('load_from') and latest.is_file()
-    return latest if resumes else None
 
 
 def _dicts_in(config: object, key: str = '') -> Iterator[tuple[str, dict]]:

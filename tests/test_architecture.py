@@ -25,7 +25,8 @@ ROOMS = {
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
-    'launch': ({'stacks', 'report', 'outputs'}, MMSEG),
+    'checkpoints': (set(), MMSEG),
+    'launch': ({'checkpoints', 'stacks', 'report', 'outputs'}, MMSEG),
     'outputs': ({'report'}, MMSEG),
     'preflight': ({'registered'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported

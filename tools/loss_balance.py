@@ -22,7 +22,14 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from mmseg_boundary.launch import add_config_options, plain_errors, read_config, require_parts
+from mmseg_boundary.checkpoints import load_fully
+from mmseg_boundary.launch import (
+    add_config_options,
+    add_partial_argument,
+    plain_errors,
+    read_config,
+    require_parts,
+)
 from mmseg_boundary.registered.model_losses import Entry, LossCalls, heads_by_name, without_stage
 
 NEAR_INERT, OVERBEARING = 0.01, 1.0
@@ -76,6 +83,7 @@ def parse_args() -> argparse.Namespace:
         help="share of the first term's gradient at the parameters for which the weight of each "
         'other term is computed (default: 0.1)',
     )
+    add_partial_argument(parser)
     add_config_options(parser)
     args = parser.parse_args()
     if args.batches < 1 or not 0 < args.ratio < math.inf:
@@ -97,7 +105,7 @@ def main() -> None:
     MMLogger.get_instance('loss_balance', log_level='WARNING')
     init_default_scope(config.get('default_scope', 'mmseg'))
     with plain_errors(config):
-        model = build_model(config, initialise=args.checkpoint is None)
+        model = build_model(config, initialise=args.checkpoint is None, partial=args.partial)
     batches = list(islice(build_loader(config, seed), args.batches))
     rows = balance(model, batches)
 
@@ -108,13 +116,20 @@ def main() -> None:
     print('\n'.join(['', *remarks(rows, config)]))
 
 
-def build_model(config: Config, initialise: bool) -> nn.Module:
+def build_model(config: Config, initialise: bool, partial: bool) -> nn.Module:
     """The segmentor in training mode; a given checkpoint needs no pretrained weights."""
     model = revert_sync_batchnorm(MODELS.build(config.model))
     if initialise:
         model.init_weights()
-    if config.load_from:
-        load_checkpoint(model, config.load_from, map_location='cpu')
+        if config.load_from:
+            load_checkpoint(model, config.load_from, map_location='cpu')
+    else:
+        load_fully(
+            lambda: load_checkpoint(model, config.load_from, map_location='cpu'),
+            config.load_from,
+            model,
+            partial,
+        )
     return model.to(get_device()).train()
 
 

@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, METRICS
 
 from mmseg_boundary.launch import (
     add_common_arguments,
+    add_partial_argument,
     build_runner,
     leave,
     load_config,
@@ -43,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='folder for pictures of the boundaries')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between shown images')
     parser.add_argument('--tta', action='store_true', help='test time augmentation')
+    add_partial_argument(parser)
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -60,7 +62,7 @@ def main() -> None:
         add_boundary_metrics(config)
     with plain_errors(config):
         try_outputs(args)
-        runner = build_runner(config, ('test_dataloader',))
+        runner = build_runner(config, ('test_dataloader',), args.partial)
         with keep_predictions(runner, args.out) if args.out else nullcontext():
             metrics = runner.test()
         if args.json and is_main_process():

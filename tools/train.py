@@ -9,6 +9,7 @@ import argparse
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.launch import (
     add_common_arguments,
+    add_partial_argument,
     build_runner,
     check_losses,
     leave,
@@ -25,8 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='go on from the latest checkpoint in the work folder',
+        help='go on from the newest whole checkpoint in the work folder, if there is one',
     )
+    add_partial_argument(parser)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -40,7 +42,7 @@ def main() -> None:
         use_mixed_precision(config)
     check_losses(config)
     with plain_errors(config):
-        runner = build_runner(config, ('train_dataloader', 'val_dataloader'))
+        runner = build_runner(config, ('train_dataloader', 'val_dataloader'), args.partial)
         prepare_training(runner)
         runner.train()
     leave()
