@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ WRITERS = (
     'logging.logger',
     'visualization.vis_backend',
 )
+PATIENCE = 10.0  # seconds
 HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
 
@@ -208,6 +210,9 @@ def stop(sentence: str, every_rank: bool = False) -> NoReturn:
         every_rank: it may be news to this rank alone; else one rank of a node says it for all.
     """
     says = every_rank or os.environ.get('LOCAL_RANK', '0') == '0'
+    if not says:
+        # torchrun kills all ranks when one has ended, and one of them has yet to say it
+        time.sleep(PATIENCE)
     if _has_gloo():
         if says:
             print(sentence, file=sys.stderr)

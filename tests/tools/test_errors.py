@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +24,11 @@ from conftest import no_run_left_over
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
+from mmengine.runner import CheckpointLoader
 from test_launch import Touch
 
 import mmseg_boundary.losses
+from mmseg_boundary.checkpoints import claim
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 from mmseg_boundary.labels import as_regions
 from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
@@ -311,10 +314,10 @@ def backbone_with_code(folder):
     return train(folder, f'model.pretrained={folder}/bad.pth')
 
 
-def resumed(folder, name):
+def resumed(folder, name, *options):
     (folder / 'work').mkdir()
     (folder / 'work/last_checkpoint').write_text(name)
-    return train(folder, resume=True)
+    return train(folder, *options, resume=True)
 
 
 def resumed_from_code(folder):
@@ -434,6 +437,61 @@ def full_disk_and_the_settings(folder):
     return evaluate_into(folder, '--show-dir', folder / 'show')
 
 
+def resumed_from_another_net(folder):
+    return resumed(folder, str(folder / 'good.pth'), 'model.decode_head.channels=32')
+
+
+def resumed_from_weights_alone(folder):
+    keep_weights_alone(folder / 'good.pth')
+    return resumed(folder, str(folder / 'good.pth'))
+
+
+def keep_weights_alone(path):
+    weights = CheckpointLoader.load_checkpoint(str(path), 'cpu')['state_dict']
+    torch.save(dict(state_dict=weights), path)
+
+
+def resumed_among_several_runs(folder):
+    (folder / 'work').mkdir()
+    for second, name in enumerate(LEFT_BY_TWO_RUNS):
+        path = folder / 'work' / name
+        path.write_bytes((folder / 'good.pth').read_bytes())
+        os.utime(path, (1000 + second, 1000 + second))
+    return train(folder, resume=True)
+
+
+def folder_in_use(folder):
+    """By a run that ends once it has been seen."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        claim(folder / 'work')
+        os.write(writer, b'.')
+        signal.pause()
+    os.read(reader, 1)
+    try:
+        return train(folder)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def checkpoint_of_another_net(folder):
+    return evaluate(folder, 'model.decode_head.channels=32')
+
+
+def checkpoint_without_weights(folder):
+    torch.save(dict(state_dict={}), folder / 'good.pth')
+    return evaluate(folder)
+
+
+def balance_of_another_net(folder):
+    keep_weights_alone(folder / 'good.pth')
+    options = ['--cfg-options', 'model.backbone.depth=50']
+    return run_tool('loss_balance', folder / 'config.py', folder / 'good.pth', *options)
+
+
+LEFT_BY_TWO_RUNS = ['epoch_1.pth', 'iter_2.pth']
 TOOL_CASES = {
     'train.py': {
         'a missing config': no_config,
@@ -461,18 +519,24 @@ TOOL_CASES = {
         'a work folder that is a file': work_folder_is_a_file,
         '`load_from` with code in it': weights_with_code,
         '`pretrained` with code in it': backbone_with_code,
+        'a work folder that another run is using': folder_in_use,
     },
     'train.py --resume': {
         'a checkpoint with code in it': resumed_from_code,
         'a truncated checkpoint': resumed_from_a_truncated_one,
         'a missing checkpoint': resumed_from_none,
         'an empty `last_checkpoint`': resumed_from_an_empty_name,
+        'no `last_checkpoint`, checkpoints of two runs': resumed_among_several_runs,
+        'a checkpoint of another net': resumed_from_another_net,
+        'weights alone': resumed_from_weights_alone,
     },
     'test.py': {
         'a missing checkpoint': no_checkpoint,
         'a truncated checkpoint': truncated_checkpoint,
         'an empty checkpoint': empty_checkpoint,
         'a checkpoint with code in it': checkpoint_with_code,
+        'a checkpoint of another net': checkpoint_of_another_net,
+        'a checkpoint without weights': checkpoint_without_weights,
         'a truncated image': truncated_image_in_a_test,
         'a label file of another size': label_of_another_size_in_a_test,
         'labels that are no class': label_of_no_class,
@@ -490,6 +554,7 @@ TOOL_CASES = {
         'a full disk, and `--show-dir`': full_disk_and_a_picture,
         'a full disk, and the settings of the run': full_disk_and_the_settings,
     },
+    'loss_balance.py': {'a checkpoint of another net': balance_of_another_net},
 }
 
 
@@ -594,11 +659,14 @@ def require_nothing_half_written(place, title):
     assert not list(place.glob('out*')), title
     written = sorted(path.name for path in (place / 'work').glob('*.pth'))
     # The second iteration has NaN weights, the first has not.
-    assert written == (['iter_1.pth'] if title == 'a loss that is NaN' else []), title
+    left = {'a loss that is NaN': ['iter_1.pth']}
+    left['no `last_checkpoint`, checkpoints of two runs'] = LEFT_BY_TWO_RUNS
+    assert written == left.get(title, []), title
 
 
 def normalised(said, place):
     assert isinstance(said, str), said
+    said = re.sub(r'process \d+ on [^)]+', 'process … on …', said)
     return re.sub(r'\s+', ' ', said.replace(str(place), '…')).strip()
 
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 
-from mmseg_boundary import stacks
+from mmseg_boundary import launch, stacks
 from mmseg_boundary.launch import build_runner, check_losses, plain_errors, require_parts, stop
 from mmseg_boundary.registered import CheckFiniteLossHook
 
@@ -199,6 +199,7 @@ def test_the_loader_fetches_nothing_but_statistics(name):
 @pytest.mark.parametrize('rank, every_rank, said', [(0, False, 'a'), (1, False, 1), (1, True, 'a')])
 def test_what_one_rank_alone_knows_it_says(rank, every_rank, said, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', str(rank))
+    monkeypatch.setattr(launch, 'PATIENCE', 0)
     with pytest.raises(SystemExit) as end:
         stop('a', every_rank)
     assert end.value.code == said

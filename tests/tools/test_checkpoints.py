@@ -1,0 +1,577 @@
+"""Which checkpoint a run loads, whether it is of its net, and that it has its work folder alone."""
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from commands import ROOT, SHAPES, TINY, attempt, free_port
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from mmseg.registry import MODELS
+from test_errors import evaluate, run_tool, train, truncate, write_config, write_data
+from tiny import build_tiny
+
+from mmseg_boundary import checkpoints
+from mmseg_boundary.checkpoints import (
+    UnfitStart,
+    checkpoints_of,
+    choose_start,
+    claim,
+    load_fully,
+    newest_checkpoint,
+    origin_of,
+    require_agreement,
+    watch_runner,
+)
+from mmseg_boundary.launch import build_runner
+
+# --- Another net ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def tiny():
+    """Its config, and its weights under the keys that a file has."""
+    config, model = build_tiny()
+    return config, model.state_dict()
+
+
+@pytest.fixture
+def said(caplog):
+    """What the log says; without a run MMEngine has no logger."""
+    logger = MMLogger.get_instance('checkpoints')
+    logger.addHandler(caplog.handler)
+    caplog.handler.setLevel('WARNING')
+    return caplog
+
+
+def load(settings, content, folder, partial=False):
+    torch.save(content, folder / 'a.pth')
+    model = MODELS.build(settings)
+    path = str(folder / 'a.pth')
+    load_fully(lambda: load_checkpoint(model, path, 'cpu'), path, model, partial)
+    return model
+
+
+def without(weights, part):
+    return {key: tensor for key, tensor in weights.items() if part not in key}
+
+
+def prefixed(weights):
+    return {f'module.{key}': tensor for key, tensor in weights.items()}
+
+
+FITTING = {
+    'of the same net': lambda weights: dict(state_dict=weights, meta={}),
+    'without meta': lambda weights: dict(state_dict=weights),
+    'bare weights': lambda weights: weights,
+    'of a wrapped net': lambda weights: dict(state_dict=prefixed(weights)),
+    'of an old torch': lambda weights: dict(state_dict=without(weights, 'num_batches_tracked')),
+}
+
+
+@pytest.mark.parametrize('kind', FITTING)
+def test_a_file_of_this_net(kind, tiny, said, tmp_path):
+    config, weights = tiny
+    model = load(config.model, FITTING[kind](weights), tmp_path)
+    name = 'decode_head.conv_seg.weight'
+    assert model.state_dict()[name].equal(weights[name])
+    assert not said.records
+
+
+def test_a_file_that_has_more_is_one_line_of_the_log(tiny, said, capsys, tmp_path):
+    """As where the auxiliary head was removed from the config."""
+    config, weights = tiny
+    settings = config.model.to_dict()
+    settings.pop('auxiliary_head')
+    load(settings, dict(state_dict=weights), tmp_path)
+    more = sum('auxiliary_head' in key for key in weights)
+    (record,) = said.records
+    assert f'a.pth has {more} tensors that the net has not: auxiliary_head.' in record.message
+    assert record.message.endswith('…') and '\n' not in record.message
+    assert 'unexpected' not in capsys.readouterr().out
+
+
+def test_synchronised_statistics_are_the_same_net(tiny, tmp_path):
+    config, weights = tiny
+    assert config.model.backbone.norm_cfg.type == 'SyncBN'
+    settings = config.model.to_dict()
+    for part in ('backbone', 'decode_head', 'auxiliary_head'):
+        settings[part]['norm_cfg'] = dict(type='BN')
+    load(settings, dict(state_dict=weights), tmp_path)
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    path = str(tmp_path / 'a.pth')
+    load_fully(lambda: load_checkpoint(model, path, 'cpu'), path, model, partial=False)
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+@pytest.mark.parametrize(
+    'part, settings, key',
+    [
+        ('decode_head', dict(num_classes=4), 'decode_head.conv_seg.weight'),
+        ('backbone', dict(depth=50), 'backbone.layer1.0.'),
+        ('backbone', dict(base_channels=8), 'backbone.layer1.0.'),
+    ],
+)
+def test_a_file_of_another_net_is_refused(wrapped, part, settings, key, tiny, tmp_path):
+    """It says how many tensors, which are the first three, and of what the file is."""
+    config, weights = tiny
+    net = config.model.to_dict()
+    net[part] |= settings
+    if wrapped:
+        net = dict(type='BoundarySegTTAModel', module=net)
+    meta = dict(experiment_name='pspnet_epl_city_20260102_030405')
+    with pytest.raises(UnfitStart) as caught:
+        load(net, dict(state_dict=weights, meta=meta), tmp_path)
+    message = str(caught.value)
+    assert key in message and 'a.pth' in message and 'of pspnet_epl_city as it says' in message
+    if settings == dict(num_classes=4):
+        assert message.startswith('2 of the ') and '…' not in message
+    else:
+        assert message.count(',') >= 4 and ', …)' in message
+
+
+@pytest.mark.parametrize('content', [{}, dict(state_dict={}), dict(model={'a': torch.ones(1)})])
+def test_a_file_without_weights_is_refused(content, tiny, tmp_path):
+    config, weights = tiny
+    count = sum('num_batches_tracked' not in key for key in weights)
+    with pytest.raises(UnfitStart, match=f'^{count} of the {count} tensors .* another net. Give'):
+        load(config.model, content, tmp_path)
+
+
+def test_one_missing_key_is_enough(tiny, tmp_path):
+    config, weights = tiny
+    with pytest.raises(UnfitStart, match=r'^1 of .* \(auxiliary_head.conv_seg.bias\): it is'):
+        load(config.model, without(weights, 'auxiliary_head.conv_seg.bias'), tmp_path)
+
+
+def test_what_is_no_tensor_does_not_fit(tiny, tmp_path):
+    config, weights = tiny
+    with pytest.raises(UnfitStart, match=r'^1 of .*\(decode_head.conv_seg.bias\)'):
+        load(config.model, {**weights, 'decode_head.conv_seg.bias': 3.0}, tmp_path)
+
+
+def test_partial_takes_what_fits(tiny, said, tmp_path):
+    config, weights = tiny
+    net = config.model.to_dict()
+    net['decode_head']['num_classes'] = 4
+    model = load(net, dict(state_dict=weights), tmp_path, partial=True)
+    name = 'auxiliary_head.conv_seg.weight'
+    assert model.state_dict()[name].equal(weights[name])
+    (record,) = said.records
+    assert record.message.startswith('--partial: 2 of the ') and record.levelname == 'WARNING'
+
+
+def test_nothing_stays_on_the_model(tiny, tmp_path):
+    model = load(tiny[0].model, tiny[1], tmp_path)
+    assert not model._load_state_dict_pre_hooks and not model._load_state_dict_post_hooks
+
+
+@pytest.mark.parametrize(
+    'meta, name',
+    [
+        (dict(experiment_name='my-net.v2_20260102_030405'), 'my-net.v2'),
+        (dict(experiment_name='20260102_030405'), None),
+        (dict(config="a = 1\nwork_dir = './work_dirs/pspnet_r50'\n"), 'pspnet_r50'),
+        (dict(cfg="work_dir = 'x'"), 'x'),
+        (dict(experiment_name='\x1b[2Ja_20260102_030405', cfg="work_dir = '\x1b[2J'"), None),
+        (dict(experiment_name=3, cfg=None), None),
+        ('text', None),
+        (None, None),
+    ],
+)
+def test_the_config_that_a_file_names(meta, name):
+    """Nothing is evaluated, and nothing but a plain name gets into the message."""
+    assert origin_of(dict(meta=meta)) == name
+    assert origin_of({}) is None
+
+
+# --- Through the tools ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Two pictures and a config, see test_errors."""
+    write_data(tmp_path / 'data')
+    write_config(tmp_path)
+    return tmp_path
+
+
+def log_of(folder):
+    newest = max(folder.glob('work/*/*.log'), key=lambda path: path.stat().st_mtime_ns)
+    return newest.read_text()
+
+
+ONE, TWO = 'train_cfg.max_iters=1', 'train_cfg.max_iters=2'
+OTHER_NET = 'model.decode_head.channels=32'
+
+
+def test_a_run_with_averaged_weights(place):
+    """Its file is one of the net, with the hook in the config and without; the resumed run too."""
+    text = (place / 'config.py').read_text()
+    (place / 'config.py').write_text(f"{text}custom_hooks = [dict(type='EMAHook')]\n")
+    assert train(place, ONE) is None
+    (place / 'work/iter_1.pth').rename(place / 'good.pth')
+    assert evaluate(place) is None
+    (place / 'good.pth').rename(place / 'work/iter_1.pth')
+    said = train(place, TWO, OTHER_NET, resume=True)
+    assert 'of the 12' in said or 'tensors of the net are missing in the checkpoint' in said
+    assert train(place, TWO, resume=True) is None
+    (place / 'work/iter_2.pth').rename(place / 'good.pth')
+    (place / 'config.py').write_text(text)
+    assert evaluate(place) is None
+
+
+def test_augmented_tests_and_partial_ones(place):
+    assert train(place, ONE) is None
+    tta = Config.fromfile(SHAPES).tta_pipeline
+    with (place / 'config.py').open('a') as config:
+        config.write(f'tta_pipeline = {tta!r}\n')
+    command = [
+        place / 'config.py',
+        place / 'work/iter_1.pth',
+        '--work-dir',
+        place / 'work',
+        '--tta',
+    ]
+    assert run_tool('test', *command) is None
+    assert 'is of another net' in run_tool('test', *command, '--cfg-options', OTHER_NET)
+    assert run_tool('test', *command, '--partial', '--cfg-options', OTHER_NET) is None
+    assert '--partial: ' in log_of(place)
+
+
+def test_loss_balance_refuses_what_it_is_given_but_not_load_from(place, capsys):
+    assert train(place, ONE) is None
+    checkpoint = place / 'work/iter_1.pth'
+    command = [place / 'config.py', '--batches', 1]
+    options = ['--cfg-options', OTHER_NET]
+    given = [*command[:1], checkpoint, *command[1:]]
+    assert 'is of another net' in run_tool('loss_balance', *given, *options)
+    assert run_tool('loss_balance', *given, '--partial', *options) is None
+    assert run_tool('loss_balance', *command, *options, f'load_from={checkpoint}') is None
+    assert run_tool('loss_balance', *given) is None
+
+
+def test_load_from_is_a_transfer(place):
+    """A net with other heads begins with the backbone of another, as ever."""
+    assert train(place, ONE) is None
+    (place / 'work/iter_1.pth').rename(place / 'good.pth')
+    assert train(place, ONE, OTHER_NET, f'load_from={place}/good.pth') is None
+
+
+def test_two_ranks_say_it_once(trained, tmp_path):
+    done = attempt(
+        'bash', ROOT / 'tools/dist_test.sh', SHAPES, trained / 'iter_4.pth', 2, '--work-dir',
+        tmp_path, '--cfg-options', *TINY, OTHER_NET, PORT=free_port(),
+    )  # fmt: skip
+    assert done.returncode != 0 and done.stdout.count('of pspnet_epl_shapes as it says') == 1
+
+
+# --- Where to go on -------------------------------------------------------------------------------
+
+
+def test_resume_goes_on_whatever_load_from_names(place):
+    """And says so; without load_from's file it did not even start."""
+    assert train(place, TWO) is None
+    wanted = f'load_from={place}/nothing.pth'
+    assert train(place, wanted, resume=True) is None
+    assert (
+        f'--resume goes on from {place}/work/iter_2.pth. load_from={place}/nothing.pth is not'
+        in (log_of(place))
+    )
+    state = CheckpointLoader.load_checkpoint(str(place / 'work/iter_3.pth'), 'cpu')
+    (step,) = {int(each['step']) for each in state['optimizer']['state'].values()}
+    assert step == 3
+    assert 'resumed epoch: 0, iter: 2' in log_of(place)
+
+
+def test_another_run_in_the_folder_is_named(place):
+    assert train(place, ONE) is None
+    assert 'holds checkpoints' not in log_of(place)
+    assert train(place, ONE) is None
+    assert log_of(place).count('work holds checkpoints of another run, iter_1.pth the newest') == 1
+
+
+def test_nothing_to_resume(place):
+    assert train(place, ONE, resume=True) is None
+    assert f'--resume found no checkpoint in {place}/work: training starts at iteration 0.' in (
+        log_of(place)
+    )
+
+
+def configured(folder, resume=True, **settings):
+    return Config(dict(work_dir=str(folder), resume=resume, **settings))
+
+
+def write(folder, *names, at=1000, damaged=False):
+    """Checkpoints, a second apart."""
+    for name in names:
+        path = folder / name
+        torch.save(dict(state_dict={}), path)
+        if damaged:
+            truncate(path)
+        at += 1
+        os.utime(path, (at, at))
+
+
+def point(folder, name, at=2000):
+    (folder / 'last_checkpoint').write_text(str(name))
+    os.utime(folder / 'last_checkpoint', (at, at))
+
+
+def found(folder, **settings):
+    path, _ = newest_checkpoint(configured(folder, **settings))
+    return path and Path(path).name
+
+
+def test_the_pointer_decides(tmp_path):
+    """Also where it was written by hand, and where numbers are higher, of a run before."""
+    write(tmp_path, 'iter_2.pth', 'iter_4.pth', 'best_mIoU_iter_9.pth')
+    point(tmp_path, tmp_path / 'iter_2.pth')
+    assert newest_checkpoint(configured(tmp_path)) == (str(tmp_path / 'iter_2.pth'), '')
+    point(tmp_path, 's3://bucket/iter_8.pth')
+    assert newest_checkpoint(configured(tmp_path)) == ('s3://bucket/iter_8.pth', '')
+
+
+def test_killed_before_the_pointer_was_written(tmp_path):
+    write(tmp_path, 'iter_2.pth')
+    point(tmp_path, tmp_path / 'iter_2.pth')
+    write(tmp_path, 'iter_4.pth', at=3000)
+    assert found(tmp_path) == 'iter_4.pth'
+    write(tmp_path, 'iter_4.pth', at=3000, damaged=True)
+    assert found(tmp_path) == 'iter_2.pth'
+
+
+def test_no_pointer(tmp_path):
+    assert newest_checkpoint(configured(tmp_path / 'nowhere')) == (None, '')
+    write(tmp_path, 'best_mIoU_iter_9.pth')
+    assert found(tmp_path) is None
+    write(tmp_path, 'iter_9.pth', 'iter_10.pth')
+    assert found(tmp_path) == 'iter_10.pth'  # 10 after 9
+    assert choose_start(configured(tmp_path)) == [
+        f'--resume goes on from {tmp_path}/iter_10.pth, the newest there (last_checkpoint is '
+        'missing).'
+    ]
+    write(tmp_path, 'iter_10.pth', damaged=True)
+    assert found(tmp_path) == 'iter_9.pth'
+    truncate(tmp_path / 'iter_9.pth', 0)
+    assert found(tmp_path) in ('iter_9.pth', 'iter_10.pth')  # reading it tells
+
+
+@pytest.mark.parametrize('later', ['iter_2.pth', 'epoch_1.pth', 'epoch_9.pth'])
+def test_no_pointer_and_several_runs(later, tmp_path):
+    write(tmp_path, 'iter_4.pth')
+    write(tmp_path, later, at=2000)
+    with pytest.raises(UnfitStart, match=f'{later} was written after iter_4.pth: .* Write the'):
+        newest_checkpoint(configured(tmp_path))
+    point(tmp_path, later, at=3000)
+    assert found(tmp_path) == later
+
+
+@pytest.mark.parametrize('state', ['damaged', 'missing', 'empty'])
+def test_a_pointer_to_nothing_whole(state, tmp_path):
+    """The newest before it; what has a higher number and is older is of another run."""
+    write(tmp_path, 'iter_9.pth' if state != 'empty' else 'iter_1.pth', 'iter_2.pth', 'iter_4.pth')
+    if state == 'damaged':
+        truncate(tmp_path / 'iter_4.pth')
+    elif state == 'missing':
+        (tmp_path / 'iter_4.pth').unlink()
+    point(tmp_path, tmp_path / 'iter_4.pth' if state != 'empty' else '')
+    path, reason = newest_checkpoint(configured(tmp_path))
+    assert Path(path).name == ('iter_4.pth' if state == 'empty' else 'iter_2.pth')
+    assert f'is {state})' in reason
+
+
+def test_a_pointer_to_nothing_whole_and_nothing_else(tmp_path):
+    point(tmp_path, 'gone/iter_4.pth')
+    assert newest_checkpoint(configured(tmp_path)) == ('gone/iter_4.pth', '')
+    point(tmp_path, '\n')
+    with pytest.raises(UnfitStart, match='last_checkpoint is empty'):
+        newest_checkpoint(configured(tmp_path))
+
+
+def test_a_folder_that_was_moved_or_copied(tmp_path):
+    """The pointer has the path of the folder as it was, where there may still be a file."""
+    for name in ('old', 'new'):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, 'iter_2.pth')
+    point(tmp_path / 'new', tmp_path / 'old/iter_2.pth')
+    assert newest_checkpoint(configured(tmp_path / 'new'))[0] == str(tmp_path / 'new/iter_2.pth')
+    (tmp_path / 'new/iter_2.pth').unlink()
+    assert newest_checkpoint(configured(tmp_path / 'new'))[0] == str(tmp_path / 'old/iter_2.pth')
+
+
+def test_names_and_places_of_the_config(tmp_path):
+    hook = dict(filename_tmpl='net_{:04d}.pth', out_dir=str(tmp_path / 'out'))
+    config = configured(tmp_path / 'work', default_hooks=dict(checkpoint=hook))
+    (tmp_path / 'out/work').mkdir(parents=True)
+    write(tmp_path / 'out/work', 'net_0002.pth', 'net_0010.pth', 'iter_99.pth', 'net_0003.txt')
+    assert [each.number for each in sorted(checkpoints_of(config))] == [2, 10]
+    assert newest_checkpoint(config)[0] == str(tmp_path / 'out/work/net_0010.pth')
+
+
+def test_what_becomes_of_load_from(tmp_path):
+    config = configured(tmp_path, load_from='a.pth')
+    (note,) = choose_start(config)
+    assert note.endswith('at iteration 0, with the weights of a.pth.')
+    assert (config.resume, config.load_from) == (False, 'a.pth')
+    write(tmp_path, 'iter_2.pth')
+    config = configured(tmp_path, load_from='a.pth')
+    (note,) = choose_start(config)
+    assert note.endswith('load_from=a.pth is not read.')
+    assert (config.resume, config.load_from) == (True, str(tmp_path / 'iter_2.pth'))
+    config = configured(tmp_path, resume=False, load_from='a.pth')
+    (note,) = choose_start(config)
+    assert 'iter_2.pth the newest' in note
+    assert (config.resume, config.load_from) == (False, 'a.pth')
+
+
+@pytest.mark.parametrize('starts, agree', [(['a', 'a'], True), (['a', 'none'], False)])
+def test_nodes_that_do_not_share_the_folder(starts, agree, monkeypatch):
+    """Else the one would go on, and the other start anew."""
+    monkeypatch.setattr(checkpoints, 'all_gather_object', lambda mine: starts)
+    config = configured('work', load_from='work/a')
+    if agree:
+        require_agreement(config)
+    else:
+        with pytest.raises(UnfitStart, match=r'\(a, none\): --resume needs a work folder'):
+            require_agreement(config)
+
+
+def runner_that_resumes(folder, **settings):
+    """Of one layer; `load_checkpoint` is the first thing that `resume` does."""
+    runner = Runner(
+        torch.nn.Linear(1, 1), str(folder), experiment_name='a', log_level='ERROR', **settings
+    )
+    watch_runner(runner, partial=False, resumes=True, updates_every=2)
+    return runner
+
+
+def progress(step):
+    meta = dict(epoch=0, iter=step, config='raise SystemExit("this text was run")')
+    weights = dict(weight=torch.ones(1, 1), bias=torch.ones(1))
+    return dict(state_dict=weights, meta=meta, message_hub={})
+
+
+def test_a_checkpoint_between_two_updates_is_named(said, tmp_path):
+    """Its gradients are lost: README names the exception."""
+    runner = runner_that_resumes(tmp_path)
+    runner.logger.setLevel('WARNING')
+    runner.logger.addHandler(said.handler)
+    for step, lost in ((4, False), (3, True)):
+        said.clear()
+        torch.save(progress(step), tmp_path / 'a.pth')
+        runner.load_checkpoint(str(tmp_path / 'a.pth'))
+        assert ('between two updates (iteration 3, accumulative_counts=2)' in said.text) is lost
+
+
+def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
+    """MMEngine runs it as Python when it resumes, to compare numbers of GPUs."""
+    torch.save(progress(4), tmp_path / 'a.pth')
+    checkpoint = runner_that_resumes(tmp_path).load_checkpoint(str(tmp_path / 'a.pth'))
+    assert set(checkpoint['meta']) == {'epoch', 'iter'}
+
+
+@pytest.mark.parametrize('lacks', ['meta', 'message_hub'])
+def test_weights_alone_cannot_be_resumed(lacks, tmp_path):
+    content = progress(4)
+    del content[lacks]
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(UnfitStart, match='a.pth holds weights, but not how far .*load_from='):
+        runner_that_resumes(tmp_path).load_checkpoint(str(tmp_path / 'a.pth'))
+
+
+# --- One run at a time ----------------------------------------------------------------------------
+
+
+def forked(act):
+    """A child that does `act` and then waits for its end; returns once it has."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+            os.write(writer, b'.')
+            time.sleep(600)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    assert os.read(reader, 1) == b'.'
+    os.close(reader)
+    return child
+
+
+def end(child):
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_second_run_waits_for_the_first_to_end(tmp_path):
+    """Killed, it has no time to say so; and a worker of its data loader may outlive it."""
+    workers, writer = os.pipe()
+
+    def work():
+        claim(tmp_path)
+        os.write(writer, str(forked(lambda: None)).encode())
+
+    first = forked(work)
+    worker = int(os.read(workers, 20))
+    try:
+        with pytest.raises(UnfitStart, match=rf'in use by another run \(process {first} on .*\)'):
+            claim(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+        os.kill(worker, 0)  # is alive
+        assert claim(tmp_path) == []
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    assert claim(tmp_path) == []  # as often as it likes
+    assert [path.name for path in tmp_path.iterdir()] == ['.lock']
+
+
+def test_a_forked_process_has_not_the_lock_of_its_parent(tmp_path):
+    claim(tmp_path)
+
+    def act():
+        with pytest.raises(UnfitStart):
+            claim(tmp_path)
+
+    end(forked(act))
+
+
+@pytest.mark.parametrize('kind', [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks(kind, monkeypatch, tmp_path):
+    def refuse(*arguments):
+        raise OSError(kind, os.strerror(kind))
+
+    monkeypatch.setattr(checkpoints.fcntl, 'lockf', refuse)
+    (note,) = claim(tmp_path)
+    assert note.startswith(f'{tmp_path} cannot be locked ({os.strerror(kind)})')
+
+
+def test_a_work_folder_that_is_a_file(tmp_path):
+    (tmp_path / 'work').touch()
+    with pytest.raises(UnfitStart, match='work cannot be written to: .*--work-dir'):
+        claim(tmp_path / 'work')
+
+
+@pytest.mark.parametrize(
+    'launcher, variable',
+    [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')],
+)
+def test_the_first_rank_alone_takes_the_lock(launcher, variable, monkeypatch, place):
+    """All the others share the folder."""
+    monkeypatch.setenv(variable, '1')
+    config = Config.fromfile(place / 'config.py')
+    config.launcher, config.work_dir = launcher, str(place / 'work')
+    monkeypatch.setattr(checkpoints, 'choose_start', lambda config: 1 / 0)
+    for rank, takes in (('1', False), ('0', True)):
+        monkeypatch.setenv(variable, rank)
+        with pytest.raises(ZeroDivisionError):
+            build_runner(config, ('train_dataloader',))
+        assert (place / 'work/.lock').exists() is takes
