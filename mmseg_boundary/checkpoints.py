@@ -125,7 +125,7 @@ def _require_same_net(
         return
     origin = origin_of(checkpoint)
     raise UnfitStart(
-        f'{says}: it is of another net{f", of {origin} as it says" if origin else ""}. Give the '
+        f'{says}: it is of another net{f" (it says: of {origin})" if origin else ""}. Give the '
         'config that it was trained with, or --partial to take what fits and leave the rest as it '
         'is initialised.'
     )
@@ -167,15 +167,8 @@ def watch_runner(runner: Runner, partial: bool, resumes: bool, updates_every: in
         if resumes:
             _require_progress(checkpoint, filename)
             checkpoint['meta'].pop('config', None)  # MMEngine would run this text as a config
-            step = checkpoint['meta']['iter']
-            if step % updates_every:
-                print_log(
-                    f'{filename} was written between two updates (iteration {step}, '
-                    f'accumulative_counts={updates_every}): the gradients gathered by then are '
-                    'lost, so that the next update differs from that of an unbroken run.',
-                    'current',
-                    logging.WARNING,
-                )
+            for loss in _losses_of_state(checkpoint, updates_every):
+                print_log(f'{filename} {loss}', 'current', logging.WARNING)
         return checkpoint
 
     runner.load_checkpoint = load
@@ -189,6 +182,19 @@ def _require_progress(checkpoint: dict, name: str) -> None:
             f'{name} holds weights, but not how far the training was: --resume cannot go on from '
             'it. To begin with its weights, train without --resume and with --cfg-options '
             f'load_from={name}'
+        )
+
+
+def _losses_of_state(checkpoint: dict, updates_every: int) -> Iterator[str]:
+    """In what the resumed run will differ from an unbroken one."""
+    if 'optimizer' not in checkpoint:
+        yield 'holds no state of the optimizer, which starts anew.'
+    step = checkpoint['meta']['iter']
+    if step % updates_every:
+        yield (
+            f'was written between two updates (iteration {step}, accumulative_counts='
+            f'{updates_every}): the gradients gathered since the last are lost, so that the next '
+            'update differs from that of an unbroken run.'
         )
 
 

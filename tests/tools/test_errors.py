@@ -23,8 +23,8 @@ from commands import ROOT, SHAPES
 from conftest import no_run_left_over
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmseg.registry import HOOKS
 from mmengine.runner import CheckpointLoader
+from mmseg.registry import HOOKS
 from test_launch import Touch
 
 import mmseg_boundary.losses
