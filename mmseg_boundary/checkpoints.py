@@ -71,8 +71,8 @@ def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: b
 def _watched(model: nn.Module) -> Iterator[Differences]:
     """What torch finds while MMEngine loads, which goes on in spite of it.
 
-    That is after all renaming (`module.` in the file, keys of older versions), and without the
-    counters `num_batches_tracked`, which MMEngine lets be missing too.
+    That is after all renaming (`module.` in the file, keys of older versions), and without
+    `num_batches_tracked`, which MMEngine does not ask for.
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
@@ -95,6 +95,7 @@ def _watched(model: nn.Module) -> Iterator[Differences]:
     ]
     try:
         yield found
+        assert kept, 'nothing was loaded into this net'
     finally:
         for hook in hooks:
             hook.remove()
@@ -109,8 +110,8 @@ def _require_same_net(
     checkpoint: dict, name: str, model: nn.Module, found: Differences, partial: bool
 ) -> None:
     if found.unknown:
-        say = f'{name} has {len(found.unknown)} tensors that the net has not: {_few(found.unknown)}'
-        print_log(say, 'current', logging.WARNING)
+        more = f'{len(found.unknown)} tensors that the net has not: {_few(found.unknown)}'
+        print_log(f'{name} has {more}', 'current', logging.WARNING)
     lacking = list(dict.fromkeys([*found.missing, *found.reshaped]))
     if not lacking:
         return
@@ -120,8 +121,8 @@ def _require_same_net(
         f'{name} or have another shape there ({_few(lacking)})'
     )
     if partial:
-        level = logging.WARNING
-        print_log(f'--partial: {says}; these stay as they were initialised.', 'current', level)
+        said = f'--partial: {says}; these stay as they were initialised.'
+        print_log(said, 'current', logging.WARNING)
         return
     origin = origin_of(checkpoint)
     raise UnfitStart(
@@ -150,11 +151,11 @@ def origin_of(checkpoint: dict) -> str | None:
 
 
 def watch_runner(runner: Runner, partial: bool, resumes: bool, updates_every: int = 1) -> None:
-    """Has a runner refuse a checkpoint of another net, and one that it cannot go on from.
+    """Lets a runner refuse a checkpoint of another net, and one from which it cannot go on.
 
     Args:
         runner: one that has not loaded anything yet.
-        partial: see `require_same_net`.
+        partial: see `load_fully`.
         resumes: it goes on with a training, for which weights alone are not enough.
         updates_every: the `accumulative_counts` of its optimizer.
     """

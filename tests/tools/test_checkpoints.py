@@ -245,7 +245,8 @@ def test_augmented_tests_and_partial_ones(place):
     assert '--partial: ' in log_of(place)
 
 
-def test_loss_balance_refuses_what_it_is_given_but_not_load_from(place, capsys):
+def test_load_from_is_a_transfer_and_what_loss_balance_is_given_is_not(place):
+    """A net with other heads begins with the backbone of another, as ever."""
     assert train(place, ONE) is None
     checkpoint = place / 'work/iter_1.pth'
     command = [place / 'config.py', '--batches', 1]
@@ -255,13 +256,8 @@ def test_loss_balance_refuses_what_it_is_given_but_not_load_from(place, capsys):
     assert run_tool('loss_balance', *given, '--partial', *options) is None
     assert run_tool('loss_balance', *command, *options, f'load_from={checkpoint}') is None
     assert run_tool('loss_balance', *given) is None
-
-
-def test_load_from_is_a_transfer(place):
-    """A net with other heads begins with the backbone of another, as ever."""
-    assert train(place, ONE) is None
-    (place / 'work/iter_1.pth').rename(place / 'good.pth')
-    assert train(place, ONE, OTHER_NET, f'load_from={place}/good.pth') is None
+    checkpoint = checkpoint.rename(place / 'good.pth')
+    assert train(place, ONE, OTHER_NET, f'load_from={checkpoint}') is None
 
 
 def test_two_ranks_say_it_once(trained, tmp_path):
@@ -290,18 +286,14 @@ def test_resume_goes_on_whatever_load_from_names(place):
     assert 'resumed epoch: 0, iter: 2' in log_of(place)
 
 
-def test_another_run_in_the_folder_is_named(place):
-    assert train(place, ONE) is None
-    assert 'holds checkpoints' not in log_of(place)
-    assert train(place, ONE) is None
-    assert log_of(place).count('work holds checkpoints of another run, iter_1.pth the newest') == 1
-
-
-def test_nothing_to_resume(place):
+def test_nothing_to_resume_and_another_run_in_the_folder(place):
     assert train(place, ONE, resume=True) is None
     assert f'--resume found no checkpoint in {place}/work: training starts at iteration 0.' in (
         log_of(place)
     )
+    assert 'holds checkpoints' not in log_of(place)
+    assert train(place, ONE) is None
+    assert log_of(place).count('work holds checkpoints of another run, iter_1.pth the newest') == 1
 
 
 def configured(folder, resume=True, **settings):
