@@ -93,7 +93,7 @@ def _look_at_torch(found: Findings) -> bool:
     if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
         found.problem(
             f'torch {torch.__version__} reads checkpoints without `weights_only`: one with code in '
-            'it would run it.',
+            'it would run it, so that our tools read none.',
             "pip install -U 'torch>=2.6'",
         )
     count, built = torch.cuda.device_count(), torch.version.cuda

@@ -24,15 +24,9 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from . import checkpoints, stacks
+from . import checkpoints, safe_loading, stacks
 from .outputs import GatherInWorkFolder, require_folder
 from .report import REMEDIES, UnwrittenFile, whole_file
-
-# torch obeys this over any argument: onedl's loader falls back to running a pickle that it could
-# not load safely, and mmlab users often have the opposite switch set.
-if stacks.SAFE_LOADING:
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
 
 
 class WholeFileBackend(LocalBackend):
@@ -85,7 +79,11 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(path: str, options: dict | None) -> Config:
-    """The config file with the overrides of `--cfg-options`."""
+    """The config file with the overrides of `--cfg-options`.
+
+    From here on no checkpoint runs code, whatever the config makes of it.
+    """
+    safe_loading.install()
     if not Path(path).is_file():
         stop(f'The config {path} does not exist. `ls configs` lists ours.')
     config = Config.fromfile(path)
@@ -256,6 +254,8 @@ def plain_errors(config: Config) -> Iterator[None]:
             building = ('mmengine.registry.build_functions', 'build_from_cfg') in frames
             if isinstance(cause, URLError):
                 stop(_no_download(config, cause))
+            if isinstance(cause, safe_loading.OldTorch):
+                stop(str(cause))
             if isinstance(cause, pickle.UnpicklingError):
                 stop(_unsafe_checkpoint(config))
             if ('torch.serialization', 'load') in frames and _is_cut_off(cause):

@@ -3,13 +3,12 @@
 `onedl` is the maintained continuation (onedl-mmengine, onedl-mmcv, onedl-mmsegmentation), `mmlab`
 the frozen originals (mmengine, mmcv, mmsegmentation). Both have the same import names, so only one
 of them can be installed. Importing this module checks that, and then mends, line by line, what
-keeps our configs and checkpoints from loading; each mend can be deleted when its reason is gone.
+keeps our configs from loading; each mend can be deleted when its reason is gone.
 """
 
 import importlib.metadata
 import importlib.util
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -173,51 +172,5 @@ def _named(path: str, *others: type[Exception]) -> Iterator[None]:
         ) from error
 
 
-def _mend_checkpoint_loading() -> None:
-    """Lets torch read MMEngine's checkpoints with `weights_only` on."""
-    import numpy as np
-    import torch
-    from mmengine.logging import HistoryBuffer
-
-    # mmlab: MMEngine stores its message hub, whose types torch refuses since weights_only is its
-    # default. (onedl allows them itself, in its own loader alone.)
-    if not SAFE_LOADING:
-        return
-    make_array, make_scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    plain_data = [
-        HistoryBuffer,
-        np.ndarray,
-        np.dtype,
-        type(np.dtype(np.float64)),
-        type(np.dtype(np.int64)),
-        make_array,
-        make_scalar,
-        (_history_statistic, 'builtins.getattr'),
-        # as numpy 1 named them, in files that were written with it
-        (make_array, 'numpy.core.multiarray._reconstruct'),
-        (make_scalar, 'numpy.core.multiarray.scalar'),
-    ]
-    torch.serialization.add_safe_globals(plain_data)
-
-
-def _history_statistic(owner: type, name: str) -> Callable:
-    """`getattr` as far as a pickled HistoryBuffer needs it: to find its own statistics."""
-    from mmengine.logging import HistoryBuffer
-
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise pickle.UnpicklingError(f'The file asks for {name} of {owner}, which is refused.')
-    return getattr(owner, name)
-
-
-def _loads_safely() -> bool:
-    # From here on weights_only is torch's default, and the types it admits can be named.
-    import torch
-    from mmengine.utils import digit_version
-
-    return digit_version(torch.__version__) >= digit_version('2.6.0')
-
-
 STACK = installed_stack()
-SAFE_LOADING = _loads_safely()
 _mend_config_loader()
-_mend_checkpoint_loading()

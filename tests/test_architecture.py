@@ -26,7 +26,8 @@ ROOMS = {
     ),
     'registry': (set(), MMSEG),
     'checkpoints': (set(), MMSEG),
-    'launch': ({'checkpoints', 'stacks', 'report', 'outputs'}, MMSEG),
+    'safe_loading': (set(), MMSEG),
+    'launch': ({'checkpoints', 'safe_loading', 'stacks', 'report', 'outputs'}, MMSEG),
     'outputs': ({'report'}, MMSEG),
     'preflight': ({'registered'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
