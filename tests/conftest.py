@@ -31,6 +31,15 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
 needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason=NO_CAMVID)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def checkpoints_are_read_safely():
+    """As our tools read them, whose checkpoints the tests look into; the frozen stack cannot
+    otherwise read its own."""
+    from mmseg_boundary import safe_loading
+
+    safe_loading.install()
+
+
 @pytest.fixture(autouse=True)
 def no_run_left_over():
     """MMEngine's current logger, hub and visualizer are those of the last run in the process."""

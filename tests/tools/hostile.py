@@ -191,7 +191,7 @@ def start(folder, run):
 
 
 def by_others(before):
-    """What torch's list has more or less than `before`; torch itself adds some, as it is imported."""
+    """What torch's list has more or less than `before`, but for what torch's own modules add."""
     changed = set(torch.serialization.get_safe_globals()) ^ set(before)
     return [str(each) for each in changed if not each.__module__.startswith('torch.')]
 
@@ -211,6 +211,18 @@ def served(folder):
         os.waitpid(process, 0)
 
 
+def warm_up():
+    """Once, what every run would do anew; not a run, which would install what it has to prove."""
+    import matplotlib.pyplot  # noqa: F401
+    import mmengine.config.config as loader
+    import test_errors
+
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports torch's compiler
+    loader.FormatCode = lambda config, **style: (config, True)  # nobody reads these logs
+    test_errors.small_net()
+    gc.freeze()
+
+
 def main():
     folder, kinds = Path(sys.argv[1]), sys.argv[2:]
     import mmseg.apis  # noqa: F401
@@ -221,10 +233,7 @@ def main():
     import mmseg_boundary.registered  # noqa: F401
 
     by_import = [*by_others(before), *(environment.items() ^ os.environ.items())]
-    import test_errors
-
-    test_errors.small_net()
-    gc.freeze()
+    warm_up()
     os.environ['TORCH_HOME'] = str(folder / 'hub')
     files = folder / 'files'
     files.mkdir()
