@@ -61,7 +61,10 @@ def attempt(*command, cwd=ROOT, **environment):
 def environment_for(**changes):
     """This interpreter first on the PATH, one thread, nothing left over from another launcher."""
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    return {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1', **changes}
+    given = {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1'}
+    # of this process, in which our tools have run; they have to set it themselves
+    given.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)
+    return {**given, **changes}
 
 
 def train(work_dir, *arguments, options=(), config=SHAPES, tool=ROOT / 'tools/train.py', **env):

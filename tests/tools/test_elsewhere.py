@@ -7,6 +7,11 @@ from commands import MMSEG_TOOLS, SHAPES, TINY, run, train
 from conftest import ROOT
 from logs import losses, metrics
 
+from mmseg_boundary.stacks import STACK
+
+# The frozen stack cannot read its own checkpoints under current torch without the switch.
+SWITCH = {} if STACK == 'onedl' else {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
+
 # What somebody has before they meet us: stock files, as their own checkout of MMSegmentation names
 # them, cut to a size that trains in seconds. The data alone are ours, since they need no files.
 STOCK_PROJECT = f"""
@@ -74,12 +79,13 @@ def test_the_readmes_snippet_in_a_stock_project(tmp_path):
         tmp_path / 'test',
         cwd=tmp_path,
         PYTHONPATH=ROOT,
+        **SWITCH,
     )
     assert {'mIoU', 'mBoundaryIoU', 'mBoundaryF_3px'} <= metrics(tmp_path / 'test').keys()
 
 
 def test_mmsegs_own_tools_train_and_test_our_config(trained, tmp_path):
-    """Its test.py reads its own checkpoint, with torch's safe loading, once we are imported."""
+    """Its test.py reads its own checkpoint, in its own way, which we leave alone."""
     train(tmp_path, tool=MMSEG_TOOLS / 'train.py')
     assert losses(tmp_path) == losses(trained)
     run(
@@ -91,6 +97,7 @@ def test_mmsegs_own_tools_train_and_test_our_config(trained, tmp_path):
         tmp_path / 'test',
         '--cfg-options',
         *TINY,
+        **SWITCH,
     )
     assert 'mIoU' in metrics(tmp_path / 'test')
 

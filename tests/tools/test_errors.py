@@ -314,6 +314,14 @@ def backbone_with_code(folder):
     return train(folder, f'model.pretrained={folder}/bad.pth')
 
 
+def checkpoint_and_an_old_torch(folder):
+    installed, torch.__version__ = torch.__version__, '2.5.1'
+    try:
+        return evaluate(folder)
+    finally:
+        torch.__version__ = installed
+
+
 def resumed(folder, name, *options):
     (folder / 'work').mkdir()
     (folder / 'work/last_checkpoint').write_text(name)
@@ -537,6 +545,7 @@ TOOL_CASES = {
         'a checkpoint with code in it': checkpoint_with_code,
         'a checkpoint of another net': checkpoint_of_another_net,
         'a checkpoint without weights': checkpoint_without_weights,
+        'a checkpoint, with torch 2.5.1': checkpoint_and_an_old_torch,
         'a truncated image': truncated_image_in_a_test,
         'a label file of another size': label_of_another_size_in_a_test,
         'labels that are no class': label_of_no_class,

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 
-from mmseg_boundary import launch, stacks
+from mmseg_boundary import launch, safe_loading, stacks
 from mmseg_boundary.launch import build_runner, check_losses, plain_errors, require_parts, stop
 from mmseg_boundary.registered import CheckFiniteLossHook
 
@@ -187,10 +187,11 @@ def test_the_loader_fetches_nothing_but_statistics(name):
     """MMEngine's history is pickled with `getattr`, which fetches anything else as well."""
     from mmengine.logging import HistoryBuffer
 
-    assert stacks._history_statistic(HistoryBuffer, 'mean') is HistoryBuffer.mean
-    for owner in (HistoryBuffer, os):
+    history = safe_loading._History
+    assert safe_loading._statistic(history, 'mean') is HistoryBuffer.mean
+    for owner in (history, HistoryBuffer, os):
         with pytest.raises(pickle.UnpicklingError, match='is refused'):
-            stacks._history_statistic(owner, name)
+            safe_loading._statistic(owner, name)
 
 
 # --- Who says it, and what keeps its stack of frames ----------------------------------------------
