@@ -217,25 +217,26 @@ def _refuse(what: str) -> NoReturn:
     raise pickle.UnpicklingError(f'The file asks for {what}, which is refused.')
 
 
-def _without_stand_ins(node: Any, seen: dict[int, Any]) -> Any:
-    """`node`, in place but for tuples; `seen` holds what is already done, since it may be shared.
+def _without_stand_ins(node: Any, done: dict[int, tuple[Any, Any]]) -> Any:
+    """`node`, changed in place but for tuples; `done` has (before, after) of all containers, which
+    may stand in several places and in themselves.
 
-    Methods of the classes, not of the objects: a file can give an OrderedDict any attribute.
+    Calls methods of the classes, not of the objects: a file can give an OrderedDict any attribute.
     """
     if isinstance(node, _StandIn):
         return _value(node, type(node))
-    if id(node) in seen:
-        return seen[id(node)]
+    if id(node) in done:
+        return done[id(node)][1]
     if type(node) in (dict, OrderedDict, Counter):
-        seen[id(node)] = node
+        done[id(node)] = node, node
         for key, part in list(dict.items(node)):
-            dict.__setitem__(node, key, _without_stand_ins(part, seen))
+            dict.__setitem__(node, key, _without_stand_ins(part, done))
         if type(node) is not dict:
-            _without_stand_ins(vars(node), seen)
+            _without_stand_ins(vars(node), done)
     elif type(node) is list:
-        seen[id(node)] = node
-        node[:] = [_without_stand_ins(part, seen) for part in node]
+        done[id(node)] = node, node
+        node[:] = [_without_stand_ins(part, done) for part in node]
     elif type(node) is tuple:
-        seen[id(node)] = tuple(_without_stand_ins(part, seen) for part in node)
-        return seen[id(node)]
+        done[id(node)] = node, tuple(_without_stand_ins(part, done) for part in node)
+        return done[id(node)][1]
     return node
