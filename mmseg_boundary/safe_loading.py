@@ -7,6 +7,7 @@ checkpoints need. It is the whole list while a checkpoint is read, and empty of 
 
 import os
 import pickle
+import threading
 import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ def install() -> None:
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
 
 
+_one_at_a_time = threading.RLock()  # torch has one list for all threads
 _load_anything = CheckpointLoader.load_checkpoint.__func__
 
 
@@ -60,7 +62,7 @@ def load_checkpoint(cls: type, filename: str, *args: Any, **options: Any) -> Any
             f'torch {torch.__version__} cannot read {filename} without running the code that it '
             "may bring, so it is refused. Update torch: pip install -U 'torch>=2.6'"
         )
-    with _these_alone(safe_globals()):
+    with _one_at_a_time, _these_alone(safe_globals()):
         try:
             loaded = _load_anything(cls, filename, *args, **options)
         except Exception as error:

@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -345,6 +346,14 @@ def test_the_list_during_a_load_and_after_it(monkeypatch):
     load(OLD)
     load(OLD)
     assert seen == [ALLOWED, ALLOWED]
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_threads_do_not_take_the_list_from_each_other():
+    before = set(torch.serialization.get_safe_globals())
+    with ThreadPoolExecutor(8) as threads:
+        for checkpoint in threads.map(load, [OLD] * 80):
+            assert checkpoint['meta']['iter'] == 3
     assert set(torch.serialization.get_safe_globals()) == before
 
 
