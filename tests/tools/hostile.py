@@ -193,7 +193,7 @@ def start(folder, run):
 def by_others(before):
     """What torch's list has more or less than `before`, but for what torch's own modules add."""
     changed = set(torch.serialization.get_safe_globals()) ^ set(before)
-    return [str(each) for each in changed if not each.__module__.startswith('torch.')]
+    return [str(it) for it in changed if not getattr(it, '__module__', '').startswith('torch.')]
 
 
 @contextmanager
