@@ -369,14 +369,8 @@ def claim(folder: str | Path) -> list[str]:
     path = Path(folder).resolve() / LOCK
     if _claimed.get(path, (None,))[0] == os.getpid():
         return []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open('a+')
-    except OSError as error:
-        raise UnfitStart(
-            f'The work folder {folder} cannot be written to: {error.strerror}. Name another with '
-            '--work-dir.'
-        ) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open('a+')
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

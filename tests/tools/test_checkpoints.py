@@ -558,12 +558,6 @@ def test_a_file_system_without_locks(kind, monkeypatch, tmp_path):
     assert note.startswith(f'{tmp_path} cannot be locked ({os.strerror(kind)})')
 
 
-def test_a_work_folder_that_is_a_file(tmp_path):
-    (tmp_path / 'work').touch()
-    with pytest.raises(UnfitStart, match='work cannot be written to: .*--work-dir'):
-        claim(tmp_path / 'work')
-
-
 @pytest.mark.parametrize(
     'launcher, variable',
     [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')],
