@@ -23,8 +23,8 @@ class LossSum(nn.Module):
 
     Args:
         losses: the settings of each loss, as `loss_decode` has them.
-        ignore_index: the void label; None means the head's, or 255 where the head passes none
-            (DDRHead; PIDHead in three of its four places).
+        ignore_index: the void label; None means the head's, or where the head passes none (DDRHead;
+            PIDHead in three of its four places) each loss's own, else 255.
         loss_weight: the factor of the sum.
         loss_name: the key in the log. MMEngine trains what has 'loss' in its key.
 
@@ -82,15 +82,13 @@ class LossSum(nn.Module):
                 nothing to one of the losses, or a loss raises it.
         """
         if ignore_index is None:
-            ignore_index = 255 if self.ignore_index is None else self.ignore_index
+            ignore_index = self.ignore_index
         elif self.ignore_index not in (None, ignore_index):
             raise ValueError(
                 f'LossSum has ignore_index={self.ignore_index}, and the head '
                 f'ignore_index={ignore_index}: remove the one of LossSum, or make them equal.'
             )
-        given = dict(
-            weight=weight, ignore_index=ignore_index, reduction_override=reduction_override
-        )
+        given = dict(weight=weight, reduction_override=reduction_override)
         total = 0
         for loss, names in zip(self.losses, self._taken, strict=True):
             if reduction_override is not None and 'reduction_override' not in names:
@@ -100,6 +98,10 @@ class LossSum(nn.Module):
                     'without a threshold ranks pixels: give the sampler a `thresh`, or remove the '
                     'sampler.'
                 )
+            own = getattr(loss, 'ignore_index', None)
+            given['ignore_index'] = next(
+                void for void in (ignore_index, own, 255) if void is not None
+            )
             taken = {name: given[name] for name in names if given[name] is not None}
             total = total + loss(seg_logits, seg_label, **taken)
         return self.loss_weight * total

@@ -107,6 +107,14 @@ def test_the_void_label_is_the_heads_or_its_own_or_255(own, given, void):
     torch.testing.assert_close(found, expected)
 
 
+def test_a_void_label_of_one_loss_alone():
+    """Where neither the head nor the sum has one."""
+    logits, labels = logits_and_labels(9)
+    found = built(dict(nets.EPL, ignore_index=9))(logits, labels)
+    expected = MODELS.build(dict(nets.EPL))(logits, labels, ignore_index=9)
+    torch.testing.assert_close(found, expected)
+
+
 def test_two_void_labels():
     words = 'LossSum has ignore_index=0, and the head ignore_index=255: remove the one of LossSum'
     with pytest.raises(ValueError, match=re.escape(words)):
