@@ -1,6 +1,7 @@
 """Which pixels of a field hold given ranks, by value and then by index, without sorted indices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -60,29 +61,25 @@ def rank_window(fields: Tensor, start: Tensor, size: Tensor) -> RankWindow:
 
 
 def by_selection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-    """`rank_window` of (R, M) fields, by numpy: it selects and sorts with vector instructions,
-    eight times as fast as torch 2.13."""
+    """`rank_window` of (R, M) fields, by numpy: it counts digits of the values, a third of the
+    time that it takes to select, and a twentieth of torch 2.13's."""
 
     def bounds(field: 'np.ndarray', start: int, size: int) -> tuple[float, int, float, int]:
         if size == 0:
             return 1.0, 0, 0.0, 0
         if np.isnan(field.max()):
             return np.nan, 0, np.nan, 0
-        end = start + size
-        if _has_many_ties(field):
-            ordered = np.sort(field)
-        else:
-            ordered = np.partition(field, end - 1)
-            if start < end - 1:
-                ordered[: end - 1].partition(start)
-        low, high = ordered[start], ordered[end - 1]
+        # The bits of floats that are not negative have the order of the floats, but for -0.
+        bits = (field + 0).view(f'i{field.itemsize}')
+        width = 0 if _is_half_one_value(bits) else 8 * field.itemsize - 1
+        (low, tie, _), (high, last_tie, ties) = _values_of(bits, (start, start + size - 1), width)
         first, last = 0, len(field)
         # Only where equal values lie on both sides of a bound do their indices part them.
-        if ties := np.count_nonzero(ordered[:start] == low):
-            first = np.flatnonzero(field == low)[ties]
-        if ties := np.count_nonzero(ordered[end:] == high):
-            last = np.flatnonzero(field == high)[-1 - ties]
-        return low, first, high, last
+        if tie:
+            first = np.flatnonzero(bits == low)[tie]
+        if last_tie < ties - 1:
+            last = np.flatnonzero(bits == high)[last_tie]
+        return low.view(field.dtype), first, high.view(field.dtype), last
 
     # Not in threads: those of torch go on turning for a while after each of its calls, in the way.
     rows = map(bounds, fields.numpy(), start.tolist(), size.tolist())
@@ -93,18 +90,44 @@ def by_selection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, .
     )
 
 
-def _has_many_ties(field: 'np.ndarray') -> bool:
-    """Then selection takes ten times as long and sorting a tenth; else selection is quicker."""
-    sample = np.sort(field[::128])
-    return np.count_nonzero(sample[1:] == sample[:-1]) >= 0.3 * len(sample)
+_DIGIT = 13  # bits that are counted at once: the counters stay in the cache
+_FEW = 2048  # sorting takes no longer than counting
+
+
+def _is_half_one_value(bits: 'np.ndarray') -> bool:
+    """Then sorting is quick, and counting slow: that value's counter has to wait for itself."""
+    sample = np.sort(bits[::128])
+    return (sample[len(sample) // 2 :] == sample[: (len(sample) + 1) // 2]).any()
+
+
+def _values_of(
+    bits: 'np.ndarray', ranks: Sequence[int], width: int
+) -> list[tuple['np.integer', int, int]]:
+    """Of each of the ascending ranks the value, which of its ties it is, and how many these are.
+
+    `bits` are alike but for their lower `width` bits; 0 has them sorted at once.
+    """
+    if width == 0 or len(bits) <= _FEW:
+        ordered = np.sort(bits)
+        values = ordered[list(ranks)]
+        first, end = (np.searchsorted(ordered, values, side=side) for side in ('left', 'right'))
+        return list(zip(values, ranks - first, end - first, strict=True))
+    shift = max(width - _DIGIT, 0)
+    digits = bits >> shift & 2**_DIGIT - 1
+    ends = np.cumsum(np.bincount(digits))
+    found = []
+    for digit, inside in groupby(ranks, lambda rank: np.searchsorted(ends, rank, side='right')):
+        before = ends[digit - 1] if digit else 0
+        members = bits[digits == digit]
+        found += _values_of(members, [rank - before for rank in inside], shift)
+    return found
 
 
 def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, ...]:
     """`rank_window` of (R, M) fields without sorting, bit by bit: a value has the rank r if at most
     r others lie below it."""
-    # The bits of floats that are not negative have the order of the floats.
     width = 8 * fields.element_size()
-    bits = fields.view(torch.int32 if width == 32 else torch.int64)
+    bits = (fields + 0).view(torch.int32 if width == 32 else torch.int64)
     index = torch.arange(fields.shape[1], device=fields.device, dtype=torch.int32)
 
     def largest(lies_below: Callable[[Tensor], Tensor], rank: Tensor, bits: int) -> Tensor:

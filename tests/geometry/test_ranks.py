@@ -49,6 +49,55 @@ def test_so_they_are_in_large_fields(method, share, data):
     assert window.contains(field[None])[0].equal(by_stable_sort(field, start, count))
 
 
+def hard_fields(size, dtype):
+    """What makes digits crowd: spread, crowded in one bin or two, ties within and across bins."""
+    generator = torch.Generator().manual_seed(0)
+    spread, other = torch.rand(2, size, generator=generator, dtype=dtype)
+    return {
+        'spread': 4 * spread,
+        'nine of ten are 0': spread.where(other < 0.1, 0),
+        'and some of these -0': spread.where(other < 0.1, torch.where(other < 0.5, 0.0, -0.0)),
+        'one value': torch.full_like(spread, 0.5),
+        'all in one bin': 1 + spread / 2**9,
+        'all in one bin of two digits': 1 + spread / 2**20,
+        'two crowds': (spread / 1000).where(other < 0.5, 1 + spread / 1000),
+        'inf': spread.where(other < 0.6, torch.inf),
+        'forty values': (40 * spread).round() / 10,
+        'a value that a tenth has': spread.where(other < 0.9, 0.5),
+        'subnormal': spread * torch.finfo(dtype).smallest_normal,
+    }
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('name', hard_fields(1, torch.float32))
+@pytest.mark.parametrize('method', METHODS)
+def test_so_they_are_where_values_crowd(method, name, dtype):
+    field = hard_fields(2**14 + 3, dtype)[name]
+    assert field.signbit().any() == (name == 'and some of these -0')
+    size = len(field)
+    windows = [(0, size), (0, 1), (size - 1, 1), (size // 3, size // 2), (size // 2, 2)]
+    windows += [(start, 3000) for start in range(0, size - 3000, 1500)]
+    start, count = torch.tensor(windows).T
+    window = RankWindow(*method(field.expand(len(start), -1), start, count))
+    for chosen, bounds in zip(window.contains(field.expand(len(start), -1)), windows):
+        assert chosen.equal(by_stable_sort(field + 0, *bounds)), bounds
+
+
+@pytest.mark.parametrize('sign', [0, 1])
+@pytest.mark.parametrize('dtype, integer', [(torch.float32, 'int32'), (torch.float64, 'int64')])
+@pytest.mark.parametrize('method', METHODS)
+def test_every_nan_is_one(method, dtype, integer, sign):
+    """Of either sign, and that next to inf."""
+    fields = torch.rand(3, 5000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    fields[1, 17], fields[2, 4000] = torch.nan, torch.inf
+    bits = fields.view(getattr(torch, integer))
+    bits[2, 4000] += 1
+    bits[1:, [17, 4000]] |= sign * torch.iinfo(bits.dtype).min
+    assert fields[1:].isnan().any(1).all()
+    window = RankWindow(*method(fields, torch.full((3,), 7), torch.full((3,), 9)))
+    assert window.low.isnan().tolist() == window.high.isnan().tolist() == [False, True, True]
+
+
 def test_every_window_of_two_pixels():
     """One selection may happen to put both in their places, not all of them."""
     field = torch.rand(4000, generator=torch.Generator().manual_seed(0))
