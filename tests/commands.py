@@ -12,6 +12,10 @@ from conftest import ROOT
 
 MMSEG_TOOLS = Path(mmseg.__path__[0], '.mim/tools')
 
+# Seconds, for a process that hangs: the longest take minutes, and ten times as many where others
+# are at work on the same cores.
+LIMIT = 3600
+
 # A run of seconds, on small pictures, without anything random: no dropout, no flip, no shuffle.
 TINY = [
     'train_cfg.max_iters=4',
@@ -54,14 +58,15 @@ def attempt(*command, cwd=ROOT, **environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=LIMIT,
     )
 
 
 def environment_for(**changes):
-    """This interpreter first on the PATH, one thread, nothing left over from another launcher."""
+    """This interpreter first on the PATH, one thread, nothing left over from another launcher, and
+    no compilation, which takes longer than a run of four iterations."""
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    given = {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1'}
+    given = {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1', 'TORCHDYNAMO_DISABLE': '1'}
     # of this process, in which our tools have run; they have to set it themselves
     given.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)
     return {**given, **changes}

@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from commands import environment_for, run
+from commands import LIMIT, environment_for, run
 from conftest import ROOT
 from mmengine.config import Config
 from mmseg.registry import HOOKS, METRICS, MODELS
@@ -247,7 +247,7 @@ def test_a_loss_is_added_as_described(tmp_path):
         env=environment_for(PYTHONPATH=str(copy)),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stdout
     passed = re.search(r'(\d+) passed', done.stdout)

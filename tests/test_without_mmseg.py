@@ -54,7 +54,7 @@ def isolated(script):
         cwd=Path('/'),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3600,
     )
 
 

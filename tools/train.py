@@ -17,6 +17,7 @@ from mmseg_boundary.launch import (
     plain_errors,
     stop,
 )
+from mmseg_boundary.losses.compiled import compile_from
 from mmseg_boundary.preflight import prepare_training
 
 
@@ -60,4 +61,5 @@ def use_mixed_precision(config: dict) -> None:
 
 
 if __name__ == '__main__':
+    compile_from(0)  # long enough to be worth it, whatever the batch
     main()

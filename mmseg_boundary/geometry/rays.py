@@ -83,24 +83,38 @@ def ray_sums_transpose(
     Returns:
         (..., H, W) float.
     """
+    room = with_room(fields, kernel_size, padding)
+    canvas = ray_sums_transpose_within(room, kernel_size, splitter, padding, sc_scale)
+    return without_margins(canvas, kernel_size, padding)
+
+
+def with_room(fields: Tensor, kernel_size: int, padding: str) -> Tensor:
+    """(D, ..., H, W) fields, with zeros around them as far as `ray_sums_transpose_within` looks."""
+    rim = kernel_size // 2 * (2 if padding == 'replicate' else 1)
+    return F.pad(fields, (rim,) * 4)
+
+
+def ray_sums_transpose_within(
+    room: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
+) -> Tensor:
+    """What reaches each pixel, of the margins too if these are `replicate`."""
+    if splitter == 'SC':  # a box is its own transpose
+        return ray_sums_within(room[0], kernel_size, splitter, padding, sc_scale)[0]
+    steps = [(-down, -right) for down, right in SPLITTERS[splitter]]
     h = kernel_size // 2
-    height, width = fields.shape[-2:]
-    canvas = fields.new_zeros(*fields.shape[1:-2], height + 2 * h, width + 2 * h)
-    if splitter != 'SC':
-        for field, step in zip(fields, SPLITTERS[splitter], strict=True):
-            for view in _shifts(canvas, step, h):
-                view += field
-    else:
-        columns = fields.new_zeros(*fields.shape[1:-1], width + 2 * h)
-        for column in range(kernel_size):
-            columns[..., column : column + width] += _sc_scale(fields[0], kernel_size, sc_scale)
-        for row in range(kernel_size):
-            canvas[..., row : row + height, :] += columns
-    if padding == 'replicate':
-        # What reached the margins came from the pixels of the border.
-        for sides in (canvas, canvas.mT):
-            sides[..., h, :] += sides[..., :h, :].sum(-2)
-            sides[..., -h - 1, :] += sides[..., -h:, :].sum(-2)
+    return sum(
+        view for field, step in zip(room, steps, strict=True) for view in _shifts(field, step, h)
+    )
+
+
+def without_margins(canvas: Tensor, kernel_size: int, padding: str) -> Tensor:
+    """The planes' gradient, given that of `ray_sums_transpose_within`; changes `canvas`."""
+    if padding != 'replicate':
+        return canvas
+    h = kernel_size // 2
+    for sides in (canvas, canvas.mT):  # what reached the margins came from the border's pixels
+        sides[..., h, :] += sides[..., :h, :].sum(-2)
+        sides[..., -h - 1, :] += sides[..., -h:, :].sum(-2)
     return canvas[..., h:-h, h:-h]
 
 

@@ -1,25 +1,89 @@
-"""Kernels as one pass over the memory, by torch.compile, where that pays."""
+"""Kernels as one pass over the memory, by torch.compile, where that pays.
+
+Which form of a kernel runs follows from the device, the shape and `compile_from`, not from the
+calls before: a resumed run has to end in the same bits. So a kernel is compiled for a picture that
+is always the same, with its sizes left open, and then takes all.
+"""
 
 import functools
+import os
+import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
 
-# Elements of the probabilities above which a compilation of some seconds is worth its time.
+# Elements of the probabilities from which on kernels are compiled. Compilation takes half a minute:
+# too long for a script with a few small batches, and nothing to a training.
 LARGE = 2**20
 
 
-def compiled_if_large(kernel: Callable, batch: Tensor) -> Callable:
-    """`kernel`, compiled if the batch has many elements and there is a working compiler.
+def compile_from(elements: int) -> None:
+    """Sets how many elements the probabilities of a batch have, at least, for kernels that are
+    compiled. For the whole process, before its first loss; a training says 0."""
+    global LARGE
+    LARGE = elements
 
-    Small inputs, and machines without one, take the kernel as it stands. `TORCHDYNAMO_DISABLE=1`
-    switches the compilation off.
+
+def is_compiled(batch: Tensor) -> bool:
+    """Whether the kernels for probabilities (N, K, H, W) are compiled.
+
+    Small batches, and machines without a compiler, take them as they stand.
+    `TORCHDYNAMO_DISABLE=1` switches the compilation off.
     """
     return (
-        _compiled(kernel) if batch.numel() >= LARGE and _can_compile(batch.device.type) else kernel
+        batch.numel() >= max(LARGE, 1)
+        and min(batch.shape[2:]) > 1  # torch compiles for a size of 1 anew
+        and os.environ.get('TORCHDYNAMO_DISABLE') != '1'
+        and _can_compile(batch.device.type)
     )
+
+
+@functools.cache
+def compiled(kernel: Callable, form: Hashable) -> Callable:
+    """`kernel`, compiled by its first call, for all sizes of its tensors above 1.
+
+    Args:
+        kernel: a function of tensors, named tuples of them, and constants.
+        form: all else that the result is compiled for. torch keeps eight variants of a function,
+            which all callers share; here each form has a function of its own.
+    """
+    code, name = kernel.__code__.replace(), kernel.__name__
+    own = types.FunctionType(code, kernel.__globals__, name, kernel.__defaults__)
+    # Whole, so that it is an error when torch gives up.
+    fast, given_up = torch.compile(own, dynamic=False, fullgraph=True), False
+
+    def call(*args):
+        nonlocal given_up
+        if not given_up:
+            for tensor in _tensors_in(args):
+                for dim in range(tensor.dim()):
+                    # Where the code asks for a size, as of the directions, it is not left open.
+                    torch._dynamo.maybe_mark_dynamic(tensor, dim)
+            try:
+                return fast(*args)
+            except Exception as error:  # of whatever torch, the compiler or a driver raises
+                given_up = True
+                warnings.warn(
+                    f'torch has given up compiling {name} ({type(error).__name__}: '
+                    f'{str(error).strip().splitlines()[0]}). From here on it runs as it stands, '
+                    'several times slower.',
+                    stacklevel=2,
+                )
+        return kernel(*args)
+
+    return call
+
+
+def _tensors_in(args: tuple) -> list[Tensor]:
+    found = []
+    for arg in args:
+        if isinstance(arg, Tensor):
+            found.append(arg)
+        elif isinstance(arg, tuple):
+            found += _tensors_in(arg)
+    return found
 
 
 def left_out_of_graphs(loss: Callable) -> Callable:
@@ -33,13 +97,6 @@ def left_out_of_graphs(loss: Callable) -> Callable:
         return torch.compiler.disable(loss)(*args, **kwargs)
 
     return call
-
-
-@functools.cache
-def _compiled(kernel: Callable) -> Callable:
-    # For the sizes and numbers given: with those left open kernels are slower, or do not compile.
-    # After eight of a kind torch says so and runs the plain kernel.
-    return torch.compile(kernel, dynamic=False)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ h levels), so none is kept. A few planes at a time, the fields are summed up as 
 and made again for the gradient.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -25,13 +26,15 @@ from torch import Tensor
 from ..geometry.ranks import RankWindow, empty_window, rank_window
 from ..geometry.rays import (
     count_directions,
-    ray_sums_transpose,
+    ray_sums_transpose_within,
     ray_sums_within,
     require_rays,
     with_margins,
+    with_room,
+    without_margins,
 )
-from ..labels import Target, as_class_weight, mean_over
-from .compiled import compiled_if_large, left_out_of_graphs
+from ..labels import Target, as_class_weight, encode, mean_over
+from .compiled import compiled, is_compiled, left_out_of_graphs
 from .decode_head_loss import DecodeHeadLoss
 from .once_differentiable import once_differentiable
 
@@ -89,6 +92,7 @@ def epl_point_loss(
 
     power = 1 if norm == 'l1' else 2
     rays = (kernel_size, splitter, padding, sc_scale)
+    _compile(_FieldGaps, probs, power, rays)
     # (N, D, H, W): summed over the classes
     cost = _FieldGaps.apply(probs, target.planes, target.valid, weights, power, rays)
     if norm == 'pixel':
@@ -115,25 +119,26 @@ class _FieldGaps(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(probs, planes, valid, weights)
         ctx.power, ctx.rays = power, rays
-        kernel = compiled_if_large(_gap_costs, probs)
+        kernel = _kernel(_gap_costs, probs, power, rays)
         bits = _bits(valid, probs)
         costs = probs.new_zeros(len(probs), count_directions(rays[1]), *probs.shape[2:])
         for n, some in _few_planes(probs):
             canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
-            costs[n] += kernel(canvas, weights[some], power, rays)
+            costs[n] += kernel(canvas, weights[some])
         return costs
 
     @staticmethod
     @once_differentiable('epl_point_loss')
     def backward(ctx, slopes: Tensor) -> tuple:
         probs, planes, valid, weights = ctx.saved_tensors
-        kernel = compiled_if_large(_gap_pulls, probs)
-        bits = _bits(valid, probs)
+        kernel = _kernel(_gap_pulls, probs, ctx.power, ctx.rays)
+        add_back = _kernel(ray_sums_transpose_within, probs, *ctx.rays)
+        bits, slopes = _bits(valid, probs), slopes.contiguous()
         gradient = torch.empty_like(probs)
         for n, some in _few_planes(probs):
             canvas = _difference(probs[n, some], planes[n, some], bits[n], ctx.rays)
-            pulls = kernel(canvas, slopes[n], weights[some], ctx.power, ctx.rays)
-            gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
+            pulls = kernel(canvas, slopes[n], weights[some])
+            gradient[n, some] = _gradient(pulls, add_back, ctx.rays)
         return _keep_valid(gradient, bits), *[None] * 5
 
 
@@ -171,18 +176,68 @@ def _at_least_float32(probs: Tensor) -> Tensor:
 
 
 def _few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
-    """The image and classes of planes that are handled at once.
+    """The image and classes of planes that are handled at once."""
+    count = _planes_at_once(probs)
+    for n in range(len(probs)):
+        for k in range(0, probs.shape[1], count):
+            yield n, slice(k, k + count)
 
-    On the CPU about what its caches hold; on CUDA enough to fill the device.
-    """
+
+def _planes_at_once(probs: Tensor) -> int:
+    """On the CPU about what its caches hold; on CUDA enough to fill the device. Never a single one
+    beside several, for which kernels are compiled anew."""
     classes, pixels = probs.shape[1], probs.shape[2] * probs.shape[3]
     budget = 2**26 if probs.is_cuda else 2**17
-    # The same number each time: a compiled kernel is quicker for one size than for all.
     divisors = [count for count in range(1, classes + 1) if classes % count == 0]
-    count = max(count for count in divisors if count == 1 or count * pixels <= budget)
-    for n in range(len(probs)):
-        for k in range(0, classes, count):
-            yield n, slice(k, k + count)
+    return max(count for count in divisors if count == 1 or count * pixels <= budget)
+
+
+def _kind(probs: Tensor) -> tuple[bool, bool]:
+    """What torch compiles for anew, sizes left open or not: several planes or one, and pictures of
+    which it sums the pixels in one go or in several."""
+    return _planes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
+
+
+def _kernel(kernel: Callable, probs: Tensor, *constants: object) -> Callable:
+    """`kernel` with its last arguments, compiled or as it stands."""
+    if is_compiled(probs):
+        kernel = compiled(kernel, (constants, _kind(probs), probs.dtype, probs.device))
+    return lambda *tensors: kernel(*tensors, *constants)
+
+
+def _compile(term: type[torch.autograd.Function], probs: Tensor, *options: object) -> None:
+    """Compiles the kernels that `term` needs for `probs`, if they are not yet."""
+    if is_compiled(probs):
+        _compile_once(term, options, _kind(probs), probs.dtype, probs.device)
+
+
+@functools.cache
+def _compile_once(
+    term: type[torch.autograd.Function],
+    options: tuple,
+    kind: tuple[bool, bool],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    """By a picture that is always the same: what torch makes of a kernel depends on the sizes it is
+    shown, even where it leaves them open. They differ, lest it takes one for another."""
+    several, long = kind
+    size = ((61, 72) if several else (361, 362)) if long else (31, 42)
+    labels = torch.arange(size[0] * size[1], device=device).view(1, *size) // 7 % 2
+    target = encode(labels, 29 if several else 1)
+    weights = torch.ones(len(target.planes[0]), 1, 1, dtype=dtype, device=device)
+    with torch.inference_mode(False), torch.enable_grad():
+        probs = (target.planes.to(dtype) / 2).requires_grad_()
+        given = (weights,) if term is _FieldGaps else ()
+        sums = term.apply(probs, target.planes, target.valid, *given, *options)
+        torch.autograd.grad((sums[0] if isinstance(sums, tuple) else sums).sum(), probs)
+
+
+def _gradient(pulls: Tensor, add_back: Callable, rays: tuple) -> Tensor:
+    """Of the planes, given that of their fields."""
+    kernel_size, _, padding, _ = rays
+    canvas = add_back(with_room(pulls, kernel_size, padding))
+    return without_margins(canvas, kernel_size, padding)
 
 
 @left_out_of_graphs
@@ -242,6 +297,7 @@ def epl_line_loss(
     probs = _at_least_float32(probs)
     rays = (kernel_size, splitter, padding, sc_scale)
     form = LineForm(kernel_size // 2, mu, edc == 'squared', variant == 'authors', splitter == 'SC')
+    _compile(_LineSums, probs, form, rays)
     predicted, true = _LineSums.apply(probs, target.planes, target.valid, form, rays)
     if variant == 'authors':
         return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()
@@ -292,9 +348,8 @@ class _LineSums(torch.autograd.Function):
     def forward(
         ctx, probs: Tensor, planes: Tensor, valid: Tensor, form: LineForm, rays: tuple
     ) -> tuple[Tensor, Tensor]:
-        add_rays, count, sum_up = (
-            compiled_if_large(kernel, probs) for kernel in (_fields_within, level_counts, line_sums)
-        )
+        add_rays = _kernel(_fields_within, probs, rays)
+        count, sum_up = _kernel(level_counts, probs, form.h), _kernel(line_sums, probs, form)
         bits, beyond = _bits(valid, probs), _beyond(valid, probs)
         shape = count_directions(rays[1]), *probs.shape[:2]
         counts = probs.new_zeros(form.h + 1, *shape, dtype=torch.int32)
@@ -308,9 +363,9 @@ class _LineSums(torch.autograd.Function):
             truth, energies = _fields(
                 probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, rays
             )
-            counts[at] = count(truth, form.h)
+            counts[at] = count(truth)
             window = rank_window(energies, counts[at][0], counts[at][1:].sum(0))
-            predicted[at] = sum_up(truth, energies, window, form)
+            predicted[at] = sum_up(truth, energies, window)
             if form.fractional:
                 true[at] = sums_of_truth(truth, form)
             for all_bounds, bounds in zip(windows, window, strict=True):
@@ -333,20 +388,21 @@ class _LineSums(torch.autograd.Function):
     def backward(ctx, slopes: Tensor, _: None) -> tuple:
         probs, planes, valid, *windows = ctx.saved_tensors
         add_rays, kernel = (
-            compiled_if_large(each, probs) for each in (_fields_within, line_slopes)
+            _kernel(_fields_within, probs, ctx.rays),
+            _kernel(line_slopes, probs, ctx.form),
         )
+        add_back = _kernel(ray_sums_transpose_within, probs, *ctx.rays)
         bits, beyond = _bits(valid, probs), _beyond(valid, probs)
-        gradient = torch.zeros_like(probs)
+        gradient, size = torch.zeros_like(probs), probs.shape[2:]
         for n, some in _few_planes(probs):
             if _without_lines(planes[n, some], ctx.form):
                 continue
             truth, energies = _fields(
                 probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, ctx.rays
             )
-            window = RankWindow(*(bounds[:, n, some] for bounds in windows))
-            pulls = kernel(truth, energies, window, slopes[..., n, some], ctx.form)
-            pulls = pulls.unflatten(-1, probs.shape[2:])
-            gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays)
+            window = RankWindow(*(bounds[:, n, some].contiguous() for bounds in windows))
+            pulls = kernel(truth, energies, window, slopes[..., n, some].contiguous())
+            gradient[n, some] = _gradient(pulls.unflatten(-1, size), add_back, ctx.rays)
         return _keep_valid(gradient, bits), *[None] * 4
 
 
@@ -367,7 +423,7 @@ def _fields(
     kernel_size, _, padding, _ = rays
     both = torch.cat([planes.to(probs.dtype), probs])
     _keep_valid(both[len(planes) :], bits)
-    return kernel(with_margins(both, kernel_size // 2, padding), beyond, rays).chunk(2, 1)
+    return kernel(with_margins(both, kernel_size // 2, padding), beyond).chunk(2, 1)
 
 
 def _fields_within(canvas: Tensor, beyond: Tensor, rays: tuple) -> Tensor:

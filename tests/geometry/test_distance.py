@@ -193,7 +193,7 @@ def test_forked_workers_measure_too(threads):
         num_workers=2,
         collate_fn=distance_to,
         multiprocessing_context='fork',
-        timeout=60,
+        timeout=600,
     )
     assert all(map(torch.equal, loader, expected))
 

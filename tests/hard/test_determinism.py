@@ -19,7 +19,7 @@ def train(monkeypatch):
     def trained(loss, folder, *options):
         command = demo['training'](demo['Net'](loss), folder, ITERATIONS)
         # Two threads and two workers, as on the machine of whoever says `make demo`.
-        threads = dict(OMP_NUM_THREADS='2', OMP_WAIT_POLICY='PASSIVE')
+        threads = dict(OMP_NUM_THREADS='2', OMP_WAIT_POLICY='PASSIVE', TORCHDYNAMO_DISABLE='0')
         run(sys.executable, *command, 'val_dataloader.dataset.length=2', *options, **threads)
         path = folder / loss / f'iter_{ITERATIONS}.pth'
         return CheckpointLoader.load_checkpoint(str(path), 'cpu')['state_dict']

@@ -4,6 +4,7 @@ The hand-worked scene: 7 x 7, class 1 in rows 1-5 and columns 2-4 and at (3, 5),
 """
 
 import math
+import warnings
 from decimal import Decimal
 from functools import partial
 from itertools import product
@@ -680,6 +681,77 @@ def test_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
     fast = [values_and_gradients(loss, picture, **options) for loss, options in runs]
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0
     torch.testing.assert_close(fast, plain)
+
+
+def test_a_compiled_kernel_takes_all_sizes_and_knows_no_order(monkeypatch):
+    """A run that is resumed sees other shapes first, and has to end in the same bits."""
+    monkeypatch.setattr(compiled, 'LARGE', 0)
+    shapes = [
+        (3, (2, 30, 40)),
+        (5, (1, 20, 71)),
+        (2, (3, 64, 9)),
+        (3, (2, 60, 70)),
+        (6, (1, 90, 50)),
+    ]
+    pictures = [scene(fields, size) for fields, size in shapes]
+    for picture in pictures:
+        picture.logits = picture.logits.float()
+
+    def all_of(pictures):
+        torch._dynamo.reset()
+        for each in (compiled.compiled, epl._compile_once):
+            each.cache_clear()
+        counters = torch._dynamo.utils.counters['stats']
+        before, found, graphs = counters['unique_graphs'], [], []
+        for picture in pictures:
+            found.append(values_and_gradients(epl_line_loss, picture, kernel_size=5, mu=4))
+            graphs.append(counters['unique_graphs'] - before)
+        return found, graphs
+
+    first, graphs = all_of(pictures)
+    # two kinds of pictures: those of up to 4096 pixels, and larger ones
+    assert graphs[0] == graphs[1] == graphs[2] > 0 and graphs[3] == graphs[4] == 2 * graphs[0]
+    again, _ = all_of(pictures[::-1])
+    for (value, gradient), (other, its_gradient) in zip(first, again[::-1]):
+        assert value.equal(other) and gradient.equal(its_gradient)
+    monkeypatch.undo()
+    plain = [values_and_gradients(epl_line_loss, each, kernel_size=5, mu=4) for each in pictures]
+    torch.testing.assert_close(first, plain)
+
+
+def test_when_torch_gives_up_a_line_says_so(monkeypatch):
+    def fails(*args):
+        raise RuntimeError('no more variants\nof a kernel')
+
+    monkeypatch.setattr(torch, 'compile', lambda kernel, **options: fails)
+    compiled.compiled.cache_clear()
+    double = compiled.compiled(lambda x: 2 * x, 'a form')
+    with pytest.warns(UserWarning, match=r'given up .* \(RuntimeError: no more variants\)\.'):
+        assert double(torch.ones(2)).tolist() == [2, 2]
+    with warnings.catch_warnings(action='error'):  # once is enough
+        assert double(torch.ones(2)).tolist() == [2, 2]
+    compiled.compiled.cache_clear()
+
+
+@pytest.mark.parametrize(
+    'shape, least, compiles',
+    [
+        ((1, 1, 1024, 1024), 2**20, True),
+        ((1, 1, 1024, 1023), 2**20, False),
+        ((1, 2, 3, 4), 0, True),
+        ((1, 2, 3, 1), 0, False),
+        ((0, 2, 3, 4), 0, False),
+    ],
+)
+def test_which_kernel_runs_follows_from_shape_and_setting(shape, least, compiles, monkeypatch):
+    monkeypatch.setattr(compiled, 'LARGE', 2**20)
+    monkeypatch.setattr(compiled, '_can_compile', lambda device: True)
+    if least != compiled.LARGE:
+        compiled.compile_from(least)
+    monkeypatch.delenv('TORCHDYNAMO_DISABLE', raising=False)
+    assert compiled.is_compiled(torch.empty(shape)) is compiles
+    monkeypatch.setenv('TORCHDYNAMO_DISABLE', '1')
+    assert not compiled.is_compiled(torch.empty(shape))
 
 
 @pytest.mark.parametrize('loss', [epl_point_loss, epl_line_loss])

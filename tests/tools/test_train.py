@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from commands import ROOT, SHAPES, TINY, environment_for, free_port, run, train
+from commands import LIMIT, ROOT, SHAPES, TINY, environment_for, free_port, run, train
 from conftest import CAMVID, needs_camvid
 from logs import losses, scalars
 from mmengine.runner import CheckpointLoader
@@ -107,7 +107,7 @@ def test_two_nodes_of_one_rank_each(tmp_path):
         )
         for rank in (0, 1)
     ]
-    outputs = [node.communicate(timeout=300)[0] for node in nodes]
+    outputs = [node.communicate(timeout=LIMIT)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], '\n'.join(outputs)
     assert (tmp_path / '0/iter_2.pth').is_file()  # written by the first rank of all
     assert not (tmp_path / '1/iter_2.pth').exists()
