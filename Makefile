@@ -37,6 +37,7 @@ lint:
 	$(MAKE) STACK=onedl .venv/onedl/installed
 	.venv/onedl/bin/ruff check .
 	.venv/onedl/bin/ruff format --check .
+	.venv/onedl/bin/basedpyright --pythonpath .venv/onedl/bin/python
 
 $(INSTALLED): .ci/install .ci/$(STACK).txt setup.py
 	PYTHON=$(PYTHON) bash .ci/install $(STACK) $(VENV)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-try:
+if TYPE_CHECKING:
     import numpy as np
-except ImportError:  # the losses run with torch alone
-    np = None
+else:
+    try:
+        import numpy as np
+    except ImportError:  # the losses run with torch alone
+        np = None
 
 
 class RankWindow(NamedTuple):
@@ -117,7 +120,7 @@ def _values_of(
     ends = np.cumsum(np.bincount(digits))
     found = []
     for digit, inside in groupby(ranks, lambda rank: np.searchsorted(ends, rank, side='right')):
-        before = ends[digit - 1] if digit else 0
+        before = int(ends[digit - 1]) if digit else 0
         members = bits[digits == digit]
         found += _values_of(members, [rank - before for rank in inside], shift)
     return found

@@ -65,10 +65,13 @@ def ray_sums_within(
     h = kernel_size // 2
     if splitter != 'SC':
         # In the order of the ray: equal pixels then have equal sums, whatever zeros lie between.
-        return torch.stack([sum(_shifts(canvas, step, h)) for step in SPLITTERS[splitter]])
+        sums = [sum(_shifts(canvas, step, h)) for step in SPLITTERS[splitter]]
+        return torch.stack(sums)  # pyright: ignore[reportArgumentType]  (sum begins with 0)
     height, width = (side - 2 * h for side in canvas.shape[-2:])
-    columns = sum(canvas[..., row : row + height, :] for row in range(kernel_size))
-    box = sum(columns[..., column : column + width] for column in range(kernel_size))
+    rows = (canvas[..., row : row + height, :] for row in range(kernel_size))
+    columns: Tensor = sum(rows)  # pyright: ignore[reportAssignmentType]
+    shifted = (columns[..., column : column + width] for column in range(kernel_size))
+    box: Tensor = sum(shifted)  # pyright: ignore[reportAssignmentType]
     return _sc_scale(box, kernel_size, sc_scale).unsqueeze(0)
 
 
@@ -102,7 +105,7 @@ def ray_sums_transpose_within(
         return ray_sums_within(room[0], kernel_size, splitter, padding, sc_scale)[0]
     steps = [(-down, -right) for down, right in SPLITTERS[splitter]]
     h = kernel_size // 2
-    return sum(
+    return sum(  # pyright: ignore[reportReturnType]
         view for field, step in zip(room, steps, strict=True) for view in _shifts(field, step, h)
     )
 

@@ -3,11 +3,11 @@ ISNN 2019): a differentiable boundary F1 score.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from ..labels import Target, as_class_weight, mean_over
 from .decode_head_loss import DecodeHeadLoss
@@ -110,7 +110,7 @@ class _BoundarySums(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, probs: Tensor, planes: Tensor, valid: Tensor, theta0: int, theta: int
+        ctx: Any, probs: Tensor, planes: Tensor, valid: Tensor, theta0: int, theta: int
     ) -> Tensor:
         ctx.save_for_backward(probs, planes, valid)
         ctx.windows = theta0, theta
@@ -127,7 +127,7 @@ class _BoundarySums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable('bf1_loss')
-    def backward(ctx: FunctionCtx, grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
         probs, planes, valid = ctx.saved_tensors
         theta0, theta = ctx.windows
         grad = torch.empty_like(probs)

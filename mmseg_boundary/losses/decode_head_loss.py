@@ -4,7 +4,7 @@ decode heads give them, and share what is measured on the labels."""
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +49,8 @@ class SharedTarget:
         if entry and (entry.labels() is labels and entry.logits() is logits and entry.key == key):
             return entry.target
         target = encode(labels, num_planes, ignore_index)
-        references = (weakref.ref(each, self._forget) for each in (labels, logits))
-        self._entry = _Entry(*references, key, target)
+        alive = weakref.ref(labels, self._forget), weakref.ref(logits, self._forget)
+        self._entry = _Entry(*alive, key, target)
         return target
 
     def _forget(self, died: weakref.ref) -> None:
@@ -85,6 +85,8 @@ class DecodeHeadLoss(nn.Module, ABC):
 
     takes_pixel_weight = False
     takes_logits = False
+    class_weight: Tensor | None
+    options: dict[str, Any]  # arguments of the pure function
 
     def __init__(
         self,

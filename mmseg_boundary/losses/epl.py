@@ -18,7 +18,7 @@ and made again for the gradient.
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -695,7 +695,7 @@ class EPLLoss(DecodeHeadLoss):
             raise ValueError(
                 f'kernel_size is {kernel_size!r}; give one odd number or a (point, line) pair.'
             )
-        shared = dict(splitter=splitter, sc_scale=sc_scale, use_sigmoid=use_sigmoid)
+        shared: dict[str, Any] = dict(splitter=splitter, sc_scale=sc_scale, use_sigmoid=use_sigmoid)
         self.point = EPLPointLoss(
             sizes[0], norm=norm, class_weight=class_weight, loss_weight=point_weight, **shared
         )

@@ -2,10 +2,10 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 
 def once_differentiable(loss: str) -> Callable:
@@ -19,7 +19,7 @@ def once_differentiable(loss: str) -> Callable:
 
     def decorate(backward: Callable) -> Callable:
         @functools.wraps(backward)
-        def refusing(ctx: FunctionCtx, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        def refusing(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
             with torch.no_grad():
                 gradient, *others = backward(ctx, *grads)
             if torch.is_grad_enabled():  # under `create_graph=True` alone
@@ -35,12 +35,12 @@ class _Refusal(torch.autograd.Function):
     """The gradient, with a node between it and all that it was made of."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, gradient: Tensor, loss: str, *sources: Tensor | None) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, loss: str, *sources: Tensor | None) -> Tensor:
         ctx.loss = loss
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, _: Tensor) -> None:
+    def backward(ctx: Any, _: Tensor) -> None:
         raise RuntimeError(
             f'The gradient of {ctx.loss} was differentiated, but the loss is once_differentiable; '
             'leave it out of what a gradient penalty or a Hessian is made of.'

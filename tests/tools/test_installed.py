@@ -3,12 +3,15 @@
 import os
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from commands import MMSEG_TOOLS, TINY, attempt, run
 from conftest import ROOT
 from logs import losses, scalars
+
+import mmseg_boundary
 
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/**/*.py'))
 TOOLS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/*.*'))
@@ -48,6 +51,23 @@ def test_wheel_and_sdist_carry_every_config_and_tool_once(distributions):
         names = [name.partition('/')[2] for name in archive.getnames() if '.' in Path(name).name]
     assert sorted(n for n in names if n.startswith(('configs/', 'tools/'))) == CONFIGS + TOOLS
     assert not [name for name in names if '.mim' in name]
+
+
+def test_the_wheel_is_typed_and_says_what_it_is(distributions):
+    with zipfile.ZipFile(distributions[1]) as archive:
+        names = archive.namelist()
+        (metadata,) = (name for name in names if name.endswith('.dist-info/METADATA'))
+        said = message_from_bytes(archive.read(metadata))
+    assert 'mmseg_boundary/py.typed' in names
+    assert said['Version'] == mmseg_boundary.__version__
+    assert said['License-Expression'] == 'Apache-2.0'
+    assert said['Requires-Python'] == '>=3.10'
+    assert 'Typing :: Typed' in said.get_all('Classifier')
+    assert said.get_all('Project-URL') and said.get_payload().startswith('# mmseg_boundary')
+    # A stack is asked for by name: the two have the same import names.
+    needed = said.get_all('Requires-Dist')
+    assert [name for name in needed if 'extra ==' not in name] == ['numpy', 'scipy']
+    assert {'onedl', 'mmlab'} <= set(said.get_all('Provides-Extra'))
 
 
 @pytest.mark.parametrize('how', ['by expression', 'by package'])
