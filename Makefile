@@ -3,6 +3,7 @@
 # make test         the test suite of the stack; .ci/run runs it on both
 # make test-slow    what takes too long for it
 # make mutants      breaks the losses and metrics in small ways: do the tests see it?
+# make docs         the documentation as a site in build/site, its tour run and its links checked
 # make benchmark    time and memory of losses, distances and metrics against other code (5 minutes)
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
@@ -15,8 +16,9 @@ $(error STACK is '$(STACK)'; choose onedl (default) or mmlab)
 endif
 VENV := .venv/$(STACK)
 INSTALLED := $(VENV)/installed
+DOCS := .venv/docs
 
-.PHONY: demo test test-slow mutants benchmark lint clean
+.PHONY: demo test test-slow mutants benchmark docs lint clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
@@ -33,6 +35,10 @@ mutants: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(VENV)/bin/python tools/benchmark.py losses distances metrics
 
+docs: $(DOCS)/installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+	@echo "Open build/site/index.html; to search in it: python -m http.server -d build/site"
+
 lint:
 	$(MAKE) STACK=onedl .venv/onedl/installed
 	.venv/onedl/bin/ruff check .
@@ -41,6 +47,17 @@ lint:
 
 $(INSTALLED): .ci/install .ci/$(STACK).txt setup.py
 	PYTHON=$(PYTHON) bash .ci/install $(STACK) $(VENV)
+	touch $@
+
+# The tour needs the package and its stack, which the generator's environment borrows.
+$(DOCS)/installed: .ci/docs.txt
+	$(MAKE) STACK=onedl .venv/onedl/installed
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/pip install --quiet --requirement .ci/docs.txt
+	$(DOCS)/bin/python -c "import sys, sysconfig; \
+		open(sysconfig.get_path('purelib') + '/stack.pth', 'w') \
+		.write(f'import site; site.addsitedir({sys.argv[1]!r})')" \
+		"$$(.venv/onedl/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	touch $@
 
 clean:
