@@ -22,7 +22,8 @@ from PIL import Image
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 
-PAGES = sorted([ROOT / 'README.md', ROOT / '.github/CONTRIBUTING.md', *ROOT.glob('docs/*.md')])
+IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
+PAGES = sorted([*(ROOT / name for name in IN_ROOT), *ROOT.glob('docs/*.md')])
 ADDING = ROOT / 'docs/adding-a-loss.md'
 PICTURES = sorted(ROOT.glob('docs/pictures/*.png'))
 LOSSES = {
