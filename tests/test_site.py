@@ -41,7 +41,8 @@ def test_every_module_has_a_page():
 
 
 def test_a_package_says_what_is_in_it():
-    (text,) = (text for module, _, text in HOOKS['module_pages']() if module.endswith('.losses'))
+    pages = {module: text for module, _, text in HOOKS['module_pages']()}
+    text = pages['mmseg_boundary.losses']
     listed = re.findall(r'^- \[`mmseg_boundary\.losses\.(\w+)`\]\(\S+\): \S.*\S$', text, re.M)
     files = {path.stem for path in (ROOT / 'mmseg_boundary/losses').glob('*.py')}
     assert set(listed) >= files - {'__init__'}
