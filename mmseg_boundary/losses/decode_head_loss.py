@@ -49,8 +49,8 @@ class SharedTarget:
         if entry and (entry.labels() is labels and entry.logits() is logits and entry.key == key):
             return entry.target
         target = encode(labels, num_planes, ignore_index)
-        alive = weakref.ref(labels, self._forget), weakref.ref(logits, self._forget)
-        self._entry = _Entry(*alive, key, target)
+        of_labels, of_logits = (weakref.ref(each, self._forget) for each in (labels, logits))
+        self._entry = _Entry(of_labels, of_logits, key, target)
         return target
 
     def _forget(self, died: weakref.ref) -> None:
