@@ -68,6 +68,25 @@ class Target:
         return fields.masked_fill(~self.valid, 0)
 
 
+@dataclass(frozen=True)
+class LabelPair:
+    """Prediction and label of one image, void taken out of both: to metrics what `Target` is to
+    losses.
+
+    num_classes: K; the classes are 0 to K-1.
+    pred, label: (H, W) int32 on the CPU, 0 to K. K is no class: void, in both maps, and whatever
+        else is not one of the classes.
+    valid: (H, W) bool, the pixels that are not void.
+    label_as_given: (H, W) int64 on the CPU, where numbers outside the classes are still apart.
+    """
+
+    num_classes: int
+    pred: Tensor
+    label: Tensor
+    valid: Tensor
+    label_as_given: Tensor
+
+
 def is_void(labels: Tensor, ignore_index: int) -> Tensor:
     """(…) bool, True where the label map says nothing."""
     # In a narrow type -100 would wrap around to the index of a class: 156 in uint8.
@@ -106,17 +125,17 @@ def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
     return Target(planes, valid)
 
 
-def as_regions(
+def encode_pair(
     pred: Tensor,
     label: Tensor,
     num_classes: int,
     ignore_index: int = 255,
     unknown_labels: str = 'refuse',
-) -> tuple[Tensor, Tensor]:
-    """Prediction and truth of one image as numbers of regions, one more than there are classes.
+) -> LabelPair:
+    """The prediction and the label of one image without void.
 
-    The last region, `num_classes`, is no class: void, taken out of both maps, and whatever else is
-    not one of the classes, where the other map's class is wrong, as in MMSegmentation's IoU.
+    Where one map has a number outside the classes, the other map's class is wrong, as in
+    MMSegmentation's IoU.
 
     Args:
         pred, label: (H, W) integer class indices; pixels of `label` may be void.
@@ -125,9 +144,6 @@ def as_regions(
         unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
             error, with 'wrong' whatever is predicted there is wrong. A predicted number outside
             the classes is wrong in either case.
-
-    Returns:
-        (H, W) int32 each, prediction first, on the CPU.
 
     Raises:
         ValueError: the maps are not two-dimensional integers of the same shape, or labels are
@@ -149,10 +165,11 @@ def as_regions(
     if unknown_labels == 'refuse':
         require_known_labels(label, num_classes, ignore_index)
     void = is_void(label, ignore_index)
-    return tuple(
+    encoded = (
         each.masked_fill(void | (each < 0) | (each > num_classes), num_classes).int()
         for each in (pred, label)
     )
+    return LabelPair(num_classes, *encoded, ~void, label)
 
 
 def require_known_labels(

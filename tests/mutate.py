@@ -33,9 +33,8 @@ TESTS = {
     'tests/metrics/test_definitions.py tests/registered/test_losses.py',
     'geometry/boundary.py': 'mmseg_boundary/geometry/boundary.py tests/geometry/test_boundary.py '
     'tests/metrics/test_definitions.py',
-    'geometry/depth.py': 'mmseg_boundary/geometry/depth.py tests/metrics/test_definitions.py',
     'geometry/distance.py': 'mmseg_boundary/geometry/distance.py tests/geometry/test_distance.py '
-    'tests/losses/test_kervadec.py',
+    'tests/losses/test_kervadec.py tests/metrics/test_definitions.py',
     'geometry/ranks.py': 'mmseg_boundary/geometry/ranks.py tests/geometry/test_ranks.py',
     'geometry/rays.py': 'mmseg_boundary/geometry/rays.py tests/geometry/test_rays.py '
     'tests/losses/test_epl.py',
@@ -58,8 +57,10 @@ TESTS = {
     'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
     'metrics/boundary_f.py': 'tests/metrics',
     'metrics/boundary_iou.py': 'mmseg_boundary/metrics/boundary_iou.py tests/metrics',
-    'metrics/contour_errors.py': 'tests/metrics tests/registered/test_visualization.py',
+    'metrics/contour_errors.py': 'tests/metrics/test_contour_errors.py',
+    'metrics/metric.py': 'mmseg_boundary/metrics/metric.py tests/metrics/test_metric.py',
     'metrics/trimap_iou.py': 'tests/metrics',
+    'registered/visualization.py': 'tests/registered/test_visualization.py',
 }
 
 
@@ -120,15 +121,6 @@ MUTANTS = {
         ('before = wide.clone()', 'before = wide'),
         ('met & own', 'met'),
     ],
-    'geometry/depth.py': [
-        ('value=-1', 'value=0'),
-        ('_to(rim) + 1', '_to(rim)'),
-        ('cv2.DIST_C', 'cv2.DIST_L1'),
-        ("chamfer_distance_to(mask, 'chessboard')", "chamfer_distance_to(mask, 'taxicab')"),
-        ('in_rows[:, 1:] | in_rows[:, :-1]', 'in_rows[:, 1:]'),
-        (' | mixed_rows[2:]', ''),
-        (' | in_columns[:-1]', ''),
-    ],
     'geometry/distance.py': [
         ('cummin(-1).values.flip(-1)', 'cummin(-1).values'),
         ('torch.minimum(columns - before, after - columns)', 'columns - before'),
@@ -142,6 +134,13 @@ MUTANTS = {
         ('nearest.where(nearest > 0, second)', 'second'),
         ('1 - inside, outside', '-inside, outside'),
         ('(posinf=0, neginf=0)', '(posinf=0)'),
+        ('value=-1', 'value=0'),
+        ('_to(rim) + 1', '_to(rim)'),
+        ('cv2.DIST_C', 'cv2.DIST_L1'),
+        ("chamfer_distance_to(mask, 'chessboard')", "chamfer_distance_to(mask, 'taxicab')"),
+        ('in_rows[:, 1:] | in_rows[:, :-1]', 'in_rows[:, 1:]'),
+        (' | mixed_rows[2:]', ''),
+        (' | in_columns[:-1]', ''),
     ],
     'geometry/ranks.py': [
         ('(fields == low) & (index >= first)', '(fields == low)'),
@@ -382,9 +381,9 @@ MUTANTS = {
         ('width >= 1', 'width >= 0'),
         ('isinstance(width, int) and ', ''),
         ('.cumsum(1)', ''),
-        ('guess_reached.maximum(truth_reached)', 'guess_reached.minimum(truth_reached)'),
+        ('pred_reached.maximum(label_reached)', 'pred_reached.minimum(label_reached)'),
         ('        - both\n', ''),
-        ('truth.where(truth == guess, num_classes)', 'truth'),
+        ('label.where(label == pred, num_classes)', 'label'),
         ('intersection / union', '2 * intersection / (union + intersection)'),
     ],
     'metrics/boundary_f.py': [
@@ -396,15 +395,15 @@ MUTANTS = {
         ('n_predicted + n_true > 0', 'n_true > 0'),
         ("rims if mode == 'csurka' else contours", 'contours'),
         ('nan=1.0', 'nan=0.0'),
-        ('_mean_over_first(values.transpose(0, 1))', '_mean_over_first(values)'),
+        ('_mean_over_first(_mean_over_first(values.transpose(0, 1)))', '_mean_over_first(values)'),
         ('math.fsum(known)', 'sum(known)'),
         (
-            'math.nextafter(0.0075 * math.sqrt(height**2 + width**2), 0)',
-            '0.0075 * math.sqrt(height**2 + width**2)',
+            'math.nextafter(ratio * math.sqrt(height**2 + width**2), 0)',
+            'ratio * math.sqrt(height**2 + width**2)',
         ),
     ],
     'metrics/boundary_iou.py': [
-        ('depth(guess), depth(truth)', 'depth(truth), depth(truth)'),
+        ('depth(pair.pred), depth(pair.label)', 'depth(pair.label), depth(pair.label)'),
         ('max(1, round(', 'max(0, round('),
         ('height**2 + width**2', '2 * width**2'),
     ],
@@ -413,18 +412,33 @@ MUTANTS = {
         ('within(transitions(label, valid), width)', 'within(transitions(label), width)'),
         ('wrong & near', 'near'),
         ('near / wrong', 'near / wrong.clamp(min=1)'),
-        ('(pred != label) & ~void & within', '(pred != label) & within'),
-        ("'both': true & predicted", "'both': true | predicted"),
+    ],
+    'metrics/metric.py': [
+        ('each, self.num_classes', 'each[::-1], self.num_classes'),
+        ('if len(set(names)) < len(names)', 'if False'),
+        ('[metric.measure(pair) for', '[self.metrics[0].measure(pair) for'),
+        ("[''] * (self.ratio is not None) + ", ''),
+        ('dict.fromkeys(widths)', 'widths'),
+        ('0 < ratio <= 1', '0 < ratio'),
+        ('np.array(labels)', 'labels'),
         (
-            'transitions(_enlarged(labels, zoom), ~_enlarged(void, zoom))',
-            'transitions(_enlarged(labels, zoom))',
+            'self.records = {metric.name: []',
+            "self.records = {metric.name: getattr(self, 'records', {}).get(metric.name, [])",
         ),
     ],
     'metrics/trimap_iou.py': [
         ('if void_is_boundary else', 'if not void_is_boundary else'),
         ('else transitions(label, valid)', 'else transitions(label)'),
         ('.int() + 1', '.int()'),
-        ('guess, truth, reached, reached', 'truth, truth, reached, reached'),
+        ('label, valid = pair.label_as_given, pair.valid', 'label, valid = pair.label, pair.valid'),
+    ],
+    'registered/visualization.py': [
+        ('(pred != label) & ~void & within', '(pred != label) & within'),
+        ("'both': true & predicted", "'both': true | predicted"),
+        (
+            'transitions(_enlarged(labels, zoom), ~_enlarged(void, zoom))',
+            'transitions(_enlarged(labels, zoom))',
+        ),
     ],
 }
 

@@ -21,7 +21,7 @@ ROOMS = {
     'models': (set(), MMSEG),
     'stacks': (set(), MMSEG),
     'registered': (
-        {'labels', 'losses', 'metrics', 'datasets', 'models', 'stacks', 'report'},
+        {'labels', 'geometry', 'losses', 'metrics', 'datasets', 'models', 'stacks', 'report'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),

@@ -11,7 +11,7 @@ from mmseg_boundary.labels import (
     require_class_weight,
 )
 from mmseg_boundary.metrics import count_boundary_iou, count_trimap_iou
-from mmseg_boundary.metrics.contour_errors import contour_layers, count_contour_errors
+from mmseg_boundary.metrics.contour_errors import count_contour_errors
 
 VOID = 255
 
@@ -111,7 +111,6 @@ def test_nor_is_it_in_the_metrics(dtype, void, number):
     label, pred, classes = wide.to(dtype), torch.zeros_like(wide), number + 2
     for count in (
         lambda label: count_contour_errors(pred, label, void),
-        lambda label: contour_layers(pred, label, void)['error'],
         lambda label: count_trimap_iou(pred, label, classes, (1, 2), void),
         lambda label: count_trimap_iou(pred, label, classes, (1, 2), void, True),
         lambda label: count_boundary_iou(pred, label, classes, (1, 2), void),

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..labels import LabelPair
+
 
 def areas_within(
     regions: Tensor, reached: Tensor, num_classes: int, widths: Sequence[int]
@@ -32,27 +34,24 @@ def areas_within(
 
 
 def overlap_within(
-    guess: Tensor,
-    truth: Tensor,
-    guess_reached: Tensor,
-    truth_reached: Tensor,
-    num_classes: int,
-    widths: Sequence[int],
+    pair: LabelPair, pred_reached: Tensor, label_reached: Tensor, widths: Sequence[int]
 ) -> Tensor:
-    """Intersection and union of prediction and truth, each in a band of its own.
+    """Intersection and union of prediction and label, each in a band of its own.
 
     Args:
-        guess, truth: (H, W) int32, regions as for `areas_within`.
-        guess_reached, truth_reached: (H, W) int32, as `reached` there.
+        pair: the maps of one image.
+        pred_reached, label_reached: (H, W) int32, as `reached` for `areas_within`.
+        widths: W whole numbers of pixels, 1 or more.
 
     Returns:
         (K, W, 2) int64, what `iou` takes.
     """
-    agreed = truth.where(truth == guess, num_classes)
-    both = areas_within(agreed, guess_reached.maximum(truth_reached), num_classes, widths)
+    pred, label, num_classes = pair.pred, pair.label, pair.num_classes
+    agreed = label.where(label == pred, num_classes)
+    both = areas_within(agreed, pred_reached.maximum(label_reached), num_classes, widths)
     either = (
-        areas_within(guess, guess_reached, num_classes, widths)
-        + areas_within(truth, truth_reached, num_classes, widths)
+        areas_within(pred, pred_reached, num_classes, widths)
+        + areas_within(label, label_reached, num_classes, widths)
         - both
     )
     return torch.stack([both, either], -1)

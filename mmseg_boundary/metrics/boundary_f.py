@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..geometry.boundary import MAX_SETS, contours, count_members, rims, shared_within
-from ..labels import as_regions
+from ..labels import LabelPair, encode_pair
+from .metric import WIDTHS, Metric, Scores, require_ratio
 
 MODES = ('present', 'gscnn', 'csurka')
+CSURKA_RATIO = 0.0075  # of the diagonal
 
 
 def boundary_f(
@@ -44,15 +47,8 @@ def boundary_f(
         (K, T) float64 in [0, 1]; NaN for a class that has a contour in neither map.
     """
     require_mode(mode)
-    guess, truth = as_regions(pred, label, num_classes, ignore_index, unknown_labels)
-    outlines = rims if mode == 'csurka' else contours
-    areas = [torch.bincount(each.flatten(), minlength=num_classes + 1) for each in (guess, truth)]
-    classes = sum(areas)[:num_classes].nonzero().flatten().tolist()
-    scores = torch.full((num_classes, len(tolerances)), torch.nan, dtype=torch.float64)
-    for first in range(0, len(classes), MAX_SETS):
-        some = classes[first : first + MAX_SETS]
-        scores[some] = _f(outlines(guess, some), outlines(truth, some), len(some), tolerances)
-    return scores
+    pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
+    return _boundary_f(pair, tolerances, mode)
 
 
 def score_boundary_f(values: Tensor, mode: str = 'present') -> tuple[Tensor, Tensor]:
@@ -71,23 +67,135 @@ def score_boundary_f(values: Tensor, mode: str = 'present') -> tuple[Tensor, Ten
         (K, T) and (T,) float64 in [0, 1]; NaN for a class without a contour anywhere.
     """
     require_mode(mode)
-    if mode == 'gscnn':
-        values = values.nan_to_num(nan=1.0)
-    per_class = _mean_over_first(values)
-    if mode == 'csurka':
-        return per_class, _mean_over_first(_mean_over_first(values.transpose(0, 1)))
-    return per_class, _mean_over_first(per_class)
+    per_class = _per_class(values, mode)
+    mean = _mean_over_images(values) if mode == 'csurka' else _mean_over_first(per_class)
+    return per_class, mean
 
 
-def csurka_tolerance(height: int, width: int) -> float:
+def boundary_f_score(
+    pred: Any,
+    label: Any,
+    num_classes: int,
+    tolerances: Sequence[float] = WIDTHS,
+    ignore_index: int = 255,
+    mode: str = 'present',
+    tolerance_ratio: float | None = None,
+    unknown_labels: str = 'refuse',
+) -> Scores:
+    """The boundary F of one image or over a stack, see `boundary_f` and `score_boundary_f`.
+
+    >>> label = torch.zeros(9, 9, dtype=torch.long)
+    >>> label[2:7, 2:7] = 1
+    >>> pred = label.roll(2, 1)
+    >>> boundary_f_score(pred, label, num_classes=2, tolerances=(1, 2)).per_class[1]
+    tensor([0.6667, 1.0000], dtype=torch.float64)
+
+    Args:
+        pred, label: (H, W) or (N, H, W) integer class indices, tensors or NumPy arrays; pixels of
+            `label` may be void.
+        num_classes, ignore_index, unknown_labels: as for `boundary_f`.
+        tolerances: T Euclidean distances, in pixels, a column each.
+        mode: 'present', 'gscnn' or 'csurka', see `score_boundary_f`.
+        tolerance_ratio: for one more column, the first: the share of the image's diagonal that the
+            tolerance has to stay below. Csurka et al. take 0.0075.
+
+    Returns:
+        Scores per class, (K, C) float64 in [0, 1], and their mean, (C,); NaN for a class that has
+        a contour in neither map of any image.
+    """
+    metric = BoundaryF(tolerances, mode, tolerance_ratio)
+    return metric.score_images(pred, label, num_classes, ignore_index, unknown_labels)
+
+
+class BoundaryF(Metric):
+    """The boundary F for `Accumulator`; the arguments are those of `boundary_f_score`."""
+
+    name = 'BoundaryF'
+
+    def __init__(
+        self,
+        tolerances: Sequence[float] = WIDTHS,
+        mode: str = 'present',
+        tolerance_ratio: float | None = None,
+    ) -> None:
+        require_mode(mode)
+        if tolerance_ratio is not None:
+            require_ratio(tolerance_ratio, 'tolerance_ratio')
+        super().__init__(_require_tolerances(tolerances), tolerance_ratio)
+        self.mode = mode
+
+    def measure(self, pair: LabelPair) -> Tensor:
+        """(K, C) float64, the F of each class."""
+        tolerances = self.widths
+        if self.ratio is not None:
+            tolerances = (csurka_tolerance(*pair.label.shape, self.ratio), *tolerances)
+        return _boundary_f(pair, tolerances, self.mode)
+
+    def per_class(self, records: Sequence[Tensor]) -> Tensor:
+        """The mean over images."""
+        return _per_class(torch.stack(records), self.mode)
+
+    def mean(self, per_class: Tensor, records: Sequence[Tensor]) -> Tensor:
+        """The mean over classes, or with 'csurka' over classes in each image, then over images."""
+        if self.mode == 'csurka':
+            return _mean_over_images(torch.stack(records))
+        return super().mean(per_class, records)
+
+    @property
+    def caption(self) -> str:
+        averaged = {
+            'present': 'mean over the images where the class has a contour, true or predicted, '
+            'then over classes',
+            'gscnn': 'mean over all images, 1 where the class has no contour in either map, then '
+            'over classes',
+            'csurka': 'mean over the classes that have a contour in an image, then over images',
+        }
+        return (
+            f'Boundary F {self.widths_in_words} (contours match at a Euclidean distance <= n; '
+            f'{averaged[self.mode]})'
+        )
+
+
+def csurka_tolerance(height: int, width: int, ratio: float = CSURKA_RATIO) -> float:
     """0.75 % of the diagonal, in pixels; contours have to be nearer than this (Csurka et al.)."""
-    return math.nextafter(0.0075 * math.sqrt(height**2 + width**2), 0)
+    return math.nextafter(ratio * math.sqrt(height**2 + width**2), 0)
 
 
 def require_mode(mode: str) -> None:
     """Raises a ValueError for a mode that there is not."""
     if mode not in MODES:
         raise ValueError(f'mode is {mode!r}; choose one of {", ".join(map(repr, MODES))}.')
+
+
+def _require_tolerances(tolerances: Sequence[float] | float) -> tuple[float, ...]:
+    tolerances = tuple(tolerances) if isinstance(tolerances, Sequence) else (tolerances,)
+    numbers = all(isinstance(each, (int, float)) and 0 <= each < math.inf for each in tolerances)
+    if not tolerances or not numbers:
+        raise ValueError(
+            f'tolerances are {tolerances!r}; give one or more numbers of pixels, 0 or more each.'
+        )
+    return tolerances
+
+
+def _boundary_f(pair: LabelPair, tolerances: Sequence[float], mode: str) -> Tensor:
+    pred, label, num_classes = pair.pred, pair.label, pair.num_classes
+    outlines = rims if mode == 'csurka' else contours
+    areas = [torch.bincount(each.flatten(), minlength=num_classes + 1) for each in (pred, label)]
+    classes = sum(areas)[:num_classes].nonzero().flatten().tolist()
+    scores = torch.full((num_classes, len(tolerances)), torch.nan, dtype=torch.float64)
+    for first in range(0, len(classes), MAX_SETS):
+        some = classes[first : first + MAX_SETS]
+        scores[some] = _f(outlines(pred, some), outlines(label, some), len(some), tolerances)
+    return scores
+
+
+def _per_class(values: Tensor, mode: str) -> Tensor:
+    return _mean_over_first(values.nan_to_num(nan=1.0) if mode == 'gscnn' else values)
+
+
+def _mean_over_images(values: Tensor) -> Tensor:
+    """The mean over images of the mean over classes in each."""
+    return _mean_over_first(_mean_over_first(values.transpose(0, 1)))
 
 
 def _f(predicted: Tensor, true: Tensor, classes: int, tolerances: Sequence[float]) -> Tensor:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
-from ..geometry.depth import depth
-from ..labels import as_regions
-from .areas import overlap_within
+from ..geometry.distance import depth
+from ..labels import LabelPair, encode_pair
+from .areas import iou, overlap_within
+from .metric import WIDTHS, Metric, Scores, require_ratio, require_widths
 
 
 def count_boundary_iou(
@@ -41,8 +43,71 @@ def count_boundary_iou(
         The paper adds instances; here a class of an image is one instance, as in semantic
         segmentation.
     """
-    guess, truth = as_regions(pred, label, num_classes, ignore_index, unknown_labels)
-    return overlap_within(guess, truth, depth(guess), depth(truth), num_classes, widths)
+    return _count(encode_pair(pred, label, num_classes, ignore_index, unknown_labels), widths)
+
+
+def boundary_iou(
+    pred: Any,
+    label: Any,
+    num_classes: int,
+    widths: Sequence[int] = WIDTHS,
+    ignore_index: int = 255,
+    dilation_ratio: float | None = None,
+    unknown_labels: str = 'refuse',
+) -> Scores:
+    """Boundary IoU of one image or over a stack, see `count_boundary_iou`.
+
+    >>> import torch
+    >>> label = torch.zeros(9, 9, dtype=torch.long)
+    >>> label[2:7, 2:7] = 1
+    >>> per_class, mean = boundary_iou(label.roll(1, 1), label, num_classes=2, widths=(1, 2))
+    >>> per_class[1]
+    tensor([0.3333, 0.6000], dtype=torch.float64)
+
+    Args:
+        pred, label: (H, W) or (N, H, W) integer class indices, tensors or NumPy arrays; pixels of
+            `label` may be void.
+        num_classes, ignore_index, unknown_labels: as for `count_boundary_iou`.
+        widths: W whole numbers of pixels, a column each.
+        dilation_ratio: for one more column, the first: the share of the image's diagonal that is
+            its width. The paper's is 0.02.
+
+    Returns:
+        Scores per class, (K, C) float64 in [0, 1], and their mean, (C,); NaN for a class that is
+        in neither map of any image.
+    """
+    metric = BoundaryIoU(widths, dilation_ratio)
+    return metric.score_images(pred, label, num_classes, ignore_index, unknown_labels)
+
+
+class BoundaryIoU(Metric):
+    """Boundary IoU for `Accumulator`; the arguments are those of `boundary_iou`."""
+
+    name = 'BoundaryIoU'
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, dilation_ratio: float | None = None) -> None:
+        if dilation_ratio is not None:
+            require_ratio(dilation_ratio)
+        super().__init__(require_widths(widths), dilation_ratio)
+
+    def measure(self, pair: LabelPair) -> Tensor:
+        """(K, C, 2) int64, intersection and union."""
+        widths = self.widths
+        if self.ratio is not None:
+            widths = (width_at_ratio(*pair.label.shape, self.ratio), *widths)
+        return _count(pair, widths)
+
+    def per_class(self, records: Sequence[Tensor]) -> Tensor:
+        """The IoU of the sums."""
+        return iou(sum(records))
+
+    @property
+    def caption(self) -> str:
+        return (
+            f'Boundary IoU {self.widths_in_words} (pixels inside the class at a chessboard '
+            'distance <= n from its edge or the image border; intersection and union summed over '
+            'all images, mean over classes)'
+        )
 
 
 def width_at_ratio(height: int, width: int, dilation_ratio: float = 0.02) -> int:
@@ -52,3 +117,7 @@ def width_at_ratio(height: int, width: int, dilation_ratio: float = 0.02) -> int
     46
     """
     return max(1, round(dilation_ratio * math.sqrt(height**2 + width**2)))
+
+
+def _count(pair: LabelPair, widths: Sequence[int]) -> Tensor:
+    return overlap_within(pair, depth(pair.pred), depth(pair.label), widths)

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import mmcv
 import numpy as np
+import torch
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.fileio import get
@@ -17,7 +18,8 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..metrics.contour_errors import contour_layers
+from ..geometry.boundary import transitions, within
+from ..labels import is_void
 from ..report import whole_file
 
 # Of Okabe and Ito's palette, and of different lightness, so that every kind of colour blindness,
@@ -140,7 +142,7 @@ def paint(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        pred, label, ignore_index, width: as for `metrics.contour_errors.contour_layers`.
+        pred, label, ignore_index, width: as for `contour_layers`.
 
     Returns:
         (H', W', 3) uint8 RGB, a whole number of times as large, and the legend below.
@@ -153,6 +155,37 @@ def paint(
     for name, mask in layers.items():
         painted[mask.numpy()] = COLOURS[name]
     return np.concatenate([painted, _legend(list(layers), width, painted.shape[1])])
+
+
+def contour_layers(
+    pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3, zoom: int = 1
+) -> dict[str, Tensor]:
+    """What to paint, and in which order, to see where a prediction misses the true contours.
+
+    Args:
+        pred, label: (H, W) integer classes; pixels of `label` may be void. Without a label there
+            is a predicted contour alone.
+        ignore_index: the void label.
+        width: as for `metrics.count_contour_errors`.
+        zoom: the picture is so many times as large; contours stay thin lines along pixel edges.
+
+    Returns:
+        (zoom H, zoom W) bool each: 'error', the wrong pixels near a true contour; 'void'; the
+        'true' and the 'predicted' contour, and 'both' where these coincide.
+    """
+    if label is None:
+        return {'predicted': _lines(pred, torch.zeros_like(pred, dtype=torch.bool), zoom)}
+    pred, label = pred.long(), label.long()
+    void = is_void(label, ignore_index)
+    wrong_near = (pred != label) & ~void & within(transitions(label, ~void), width)
+    true, predicted = _lines(label, void, zoom), _lines(pred, void, zoom)
+    return {
+        'error': _enlarged(wrong_near, zoom),
+        'void': _enlarged(void, zoom),
+        'true': true,
+        'predicted': predicted,
+        'both': true & predicted,
+    }
 
 
 def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
@@ -171,3 +204,12 @@ def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
         cv2.putText(strip, words[name], (x + 24, 23), *font, (255, 255, 255), 1, cv2.LINE_AA)
         x += 24 + cv2.getTextSize(words[name], *font, 1)[0][0] + 24
     return strip
+
+
+def _lines(labels: Tensor, void: Tensor, zoom: int) -> Tensor:
+    edges = transitions(_enlarged(labels, zoom), ~_enlarged(void, zoom))
+    return within(edges, zoom // 4)
+
+
+def _enlarged(labels: Tensor, zoom: int) -> Tensor:
+    return labels.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)

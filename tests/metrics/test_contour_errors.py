@@ -3,11 +3,7 @@ import math
 import pytest
 import torch
 
-from mmseg_boundary.metrics.contour_errors import (
-    contour_layers,
-    count_contour_errors,
-    share_near_contour,
-)
+from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
 
 ROW = [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # contour pixels: columns 4 and 5
 
@@ -37,13 +33,6 @@ def test_shares_add_over_images():
     assert math.isnan(share_near_contour(counts[1]))
 
 
-def test_no_error_is_painted_at_void():
-    label = torch.tensor([[0, 0, 255, 0, 1, 1]])
-    layers = contour_layers(1 - label.clamp(max=1), label, width=1)
-    assert layers['error'].tolist() == [[False, False, False, True, True, True]]
-    assert layers['void'].tolist() == [[False, False, True, False, False, False]]
-
-
 @pytest.mark.parametrize(
     'dtype, void', [(torch.uint8, -254), (torch.uint8, 256), (torch.int8, 256)]
 )
@@ -51,4 +40,3 @@ def test_void_does_not_wrap_around_in_narrow_types(dtype, void):
     """-254 is 2 in uint8, and 256 is 0."""
     label = torch.tensor([[0, 0, 0, 2, 2, 2]], dtype=dtype)
     assert count_contour_errors(1 - label.clamp(max=1), label, void, width=0).tolist() == [2, 6]
-    assert not contour_layers(label, label, void)['void'].any()

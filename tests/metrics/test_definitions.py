@@ -390,6 +390,20 @@ def test_labels_of_no_class_belong_to_none(metric):
     same(fewer, metric(pred, label, 3, WIDTHS)[:2])
 
 
+@pytest.mark.parametrize('void_is_boundary', [False, True])
+def test_two_numbers_of_no_class_have_a_boundary_between_them(void_is_boundary):
+    """And one to void, where void bounds; the class beside void is then a boundary as well."""
+    label = torch.tensor([[0, 0, 1, 1, 9, 9, 7, 7, 255, 255, 1, 1]])
+    ours = trimap_with_void if void_is_boundary else count_trimap_iou
+    expected = naive.trimap_iou(label, label, 10, (1, 2), 255, void_is_boundary)
+    measured = ours(label, label, 2, (1, 2), unknown_labels='wrong')
+    assert measured.tolist() == expected[:2]
+    known_wrong = ours(torch.zeros_like(label), label, 2, (1,), unknown_labels='wrong')
+    # class 0 is predicted throughout the boundary; class 1 has its own pixels there
+    boundary = [1, 2, 3, 4, 5, 6] + [7, 10] * void_is_boundary
+    assert known_wrong[0].tolist() == [[1, len(boundary)]]
+
+
 @pytest.mark.parametrize('stranger', [3, 254, 2**40, -1])
 def test_labels_of_no_class_are_refused(metric, stranger):
     """One pixel is enough, and void that was not told is one too."""

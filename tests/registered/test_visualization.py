@@ -12,9 +12,8 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from scenes import square
 
-from mmseg_boundary.metrics.contour_errors import contour_layers
 from mmseg_boundary.registered import visualization
-from mmseg_boundary.registered.visualization import COLOURS, paint
+from mmseg_boundary.registered.visualization import COLOURS, contour_layers, paint
 from mmseg_boundary.report import UnwrittenFile
 
 PICTURE = 'shapes://0/32x40/image/000000.png'
@@ -55,6 +54,31 @@ def test_layers_of_a_shifted_square():
     # Along the edges: both sides of the outline of 4 x 15 pixels; the corners' outsides are not.
     assert larger['true'].sum() == 4 * 15 + 4 * 13 + 4
     assert list(contour_layers(label, None)) == ['predicted']
+
+
+def test_no_error_is_painted_at_void():
+    label = torch.tensor([[0, 0, 255, 0, 1, 1]])
+    layers = contour_layers(1 - label.clamp(max=1), label, width=1)
+    assert layers['error'].tolist() == [[False, False, False, True, True, True]]
+    assert layers['void'].tolist() == [[False, False, True, False, False, False]]
+
+
+@pytest.mark.parametrize(
+    'dtype, void, number',
+    [
+        (torch.uint8, -100, 156),
+        (torch.uint8, -254, 2),
+        (torch.uint8, 256, 2),
+        (torch.int8, 256, 2),
+    ],
+)
+def test_void_does_not_wrap_around_in_narrow_types(dtype, void, number):
+    """-100 is 156 in uint8, -254 is 2, and 256 is 0."""
+    wide = torch.tensor([[0, 0, 0, number, number, number]])
+    label = wide.to(dtype)
+    assert not contour_layers(label, label, void)['void'].any()
+    error = contour_layers(1 - wide.clamp(max=1), label, void)['error']
+    assert error.equal(contour_layers(1 - wide.clamp(max=1), wide, void)['error']) and error.any()
 
 
 def test_the_picture_is_enlarged_and_has_a_legend():

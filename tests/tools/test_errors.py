@@ -30,7 +30,7 @@ from test_launch import Touch
 import mmseg_boundary.losses
 from mmseg_boundary.checkpoints import claim
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
-from mmseg_boundary.labels import as_regions
+from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
 
 PAGE = ROOT / 'docs/errors.md'
@@ -595,9 +595,9 @@ CALLS = {
     'asked for another reduction': lambda: EPLLoss()(LOGITS, LABELS, reduction_override='sum'),
     'a `pixel_weight` that there is not': lambda: EPLLoss(pixel_weight='drop'),
     'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
-    'a metric, labels out of range': lambda: as_regions(LABELS[0], LABELS[0] + 11, 11),
-    'a metric, maps of two sizes': lambda: as_regions(LABELS[0], LABELS[0, :4], 3),
-    'a metric, a map of a float type': lambda: as_regions(LABELS[0].float(), LABELS[0], 3),
+    'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
+    'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
+    'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
 }
 

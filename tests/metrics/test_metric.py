@@ -1,0 +1,277 @@
+"""One call per metric, and the accumulator, beside the pure functions beneath them."""
+
+import numpy as np
+import pytest
+import torch
+from scenes import segmentation
+
+from mmseg_boundary.metrics import (
+    Accumulator,
+    BoundaryF,
+    BoundaryIoU,
+    TrimapIoU,
+    boundary_f,
+    boundary_f_score,
+    boundary_iou,
+    count_boundary_iou,
+    count_trimap_iou,
+    iou,
+    score_boundary_f,
+    trimap_iou,
+)
+from mmseg_boundary.metrics.boundary_f import csurka_tolerance
+from mmseg_boundary.metrics.boundary_iou import width_at_ratio
+
+SIZE = (24, 31)
+PAIRS = [segmentation(SIZE, seed=seed, wrong=0.1) for seed in range(4)]
+STACK = [torch.stack(maps) for maps in zip(*PAIRS, strict=True)]
+WIDTHS = (1, 3, 5)
+VOID = 7
+
+
+def same(scores, per_class, mean=None):
+    mean = per_class.nanmean(0) if mean is None else mean
+    for ours, theirs in zip(scores, (per_class, mean), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-15, equal_nan=True)
+
+
+# Each: its one call, its class, and the (K, C) of images by the pure functions beneath.
+def ious_of(count):
+    def scored(pairs, *options, **more):
+        return iou(sum(count(*pair, 4, WIDTHS, *options, **more) for pair in pairs))
+
+    return scored
+
+
+def fs_of(pairs, *options, **more):
+    return score_boundary_f(
+        torch.stack([boundary_f(*pair, 4, WIDTHS, *options, **more) for pair in pairs])
+    )[0]
+
+
+METRICS = {
+    'BoundaryIoU': (boundary_iou, BoundaryIoU, ious_of(count_boundary_iou)),
+    'BoundaryF': (boundary_f_score, BoundaryF, fs_of),
+    'TrimapIoU': (trimap_iou, TrimapIoU, ious_of(count_trimap_iou)),
+}
+each_metric = pytest.mark.parametrize('name', METRICS)
+
+
+# --- One call -------------------------------------------------------------------------------------
+
+
+@each_metric
+def test_one_image_and_a_stack(name):
+    """Class 3 is in no image."""
+    call, _, scored = METRICS[name]
+    same(call(*PAIRS[0], 4, WIDTHS), scored(PAIRS[:1]))
+    scores = call(*STACK, 4, WIDTHS)
+    same(scores, scored(PAIRS))
+    assert scores.per_class.shape == (4, 3) and scores.per_class[3].isnan().all()
+    assert scores.mean.isfinite().all() and (scores.per_class[:3] < 1).any()
+
+
+@each_metric
+def test_ignore_index_and_unknown_labels(name):
+    call, _, scored = METRICS[name]
+    odd = [(pred, label.where(label != 2, 9).where(label != 255, VOID)) for pred, label in PAIRS]
+    stack = [torch.stack(maps) for maps in zip(*odd, strict=True)]
+    with pytest.raises(ValueError, match=r'label holds \[9\], but the metric knows 4 classes'):
+        call(*stack, 4, WIDTHS, VOID)
+    told = dict(ignore_index=VOID, unknown_labels='wrong')
+    same(call(*stack, 4, WIDTHS, **told), scored(odd, **told))
+    with pytest.raises(ValueError, match="unknown_labels is 'ignore'; choose one of"):
+        call(*stack, 4, WIDTHS, unknown_labels='ignore')
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@each_metric
+@pytest.mark.parametrize(
+    'given',
+    [
+        lambda maps: maps.numpy(),
+        lambda maps: read_only(maps.numpy().astype(np.uint8)),
+        lambda maps: maps.numpy()[:, ::-1].copy()[:, ::-1],
+        lambda maps: np.asfortranarray(maps.numpy().astype(np.uint16)),
+        lambda maps: maps.int().transpose(1, 2).contiguous().transpose(1, 2),
+        lambda maps: maps.numpy().tolist(),
+    ],
+    ids=['int64', 'read-only uint8', 'reversed', 'uint16 by columns', 'a strided tensor', 'lists'],
+)
+def test_numpy_arrays_are_taken(name, given):
+    call, _, scored = METRICS[name]
+    before = [maps.clone() for maps in STACK]
+    same(call(*map(given, STACK), 4, WIDTHS), scored(PAIRS))
+    same(call(given(STACK[0])[0], STACK[1][0].numpy(), 4, WIDTHS), scored(PAIRS[:1]))
+    assert all(maps.equal(old) for maps, old in zip(STACK, before, strict=True))
+
+
+def test_a_width_relative_to_the_diagonal_comes_first():
+    own = [count_boundary_iou(*pair, 4, (width_at_ratio(*SIZE, 0.06), *WIDTHS)) for pair in PAIRS]
+    assert width_at_ratio(*SIZE, 0.06) == 2
+    same(boundary_iou(*STACK, 4, WIDTHS, dilation_ratio=0.06), iou(sum(own)))
+    tolerances = (csurka_tolerance(*SIZE, 0.06), *WIDTHS)
+    assert 2 < tolerances[0] < 3
+    values = torch.stack([boundary_f(*pair, 4, tolerances) for pair in PAIRS])
+    same(boundary_f_score(*STACK, 4, WIDTHS, tolerance_ratio=0.06), score_boundary_f(values)[0])
+
+
+@pytest.mark.parametrize('mode', ['present', 'gscnn', 'csurka'])
+def test_modes_of_the_boundary_f(mode):
+    values = torch.stack([boundary_f(*pair, 4, (1, 1.5), mode=mode) for pair in PAIRS])
+    same(boundary_f_score(*STACK, 4, (1, 1.5), mode=mode), *score_boundary_f(values, mode))
+
+
+def test_void_is_boundary():
+    call, _, scored = METRICS['TrimapIoU']
+    scores = call(*STACK, 4, WIDTHS, void_is_boundary=True)
+    same(scores, scored(PAIRS, void_is_boundary=True))
+    assert not scores.per_class.equal(call(*STACK, 4, WIDTHS).per_class)
+
+
+@each_metric
+def test_widths_that_are_given_by_nobody_are_boundary_metrics_own(name):
+    call, metric, _ = METRICS[name]
+    widths = (1, 2, 3, 5, 9, 15)
+    same(call(*STACK, 4), *call(*STACK, 4, widths))
+    assert metric().columns == [f'{width}px' for width in widths]
+    same(call(*STACK, 4, 3), *call(*STACK, 4, (3,)))
+
+
+# --- The accumulator ------------------------------------------------------------------------------
+
+
+def accumulator(**options):
+    return Accumulator([BoundaryIoU(WIDTHS), BoundaryF(WIDTHS), TrimapIoU(WIDTHS)], 4, **options)
+
+
+def test_order_and_split_do_not_show():
+    """To the last bit, and images may differ in size."""
+    pairs = [*PAIRS, segmentation((12, 40), seed=9)]
+    one_by_one, stacked = accumulator(), accumulator()
+    for pair in pairs[::-1]:
+        one_by_one.update(*pair)
+    stacked.update(*STACK)
+    stacked.update(*pairs[-1])
+    for name, (_, _, scored) in METRICS.items():
+        scores = one_by_one.compute()[name]
+        same(scores, scored(pairs))
+        for ours, theirs in zip(scores, stacked.compute()[name], strict=True):
+            assert ours.nan_to_num(-1).equal(theirs.nan_to_num(-1))
+
+
+def test_compute_goes_on_and_reset_starts_afresh():
+    scores = accumulator()
+    for count, pair in enumerate(PAIRS, 1):
+        scores.update(*pair)
+        same(scores.compute()['BoundaryF'], fs_of(PAIRS[:count]))
+    scores.reset()
+    with pytest.raises(ValueError, match='No image has been measured; give one or more'):
+        scores.compute()
+    scores.update(*PAIRS[2])
+    same(scores.compute()['TrimapIoU'], METRICS['TrimapIoU'][2](PAIRS[2:3]))
+
+
+def test_records_of_several_processes_make_one_list():
+    parts = [accumulator() for _ in range(2)]
+    parts[0].update(*(maps[:3] for maps in STACK))
+    parts[1].update(*(maps[3:] for maps in STACK))
+    for name, records in parts[1].records.items():
+        parts[0].records[name] += records
+    same(parts[0].compute()['BoundaryIoU'], METRICS['BoundaryIoU'][2](PAIRS))
+
+
+def test_a_stack_that_is_refused_adds_nothing():
+    scores = accumulator()
+    scores.update(*STACK)
+    before = scores.compute()
+    odd = STACK[1].clone()
+    odd[-1, 0, 0] = 99
+    with pytest.raises(ValueError, match=r'label holds \[99\]'):
+        scores.update(STACK[0], odd)
+    for name, (per_class, mean) in scores.compute().items():
+        same(before[name], per_class, mean)
+    assert len(scores.records['BoundaryF']) == 4
+
+
+def test_an_empty_stack_is_no_image():
+    scores = accumulator()
+    scores.update(*(maps[:0] for maps in STACK))
+    assert scores.records == {'BoundaryIoU': [], 'BoundaryF': [], 'TrimapIoU': []}
+
+
+def test_an_image_is_decoded_once(monkeypatch):
+    from mmseg_boundary.metrics import metric
+
+    seen = []
+
+    def counted(*given):
+        seen.append(given)
+        return encode_pair(*given)
+
+    encode_pair = metric.encode_pair
+    monkeypatch.setattr(metric, 'encode_pair', counted)
+    accumulator().update(*STACK)
+    assert len(seen) == len(PAIRS)
+
+
+# --- Columns and captions -------------------------------------------------------------------------
+
+
+def test_columns():
+    assert BoundaryIoU((1, 4)).columns == ['1px', '4px']
+    assert BoundaryIoU((1, 4), 0.02).columns == ['', '1px', '4px']
+    assert BoundaryIoU((1, 4), 0.02).headings == ['0.02 of the diagonal', '1 px', '4 px']
+    assert BoundaryF((1.5,), 'csurka', 0.0075).headings == ['0.0075 of the diagonal', '1.5 px']
+    assert TrimapIoU((2, 1, 2)).headings == ['2 px', '1 px']
+
+
+@pytest.mark.parametrize('metric', [BoundaryIoU, BoundaryF, TrimapIoU])
+def test_captions_say_the_widths(metric):
+    assert ' in percent, n = 1, 4 px (' in metric((1, 4)).caption
+
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+
+@each_metric
+def test_shapes_are_named(name):
+    call = METRICS[name][0]
+    pred, label = STACK
+    for given, words in (
+        ((pred, label[:2]), r'pred is \(4, 24, 31\) and label \(2, 24, 31\); give class indices'),
+        ((pred[0], label), r'pred is \(24, 31\) and label \(4, 24, 31\)'),
+        ((pred[0, 0], label[0, 0]), r'both \(H, W\) or both a stack \(N, H, W\)'),
+        ((pred[None], label[None]), 'Of logits take the argmax'),
+        ((pred.float(), label), 'pred is .* torch.float32; give the class indices'),
+        ((pred, label == 1), 'label is .* torch.bool; give the class indices'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call(*given, 4, WIDTHS)
+
+
+@pytest.mark.parametrize(
+    'make, words',
+    [
+        (lambda: BoundaryIoU((0,)), r'widths is \(0,\); give one or more whole numbers'),
+        (lambda: TrimapIoU(()), r'widths is \(\); give one or more whole numbers'),
+        (lambda: BoundaryIoU((1,), 2), 'dilation_ratio is 2; give a share of the diagonal'),
+        (lambda: BoundaryF((1,), 'csurka', 0), 'tolerance_ratio is 0; give a share of the diag'),
+        (lambda: BoundaryF(()), r'tolerances are \(\); give one or more numbers of pixels'),
+        (lambda: BoundaryF((-1, 2)), r'tolerances are \(-1, 2\); give one or more'),
+        (lambda: BoundaryF((float('nan'),)), r'tolerances are \(nan,\); give one or more'),
+        (lambda: BoundaryF((1,), 'davis'), "mode is 'davis'; choose one of 'present'"),
+        (lambda: accumulator(unknown_labels='ignore'), "unknown_labels is 'ignore'; choose one"),
+        (
+            lambda: Accumulator([BoundaryF(), TrimapIoU(), BoundaryF((1,))], 4),
+            'The metrics are BoundaryF, TrimapIoU, BoundaryF; give each once',
+        ),
+    ],
+)
+def test_wrong_options_are_named_at_once(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
