@@ -25,6 +25,7 @@ from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
 PAGES = sorted([*(ROOT / name for name in IN_ROOT), *ROOT.glob('docs/*.md')])
 ADDING = ROOT / 'docs/adding-a-loss.md'
+ADDING_METRIC = ROOT / 'docs/adding-a-metric.md'
 PICTURES = sorted(ROOT.glob('docs/pictures/*.png'))
 LOSSES = {
     name: loss
@@ -72,7 +73,7 @@ def dicts_in(config):
 PYTHON = [
     pytest.param(path, [code for language, code in fenced(path) if language == 'python'])
     for path in PAGES
-    if path != ADDING
+    if path not in (ADDING, ADDING_METRIC)
 ]
 
 
@@ -220,12 +221,47 @@ def test_costs_are_measured():
 
 def test_a_loss_is_added_as_described(tmp_path):
     """The page's blocks, put where their first lines say, into a copy: the battery passes."""
+    copy = copy_with(ADDING, 7, tmp_path)
+    out = tested(
+        copy,
+        *('tests/registered/test_battery.py', 'tests/configs/test_configs.py'),
+        *('tests/test_architecture.py', '-k', 'AbsoluteErrorLoss or mae or listed or absolute'),
+    )
+    assert int(re.search(r'(\d+) passed', out)[1]) >= 20, out
+
+
+def test_a_metric_is_added_as_described(tmp_path):
+    """Likewise, and BoundaryMetric has its keys."""
+    copy = copy_with(ADDING_METRIC, 6, tmp_path)
+    tests = copy / 'tests/registered/test_metrics.py'
+    tests.write_text(f"""{tests.read_text()}
+
+def test_added():
+    keys = {{f'mBoundaryRecall_{{width}}px' for width in WIDTHS}}
+    scores = evaluate(build(boundary_metrics=['BoundaryRecall']))
+    assert set(scores) == keys | {{'aAcc', 'mIoU', 'mAcc'}}
+    assert all(50 < scores[key] < 100 for key in keys)
+    assert CheckpointHook(save_best='mBoundaryRecall_3px').rule == 'greater'
+    assert not keys & set(evaluate(build()))
+""")
+    out = tested(
+        copy,
+        *('tests/metrics/test_definitions.py', 'tests/registered/test_metrics.py'),
+        *('tests/test_architecture.py', '-k', 'BoundaryRecall or listed or added or recall'),
+    )
+    assert int(re.search(r'(\d+) passed', out)[1]) >= 10, out
+
+
+def copy_with(page, blocks, tmp_path):
+    """A copy of the repository with the blocks of a page, where their first lines say."""
     copy = tmp_path / 'copy'
     nothing_built = shutil.ignore_patterns('__pycache__', '.*', 'work_dirs', 'build', '*.egg-info')
     for folder in ('mmseg_boundary', 'configs', 'tests'):
         shutil.copytree(ROOT / folder, copy / folder, ignore=nothing_built)
     shutil.copy(ROOT / 'pyproject.toml', copy)
-    for _, block in fenced_as_they_stand(ADDING):
+    found = fenced_as_they_stand(page)
+    assert len(found) == blocks
+    for _, block in found:
         place, code = block.split('\n', 1)
         path, _, table = place.removeprefix('# in ').removeprefix('# ').partition(', ')
         file = copy / path
@@ -238,12 +274,12 @@ def test_a_loss_is_added_as_described(tmp_path):
         else:
             assert not file.exists()
             file.write_text(code)
+    return copy
+
+
+def tested(copy, *arguments):
     done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider'),
-            *('tests/registered/test_battery.py', 'tests/configs/test_configs.py'),
-            *('tests/test_architecture.py', '-k', 'AbsoluteErrorLoss or mae or listed or absolute'),
-        ],
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *arguments],
         cwd=copy,
         env=environment_for(PYTHONPATH=str(copy)),
         capture_output=True,
@@ -251,11 +287,8 @@ def test_a_loss_is_added_as_described(tmp_path):
         timeout=LIMIT,
     )
     assert done.returncode == 0, done.stdout
-    passed = re.search(r'(\d+) passed', done.stdout)
-    assert int(passed[1]) >= 20, done.stdout
+    return done.stdout
 
 
 def fenced_as_they_stand(path):
-    blocks = re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 7
-    return blocks
+    return re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), re.MULTILINE | re.DOTALL)

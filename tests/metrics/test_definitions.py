@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scenes import segmentation, segmentations, square
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from mmseg_boundary import metrics
 from mmseg_boundary.geometry.boundary import contours, count_members, shared_within
+from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.metrics import (
     boundary_f,
     count_boundary_iou,
@@ -53,16 +55,34 @@ def naive_csurka(*arguments):
     return naive.boundary_f(*arguments, mode='csurka')
 
 
+def measured(metric):
+    """What a metric measures in one image, as a function like the others."""
+
+    def measure(pred, label, num_classes, widths, ignore_index=255, unknown_labels='refuse'):
+        pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
+        return metric(widths).measure(pair)
+
+    return measure
+
+
 # Each: (pred, label, num_classes, widths, ignore_index, unknown_labels=…) -> (K, W, ...), and its
 # double loop, which knows 'wrong'.
 METRICS = {
-    'boundary IoU': (count_boundary_iou, naive.boundary_iou),
-    'trimap IoU': (count_trimap_iou, naive.trimap_iou),
-    'trimap IoU, void bounds': (trimap_with_void, naive_trimap_with_void),
-    'F': (boundary_f, naive.boundary_f),
-    'F, csurka': (csurka, naive_csurka),
+    'BoundaryIoU': (count_boundary_iou, naive.boundary_iou),
+    'TrimapIoU': (count_trimap_iou, naive.trimap_iou),
+    'TrimapIoU, void bounds': (trimap_with_void, naive_trimap_with_void),
+    'BoundaryF': (boundary_f, naive.boundary_f),
+    'BoundaryF, csurka': (csurka, naive_csurka),
 }
-SYMMETRIC = {'boundary IoU', 'F', 'F, csurka'}
+SYMMETRIC = {
+    'BoundaryIoU',
+    'BoundaryF',
+    'BoundaryF, csurka',
+}
+UNCHANGED_BY_VOID_AROUND = {
+    'BoundaryIoU',
+    'TrimapIoU',
+}
 
 
 @pytest.fixture(params=METRICS)
@@ -75,6 +95,22 @@ def same(ours, theirs):
 
 
 # --- Definitions ----------------------------------------------------------------------------------
+
+
+def test_every_metric_is_listed():
+    named = [getattr(metrics, name) for name in metrics.__all__]
+    classes = [
+        each for each in named if isinstance(each, type) and issubclass(each, metrics.Metric)
+    ]
+    names = {metric.name for metric in classes if metric is not metrics.Metric}
+    assert len(names) >= 3 and names <= set(METRICS)
+
+
+@pytest.mark.parametrize('name', sorted(name for name in METRICS if ',' not in name))
+def test_an_object_measures_what_the_function_does(name):
+    pred, label = segmentation((14, 15), seed=6)
+    by_object = measured(getattr(metrics, name))(pred, label, 3, WIDTHS)
+    same(by_object, METRICS[name][0](pred, label, 3, WIDTHS))
 
 
 @pytest.mark.parametrize('engine', ENGINES)
@@ -323,7 +359,7 @@ def test_symmetric_or_not(name):
         assert not there.equal(back)
 
 
-@pytest.mark.parametrize('name', sorted(set(METRICS) - {'F'}))
+@pytest.mark.parametrize('name', sorted(set(METRICS) - {'BoundaryF'}))
 def test_flips_and_transposes_commute(name):
     """Not so DAVIS's contour, which lies on the upper left side of each edge."""
     metric = METRICS[name][0]
@@ -343,7 +379,7 @@ def test_padding_with_void(name):
         for each, value in ((pred, 0), (label, 255))
     ]
     unchanged = metric(*padded, 3, WIDTHS).equal(metric(pred, label, 3, WIDTHS))
-    assert unchanged == (name in {'boundary IoU', 'trimap IoU'})
+    assert unchanged == (name in UNCHANGED_BY_VOID_AROUND)
 
 
 def test_perfect_is_one(metric):
