@@ -241,7 +241,7 @@ def test_added():
     scores = evaluate(build(boundary_metrics=['BoundaryRecall']))
     assert set(scores) == keys | {{'aAcc', 'mIoU', 'mAcc'}}
     assert all(50 < scores[key] < 100 for key in keys)
-    assert CheckpointHook(save_best='mBoundaryRecall_3px').rule == 'greater'
+    assert EarlyStoppingHook(monitor='mBoundaryRecall_3px').rule == 'greater'
     assert not keys & set(evaluate(build()))
 """)
     out = tested(
