@@ -18,6 +18,8 @@ from PIL import Image
 from scenes import segmentation
 
 import mmseg_boundary.registered  # noqa: F401
+from mmseg_boundary import labels
+from mmseg_boundary.labels import is_void
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou, iou
 from mmseg_boundary.metrics.boundary_iou import width_at_ratio
 
@@ -137,6 +139,19 @@ def test_what_travels_between_ranks_is_small():
         sum(value.numel() for value in record.values()) < 4 * len(CLASSES) * (len(WIDTHS) + 2) * 2
     )
     assert {value.dtype for key, value in record.items() if key != 'BoundaryF'} == {torch.int64}
+
+
+def test_an_image_is_decoded_once(monkeypatch):
+    """For all metrics together."""
+    decoded = []
+
+    def counted(label, ignore_index):
+        decoded.append(label)
+        return is_void(label, ignore_index)
+
+    monkeypatch.setattr(labels, 'is_void', counted)
+    evaluate(build(unknown_labels='wrong'))
+    assert len(decoded) == len(PAIRS)
 
 
 # --- As with IoUMetric ----------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from mmseg_boundary.checkpoints import claim
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
 from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
+from mmseg_boundary.metrics import Accumulator, BoundaryF, boundary_f_score, boundary_iou
 
 PAGE = ROOT / 'docs/errors.md'
 SIZE = 64
@@ -598,6 +599,10 @@ CALLS = {
     'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
+    'logits instead of a prediction': lambda: boundary_iou(LOGITS, LABELS, 3),
+    'a tolerance below 0': lambda: boundary_f_score(LABELS, LABELS, 3, tolerances=(1, -1)),
+    'an accumulator, the same metric twice': lambda: Accumulator([BoundaryF(), BoundaryF()], 3),
+    'an accumulator, no image': lambda: Accumulator([BoundaryF()], 3).compute(),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
 }
 
