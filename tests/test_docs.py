@@ -222,7 +222,7 @@ def test_costs_are_measured():
 def test_a_loss_is_added_as_described(tmp_path):
     """The page's blocks, put where their first lines say, into a copy: the battery passes."""
     copy = copy_with(ADDING, 7, tmp_path)
-    out = tested(
+    out = run_in(
         copy,
         *('tests/registered/test_battery.py', 'tests/configs/test_configs.py'),
         *('tests/test_architecture.py', '-k', 'AbsoluteErrorLoss or mae or listed or absolute'),
@@ -244,7 +244,7 @@ def test_added():
     assert EarlyStoppingHook(monitor='mBoundaryRecall_3px').rule == 'greater'
     assert not keys & set(evaluate(build()))
 """)
-    out = tested(
+    out = run_in(
         copy,
         *('tests/metrics/test_definitions.py', 'tests/registered/test_metrics.py'),
         *('tests/test_architecture.py', '-k', 'BoundaryRecall or listed or added or recall'),
@@ -277,7 +277,7 @@ def copy_with(page, blocks, tmp_path):
     return copy
 
 
-def tested(copy, *arguments):
+def run_in(copy, *arguments):
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *arguments],
         cwd=copy,
