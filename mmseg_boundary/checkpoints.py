@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
@@ -59,8 +60,14 @@ def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: b
         except RuntimeError as error:
             # EMAHook loads its copy before, and torch refuses another shape there.
             lines = [line for line in str(error).splitlines() if 'size mismatch for' in line]
-            if not lines or partial:
+            if not lines:
                 raise
+            if partial:
+                raise UnfitStart(
+                    f'{name} has averaged weights of other shapes, of which EMAHook cannot take a '
+                    'part: take EMAHook out of the config, or train without --resume and with '
+                    f'--cfg-options load_from={name}'
+                ) from None
             found.reshaped.extend(_key_of(line).removeprefix('module.') for line in lines)
             _require_same_net({}, name, model, found, partial)
     _require_same_net(checkpoint, name, model, found, partial)
@@ -123,6 +130,8 @@ def _require_same_net(
     if partial:
         said = f'--partial: {says}; these stay as they were initialised.'
         print_log(said, 'current', logging.WARNING)
+        # It is kept by position, and of other shapes too.
+        checkpoint.pop('optimizer', None)
         return
     origin = origin_of(checkpoint)
     raise UnfitStart(
@@ -144,8 +153,8 @@ def origin_of(checkpoint: dict) -> str | None:
     # MMEngine's: the config's name and the time
     said = re.fullmatch(r'([\w.+-]+)_\d{8}_\d{6}', str(meta.get('experiment_name')), re.ASCII)
     if said is None:
-        # MMSegmentation 0.x: the config's text
-        text = str(meta.get('config') or meta.get('cfg'))
+        # the config's text, which `safe_loading` finds as `config` in files of MMSegmentation 0.x
+        text = str(meta.get('cfg'))
         said = re.search(r"^work_dir = '(?:[^'\n]*/)?([\w.+-]+)/?'$", text, re.ASCII | re.MULTILINE)
     return said and said[1]
 
@@ -159,7 +168,9 @@ def watch_runner(runner: Runner, partial: bool, resumes: bool, updates_every: in
         resumes: it goes on with a training, for which weights alone are not enough.
         updates_every: the `accumulative_counts` of its optimizer.
     """
-    load_checkpoint = runner.load_checkpoint
+    # A FlexibleRunner resumes by its strategy, and returns nothing.
+    loader = getattr(runner, 'strategy', runner)
+    load_checkpoint = loader.load_checkpoint
 
     def load(filename: str, *args, **kwargs) -> dict:
         checkpoint = load_fully(
@@ -167,12 +178,11 @@ def watch_runner(runner: Runner, partial: bool, resumes: bool, updates_every: in
         )
         if resumes:
             _require_progress(checkpoint, filename)
-            checkpoint['meta'].pop('config', None)  # MMEngine would run this text as a config
-            for loss in _losses_of_state(checkpoint, updates_every):
+            for loss in _losses_of_state(checkpoint, runner.optim_wrapper, updates_every):
                 print_log(f'{filename} {loss}', 'current', logging.WARNING)
         return checkpoint
 
-    runner.load_checkpoint = load
+    loader.load_checkpoint = load
 
 
 def _require_progress(checkpoint: dict, name: str) -> None:
@@ -186,10 +196,18 @@ def _require_progress(checkpoint: dict, name: str) -> None:
         )
 
 
-def _losses_of_state(checkpoint: dict, updates_every: int) -> Iterator[str]:
-    """In what the resumed run will differ from an unbroken one."""
+def _losses_of_state(
+    checkpoint: dict, optimizer: OptimWrapper | OptimWrapperDict | dict | None, updates_every: int
+) -> Iterator[str]:
+    """In what the resumed run will differ from an unbroken one. The state of an optimizer of other
+    parameters, such as those of an auxiliary head that was removed, is taken out."""
     if 'optimizer' not in checkpoint:
         yield 'holds no state of the optimizer, which starts anew.'
+    elif isinstance(optimizer, (OptimWrapper, OptimWrapperDict)) and (
+        _group_sizes(checkpoint['optimizer']) != _group_sizes(optimizer.state_dict())
+    ):
+        del checkpoint['optimizer']
+        yield 'holds the state of an optimizer of other parameters: the optimizer starts anew.'
     step = checkpoint['meta']['iter']
     if step % updates_every:
         yield (
@@ -197,6 +215,12 @@ def _losses_of_state(checkpoint: dict, updates_every: int) -> Iterator[str]:
             f'{updates_every}): the gradients gathered since the last are lost, so that the next '
             'update differs from that of an unbroken run.'
         )
+
+
+def _group_sizes(state: dict) -> list[int] | dict[str, list[int]]:
+    if 'param_groups' in state:
+        return [len(group['params']) for group in state['param_groups']]
+    return {name: _group_sizes(part) for name, part in state.items() if isinstance(part, dict)}
 
 
 # --- Where to go on -------------------------------------------------------------------------------
@@ -259,7 +283,7 @@ def newest_checkpoint(config: Config) -> tuple[str | None, str]:
         if whole:
             return str(_latest(whole, pointer)), f', the newest there ({LAST} is missing)'
         return (str(max(written).path), '') if written else (None, '')
-    named = pointer.read_text().strip()
+    named = pointer.read_text(errors='replace').strip()
     if '://' in named:
         return named, ''
     target = folder / Path(named).name

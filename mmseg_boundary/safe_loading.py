@@ -50,8 +50,9 @@ _load_anything = CheckpointLoader.load_checkpoint.__func__
 def load_checkpoint(cls: type, filename: str, *args: Any, **options: Any) -> Any:
     """`CheckpointLoader.load_checkpoint`, for every scheme, with `safe_globals` alone.
 
-    What it returns consists of tensors, plain values, HistoryBuffers and NumPy's arrays and
-    scalars. `meta.config` is left out: MMEngine would run it as Python when a run is resumed.
+    What it returns is a dict of tensors, plain values, HistoryBuffers and NumPy's arrays and
+    scalars. `meta.config`, which files of MMSegmentation 0.x have, is called `meta.cfg` as in those
+    of MMEngine, which would run it as Python when a run is resumed.
 
     Raises:
         OldTorch: torch is older than 2.6.
@@ -64,15 +65,16 @@ def load_checkpoint(cls: type, filename: str, *args: Any, **options: Any) -> Any
         )
     with _one_at_a_time, _these_alone(safe_globals()):
         try:
-            loaded = _load_anything(cls, filename, *args, **options)
+            loaded = _without_stand_ins(_load_anything(cls, filename, *args, **options), {})
         except Exception as error:
             if _is_about_content(error):
                 raise pickle.UnpicklingError(f'{filename} is refused: {error}') from error
             raise
-    loaded = _without_stand_ins(loaded, {})
-    meta = dict.get(loaded, 'meta') if isinstance(loaded, dict) else None
-    if isinstance(meta, dict):
-        dict.pop(meta, 'config', None)
+    if not isinstance(loaded, dict):
+        raise pickle.UnpicklingError(f'{filename} is refused: it is no dict')
+    meta = dict.get(loaded, 'meta')
+    if isinstance(meta, dict) and 'config' in meta:
+        dict.setdefault(meta, 'cfg', dict.pop(meta, 'config'))
     return loaded
 
 
@@ -93,6 +95,8 @@ def safe_globals() -> list[tuple[Callable, str]]:
 
 def _is_about_content(error: Exception) -> bool:
     """For what torch raises over a file that it could read, beside its UnpicklingError."""
+    if isinstance(error, RecursionError):  # lists in lists in lists
+        return True
     if isinstance(error, RuntimeError):
         # TorchScript, and a tar as torch once wrote; another zip, such as torch.hub unpacks
         said = ('weights_only=True', 'file in archive is not in a subdirectory')
@@ -223,21 +227,35 @@ def _without_stand_ins(node: Any, done: dict[int, tuple[Any, Any]]) -> Any:
     """`node`, changed in place but for tuples; `done` has (before, after) of all containers, which
     may stand in several places and in themselves.
 
-    Calls methods of the classes, not of the objects: a file can give an OrderedDict any attribute.
+    Calls methods of the classes, not of the objects: a file can give an OrderedDict, a tensor and a
+    storage any attribute. What could be called stands in no honest file by itself.
     """
     if isinstance(node, _StandIn):
         return _value(node, type(node))
+    if callable(node):
+        _refuse(f'{node!r} as a value')
     if id(node) in done:
         return done[id(node)][1]
     if type(node) in (dict, OrderedDict, Counter):
         done[id(node)] = node, node
         for key, part in list(dict.items(node)):
+            _without_stand_ins(key, done)  # can be hashed: no stand-in, but something to call
             dict.__setitem__(node, key, _without_stand_ins(part, done))
         if type(node) is not dict:
             _without_stand_ins(vars(node), done)
     elif type(node) is list:
         done[id(node)] = node, node
         node[:] = [_without_stand_ins(part, done) for part in node]
+    elif type(node) is set:
+        for part in node:
+            _without_stand_ins(part, done)
+    elif isinstance(node, torch.Tensor):
+        done[id(node)] = node, node
+        _without_stand_ins(vars(node), done)
+        _without_stand_ins(node._backward_hooks, done)
+    elif isinstance(node, (torch.UntypedStorage, torch.TypedStorage)):
+        done[id(node)] = node, node
+        _without_stand_ins(vars(node), done)
     elif type(node) is tuple:
         done[id(node)] = node, tuple(_without_stand_ins(part, done) for part in node)
         return done[id(node)][1]

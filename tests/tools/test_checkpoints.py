@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from test_errors import evaluate, run_tool, train, truncate, write_config, write_data
 from tiny import build_tiny
 
-from mmseg_boundary import checkpoints
+from mmseg_boundary import checkpoints, safe_loading
 from mmseg_boundary.checkpoints import (
     UnfitStart,
     checkpoints_of,
@@ -177,7 +177,7 @@ def test_nothing_stays_on_the_model(tiny, tmp_path):
     [
         (dict(experiment_name='my-net.v2_20260102_030405'), 'my-net.v2'),
         (dict(experiment_name='20260102_030405'), None),
-        (dict(config="a = 1\nwork_dir = './work_dirs/pspnet_r50'\n"), 'pspnet_r50'),
+        (dict(cfg="a = 1\nwork_dir = './work_dirs/pspnet_r50'\n"), 'pspnet_r50'),
         (dict(cfg="work_dir = 'x'"), 'x'),
         (dict(experiment_name='\x1b[2Ja_20260102_030405', cfg="work_dir = '\x1b[2J'"), None),
         (dict(experiment_name=3, cfg=None), None),
@@ -225,6 +225,50 @@ def test_a_run_with_averaged_weights(place):
     (place / 'work/iter_2.pth').rename(place / 'good.pth')
     (place / 'config.py').write_text(text)
     assert evaluate(place) is None
+
+
+def test_averaged_weights_of_other_shapes(place):
+    """EMAHook loads all of them or none."""
+    with (place / 'config.py').open('a') as config:
+        config.write("custom_hooks = [dict(type='EMAHook')]\n")
+    assert train(place, ONE) is None
+    said = train(place, TWO, OTHER_NET, resume=True, flags=['--partial'])
+    assert 'iter_1.pth has averaged weights of other shapes' in said
+    assert said.endswith(f'--cfg-options load_from={place}/work/iter_1.pth')
+
+
+@pytest.mark.parametrize('change', [OTHER_NET, 'model.auxiliary_head=None'])
+def test_an_optimizer_of_other_parameters_starts_anew(change, place):
+    """Its state is kept by position."""
+    assert train(place, ONE) is None
+    partial = ['--partial'] if change == OTHER_NET else []
+    assert train(place, TWO, change, resume=True, flags=partial) is None
+    said = 'holds no state of' if partial else 'holds the state of an optimizer of other parameters'
+    assert f'work/iter_1.pth {said}' in log_of(place)
+    assert 'resumed epoch: 0, iter: 1' in log_of(place)
+
+
+def test_a_flexible_runner(place):
+    """Its strategy loads."""
+    with (place / 'config.py').open('a') as config:
+        config.write("runner_type, env_cfg = 'FlexibleRunner', dict(cudnn_benchmark=False)\n")
+        config.write("strategy = dict(type='SingleDeviceStrategy')\n")
+    assert train(place, ONE) is None
+    assert 'of another net (it says: of' in train(place, TWO, OTHER_NET, resume=True)
+    assert train(place, TWO, resume=True) is None
+    (place / 'work/iter_2.pth').rename(place / 'good.pth')
+    assert evaluate(place) is None
+    assert 'of another net (it says: of' in evaluate(place, OTHER_NET)
+
+
+def test_a_config_that_resumes_is_tested(place):
+    assert train(place, ONE) is None
+    (place / 'work/iter_1.pth').rename(place / 'good.pth')
+    assert evaluate(place, 'resume=True') is None
+    assert 'nothing.pth does not exist' in evaluate(
+        place, 'resume=True', checkpoint='nothing.pth'
+    )
+    assert 'iter' not in log_of(place).split('Load checkpoint from')[-1]
 
 
 def test_augmented_tests_and_partial_ones(place):
@@ -379,6 +423,13 @@ def test_a_pointer_to_nothing_whole(state, tmp_path):
     assert f'is {state})' in reason
 
 
+def test_a_pointer_that_is_no_text(tmp_path):
+    write(tmp_path, 'iter_2.pth')
+    (tmp_path / 'last_checkpoint').write_bytes(b'\xff\0')
+    path, reason = newest_checkpoint(configured(tmp_path))
+    assert Path(path).name == 'iter_2.pth' and 'is missing)' in reason
+
+
 def test_a_pointer_to_nothing_whole_and_nothing_else(tmp_path):
     point(tmp_path, 'gone/iter_4.pth')
     assert newest_checkpoint(configured(tmp_path)) == ('gone/iter_4.pth', '')
@@ -477,8 +528,19 @@ def test_a_checkpoint_without_the_optimizer_is_named(said, tmp_path):
 def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
     """MMEngine runs it as Python when it resumes, to compare numbers of GPUs."""
     torch.save(progress(4), tmp_path / 'a.pth')
+    safe_loading.install()
     checkpoint = runner_that_resumes(tmp_path).load_checkpoint(str(tmp_path / 'a.pth'))
-    assert set(checkpoint['meta']) == {'epoch', 'iter'}
+    assert set(checkpoint['meta']) == {'epoch', 'iter', 'cfg'}
+
+
+def test_the_config_that_a_file_of_mmsegmentation_0_names(tmp_path):
+    """Its text, which is not run, is still looked at."""
+    safe_loading.install()
+    text = "work_dir = './work_dirs/pspnet_r50'\nraise SystemExit('this text was run')"
+    torch.save(dict(meta=dict(config=text), state_dict={}), tmp_path / 'a.pth')
+    path, model = str(tmp_path / 'a.pth'), torch.nn.Linear(1, 1)
+    with pytest.raises(UnfitStart, match=r'\(it says: of pspnet_r50\)'):
+        load_fully(lambda: load_checkpoint(model, path, 'cpu'), path, model, partial=False)
 
 
 @pytest.mark.parametrize('lacks', ['meta', 'message_hub'])

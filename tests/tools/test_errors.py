@@ -109,8 +109,8 @@ def run_tool(name, *arguments):
     return None
 
 
-def train(folder, *options, config=None, resume=False):
-    command = [config or folder / 'config.py', '--work-dir', folder / 'work']
+def train(folder, *options, config=None, resume=False, flags=()):
+    command = [config or folder / 'config.py', '--work-dir', folder / 'work', *flags]
     command += ['--resume'] if resume else []
     return run_tool('train', *command, *(['--cfg-options', *options] if options else []))
 

@@ -122,7 +122,8 @@ def test_the_config_above_is_run_without_care(tmp_path, monkeypatch):
     hostile.write_config_text(path, hostile.make_folder(tmp_path / 'touched'), OLD)
     Config.fromstring(torch.load(path, weights_only=False)['meta']['config'], '.py')
     assert (tmp_path / 'touched').exists()
-    assert 'config' not in load(path)['meta'] and load(path)['meta']['iter'] == 3
+    meta = load(path)['meta']
+    assert 'config' not in meta and meta['iter'] == 3 and meta['cfg']
 
 
 def test_a_real_getattr_under_our_name_makes_no_difference(tmp_path):
@@ -209,6 +210,11 @@ REFUSED = {
     'a name that is no text': Pickled(getattr, (HistoryBuffer, ['mean'])),
     'the same name twice': Pickled(getattr, (HistoryBuffer, 'mean', None)),
     'a slice': slice(1),
+    'a class of ours': HistoryBuffer,
+    'a function': [np.float64(1).__reduce__()[0]],
+    'a method': (HistoryBuffer.mean,),
+    'a class as a key': {HistoryBuffer: 1},
+    'a class in a set': {HistoryBuffer},
 }
 
 
@@ -220,6 +226,42 @@ def test_what_is_refused(content, tmp_path):
         with plain_errors(Config(dict(model={}, load_from=str(tmp_path / 'bad.pth')))):
             load(tmp_path / 'bad.pth')
     assert HistoryBuffer._statistics_methods == methods
+
+
+def test_what_is_too_deep_is_refused(tmp_path):
+    for name, nested in (
+        ('lists', pickle.EMPTY_LIST * 9999 + pickle.APPEND * 9998),
+        ('tuples', pickle.NONE + pickle.TUPLE1 * 9999),
+    ):
+        hostile.write_zip(tmp_path / name, hostile.pickled(nested))
+        with pytest.raises(pickle.UnpicklingError, match=f'{name} is refused: .* recursion depth'):
+            load(tmp_path / name)
+
+
+@pytest.mark.parametrize('content', [torch.ones(3), [1], None])
+def test_what_is_no_dict_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(pickle.UnpicklingError, match='a.pth is refused: it is no dict'):
+        load(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('kind', ['tensor', 'parameter'])
+def test_an_attribute_of_a_tensor_is_looked_at(kind, tmp_path):
+    """And so are its hooks, which the next backward pass would call."""
+    tensor = torch.ones(2) if kind == 'tensor' else torch.nn.Parameter(torch.ones(2))
+    tensor.numbers = [np.arange(3)]
+    torch.save(dict(meta=tensor), tmp_path / 'a.pth')
+    (numbers,) = load(tmp_path / 'a.pth')['meta'].numbers
+    assert type(numbers) is np.ndarray
+    tensor.numbers = [getattr]
+    torch.save(dict(meta=tensor), tmp_path / 'a.pth')
+    with pytest.raises(pickle.UnpicklingError, match='as a value'):
+        load(tmp_path / 'a.pth')
+    del tensor.numbers
+    hooked = Pickled(torch._utils._rebuild_parameter, (torch.ones(2), True, {0: getattr}))
+    torch.save(dict(meta=hooked), tmp_path / 'a.pth')
+    with pytest.raises(pickle.UnpicklingError, match='as a value'):
+        load(tmp_path / 'a.pth')
 
 
 @pytest.mark.parametrize('hidden', ['dict', 'attribute', 'tuple', 'list'])
