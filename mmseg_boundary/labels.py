@@ -107,8 +107,7 @@ def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
             the classes. On CUDA an assertion on the device stops the process instead, since the
             labels are not read back.
     """
-    numbers = labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool
-    if labels.dim() != 3 or numbers:
+    if labels.dim() != 3 or not _is_integer(labels):
         raise ValueError(
             f'labels are {tuple(labels.shape)} {labels.dtype}; give class indices of shape '
             '(N, H, W) and an integer type.'
@@ -151,7 +150,7 @@ def encode_pair(
     """
     require_unknown_labels(unknown_labels)
     for name, given in (('pred', pred), ('label', label)):
-        if given.dim() != 2 or given.is_floating_point() or given.dtype == torch.bool:
+        if given.dim() != 2 or not _is_integer(given):
             raise ValueError(
                 f'{name} is {tuple(given.shape)} {given.dtype}; give the class indices of one '
                 'image, (H, W) and of an integer type.'
@@ -257,6 +256,10 @@ def require_class_weight(class_weight: Sequence[float] | None) -> None:
             f'class_weight is {class_weight!r}; give a list of non-negative numbers, one per '
             'logit and not all 0.'
         )
+
+
+def _is_integer(labels: Tensor) -> bool:
+    return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
 
 
 def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: int) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from mmseg_boundary.labels import (
     as_class_weight,
+    as_regions,
     encode,
     is_void,
     mean_over,
@@ -56,6 +57,9 @@ def test_labels_outside_the_classes_are_named(stranger):
 def test_what_is_no_label_map_is_refused(labels):
     with pytest.raises(ValueError, match='give class indices of shape'):
         encode(labels, 2)
+    if labels.dtype != torch.long:
+        with pytest.raises(ValueError, match='pred is .* of an integer type'):
+            as_regions(labels[0], labels[0], 2)
 
 
 INTEGERS = [torch.uint8, torch.int16, torch.int32, torch.int64]

@@ -14,6 +14,15 @@ from ..labels import Target, encode, require_class_weight
 PIXEL_WEIGHTS = ('refuse', 'ignore')
 
 
+def require_loss_name(loss_name: str) -> None:
+    """Raises a ValueError for a name under which MMEngine would train nothing."""
+    if not (isinstance(loss_name, str) and loss_name.startswith('loss_')):
+        raise ValueError(
+            f"loss_name is {loss_name!r}; begin it with 'loss_', or MMEngine logs the value "
+            'without training on it.'
+        )
+
+
 class _Entry(NamedTuple):
     """A target and what it was made of: one object, so that a thread sees all of it or nothing."""
 
@@ -98,11 +107,7 @@ class DecodeHeadLoss(nn.Module, ABC):
         pixel_weight: str = 'refuse',
     ) -> None:
         super().__init__()
-        if not (isinstance(loss_name, str) and loss_name.startswith('loss_')):
-            raise ValueError(
-                f"loss_name is {loss_name!r}; begin it with 'loss_', or MMEngine logs the value "
-                'without training on it.'
-            )
+        require_loss_name(loss_name)
         if not (ignore_index is None or isinstance(ignore_index, int)):
             raise ValueError(
                 f"ignore_index is {ignore_index!r}; give a whole number, or None for the head's."

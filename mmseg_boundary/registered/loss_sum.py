@@ -7,6 +7,8 @@ from mmengine.utils import is_seq_of
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..losses.decode_head_loss import require_loss_name
+
 
 @MODELS.register_module()
 class LossSum(nn.Module):
@@ -45,11 +47,7 @@ class LossSum(nn.Module):
                 f'losses is {losses!r}; give a list of dicts, one per loss, as loss_decode has '
                 'them.'
             )
-        if not (isinstance(loss_name, str) and loss_name.startswith('loss_')):
-            raise ValueError(
-                f"loss_name is {loss_name!r}; begin it with 'loss_', or MMEngine logs the value "
-                'without training on it.'
-            )
+        require_loss_name(loss_name)
         self.losses = nn.ModuleList(map(MODELS.build, losses))
         self.ignore_index = ignore_index
         self.loss_weight = loss_weight
@@ -99,8 +97,10 @@ class LossSum(nn.Module):
                     'sampler.'
                 )
             own = getattr(loss, 'ignore_index', None)
+            # MMSegmentation's cross-entropy would take -100; a LossSum in this one asks its losses.
+            last = None if isinstance(loss, LossSum) else 255
             given['ignore_index'] = next(
-                void for void in (ignore_index, own, 255) if void is not None
+                (void for void in (ignore_index, own) if void is not None), last
             )
             taken = {name: given[name] for name in names if given[name] is not None}
             total = total + loss(seg_logits, seg_label, **taken)

@@ -110,9 +110,10 @@ def test_the_void_label_is_the_heads_or_its_own_or_255(own, given, void):
 def test_a_void_label_of_one_loss_alone():
     """Where neither the head nor the sum has one."""
     logits, labels = logits_and_labels(9)
-    found = built(dict(nets.EPL, ignore_index=9))(logits, labels)
+    own = dict(nets.EPL, ignore_index=9)
     expected = MODELS.build(dict(nets.EPL))(logits, labels, ignore_index=9)
-    torch.testing.assert_close(found, expected)
+    for losses in (own, dict(type='LossSum', losses=[own])):
+        torch.testing.assert_close(built(losses)(logits, labels), expected)
 
 
 def test_two_void_labels():

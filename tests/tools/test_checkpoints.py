@@ -265,9 +265,7 @@ def test_a_config_that_resumes_is_tested(place):
     assert train(place, ONE) is None
     (place / 'work/iter_1.pth').rename(place / 'good.pth')
     assert evaluate(place, 'resume=True') is None
-    assert 'nothing.pth does not exist' in evaluate(
-        place, 'resume=True', checkpoint='nothing.pth'
-    )
+    assert 'nothing.pth does not exist' in evaluate(place, 'resume=True', checkpoint='nothing.pth')
     assert 'iter' not in log_of(place).split('Load checkpoint from')[-1]
 
 
