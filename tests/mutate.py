@@ -155,7 +155,7 @@ MUTANTS = {
         ('(bits == high)[last_tie]', '(bits == high)[-1]'),
         ('ranks - first, end - first', 'ranks - first, ranks - first + 1'),
         ('max(width - _DIGIT, 0)', 'max(width - _DIGIT, 1)'),
-        ('ends[digit - 1] if digit else 0', 'ends[digit - 1]'),
+        ('int(ends[digit - 1]) if digit else 0', 'int(ends[digit - 1])'),
         ("rank, side='right'", "rank, side='left'"),
         # by_bisection
         ('(fields + 0).view', 'fields.view'),
