@@ -1,5 +1,7 @@
 """tools/train.py and dist_train.sh as real processes."""
 
+import os
+import runpy
 import subprocess
 
 import cv2
@@ -14,6 +16,8 @@ from mmseg.registry import DATASETS
 from test_errors import train as train_here
 from test_errors import write_config, write_data
 from tiny import batch_loss, build_tiny
+
+from mmseg_boundary.losses import compiled
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
 
@@ -175,3 +179,21 @@ def test_camvid_trains_on_its_real_pictures(tmp_path):
         CAMVID_ROOT=str(CAMVID),
     )
     assert 'mIoU' in out and losses(tmp_path)[1]['decode.loss_epl'] > 0
+
+
+def test_a_training_compiles_from_its_first_call_and_waits_without_spinning(monkeypatch, capsys):
+    """Before torch loads, which it does with the first import of ours."""
+    monkeypatch.setattr(compiled, 'LARGE', 2**20)
+    monkeypatch.setenv('OMP_WAIT_POLICY', '')  # so that it is put back
+    monkeypatch.delenv('OMP_WAIT_POLICY')
+    monkeypatch.setattr('sys.argv', ['train.py', '--help'])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+    assert compiled.LARGE == 0 and os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'
+    source = (ROOT / 'tools/train.py').read_text()
+    assert source.index('OMP_WAIT_POLICY') < source.index('import mmseg_boundary')
+
+    monkeypatch.setenv('OMP_WAIT_POLICY', 'ACTIVE')
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+    assert os.environ['OMP_WAIT_POLICY'] == 'ACTIVE'
