@@ -23,8 +23,9 @@ DOCS := .venv/docs
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
 
+# In two processes of one thread each: half of the time goes to processes that tests start.
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow
