@@ -164,11 +164,11 @@ def encode_pair(
     if unknown_labels == 'refuse':
         require_known_labels(label, num_classes, ignore_index)
     void = is_void(label, ignore_index)
-    encoded = (
+    encoded_pred, encoded_label = (
         each.masked_fill(void | (each < 0) | (each > num_classes), num_classes).int()
         for each in (pred, label)
     )
-    return LabelPair(num_classes, *encoded, ~void, label)
+    return LabelPair(num_classes, encoded_pred, encoded_label, ~void, label)
 
 
 def require_known_labels(
@@ -265,7 +265,7 @@ def _is_integer(labels: Tensor) -> bool:
 def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: int) -> None:
     known = (labels >= 0) & (labels < len(classes)) | void
     if labels.is_cuda:
-        torch._assert_async(known.all())
+        torch._assert_async(known.all())  # pyright: ignore[reportPrivateImportUsage]
     elif not known.all():
         strangers = labels[~known].unique().tolist()
         raise ValueError(

@@ -388,7 +388,7 @@ MUTANTS = {
         ('intersection / union', '2 * intersection / (union + intersection)'),
     ],
     'metrics/boundary_f.py': [
-        ('sum(areas)[:num_classes]', 'areas[1][:num_classes]'),
+        ('torch.stack([pred, label]).flatten()', 'label.flatten()'),
         ('classes[first : first + MAX_SETS]', 'classes[:MAX_SETS]'),
         ('found.double() / n_true', 'found.double() / n_predicted'),
         ('2 * precision * recall / total', 'precision * recall / total'),

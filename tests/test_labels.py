@@ -5,8 +5,8 @@ import torch
 
 from mmseg_boundary.labels import (
     as_class_weight,
-    as_regions,
     encode,
+    encode_pair,
     is_void,
     mean_over,
     require_class_weight,
@@ -59,7 +59,7 @@ def test_what_is_no_label_map_is_refused(labels):
         encode(labels, 2)
     if labels.dtype != torch.long:
         with pytest.raises(ValueError, match='pred is .* of an integer type'):
-            as_regions(labels[0], labels[0], 2)
+            encode_pair(labels[0], labels[0], 2)
 
 
 INTEGERS = [torch.uint8, torch.int16, torch.int32, torch.int64]

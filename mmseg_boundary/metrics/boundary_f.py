@@ -128,14 +128,15 @@ class BoundaryF(Metric):
         """(K, C) float64, the F of each class."""
         tolerances = self.widths
         if self.ratio is not None:
-            tolerances = (csurka_tolerance(*pair.label.shape, self.ratio), *tolerances)
+            height, width = pair.label.shape
+            tolerances = (csurka_tolerance(height, width, self.ratio), *tolerances)
         return _boundary_f(pair, tolerances, self.mode)
 
-    def per_class(self, records: Sequence[Tensor]) -> Tensor:
+    def per_class(self, records: list[Tensor]) -> Tensor:
         """The mean over images."""
         return _per_class(torch.stack(records), self.mode)
 
-    def mean(self, per_class: Tensor, records: Sequence[Tensor]) -> Tensor:
+    def mean(self, per_class: Tensor, records: list[Tensor]) -> Tensor:
         """The mean over classes, or with 'csurka' over classes in each image, then over images."""
         if self.mode == 'csurka':
             return _mean_over_images(torch.stack(records))
@@ -180,8 +181,8 @@ def _require_tolerances(tolerances: Sequence[float] | float) -> tuple[float, ...
 def _boundary_f(pair: LabelPair, tolerances: Sequence[float], mode: str) -> Tensor:
     pred, label, num_classes = pair.pred, pair.label, pair.num_classes
     outlines = rims if mode == 'csurka' else contours
-    areas = [torch.bincount(each.flatten(), minlength=num_classes + 1) for each in (pred, label)]
-    classes = sum(areas)[:num_classes].nonzero().flatten().tolist()
+    areas = torch.bincount(torch.stack([pred, label]).flatten(), minlength=num_classes + 1)
+    classes = areas[:num_classes].nonzero().flatten().tolist()
     scores = torch.full((num_classes, len(tolerances)), torch.nan, dtype=torch.float64)
     for first in range(0, len(classes), MAX_SETS):
         some = classes[first : first + MAX_SETS]

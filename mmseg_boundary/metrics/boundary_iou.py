@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..geometry.distance import depth
@@ -94,12 +95,13 @@ class BoundaryIoU(Metric):
         """(K, C, 2) int64, intersection and union."""
         widths = self.widths
         if self.ratio is not None:
-            widths = (width_at_ratio(*pair.label.shape, self.ratio), *widths)
+            height, width = pair.label.shape
+            widths = (width_at_ratio(height, width, self.ratio), *widths)
         return _count(pair, widths)
 
-    def per_class(self, records: Sequence[Tensor]) -> Tensor:
+    def per_class(self, records: list[Tensor]) -> Tensor:
         """The IoU of the sums."""
-        return iou(sum(records))
+        return iou(torch.stack(records).sum(0))
 
     @property
     def caption(self) -> str:

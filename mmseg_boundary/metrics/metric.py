@@ -36,7 +36,7 @@ class Metric(ABC):
 
     name: str
 
-    def __init__(self, widths: Sequence[float], ratio: float | None = None) -> None:
+    def __init__(self, widths: Sequence[Any], ratio: float | None = None) -> None:
         self.widths = tuple(widths)
         self.ratio = ratio
 
@@ -45,7 +45,7 @@ class Metric(ABC):
         """The record of one image, (K, C, ...) on the CPU."""
 
     @abstractmethod
-    def per_class(self, records: Sequence[Tensor]) -> Tensor:
+    def per_class(self, records: list[Tensor]) -> Tensor:
         """(K, C) float64, of the records of all images, in whatever order."""
 
     @property
@@ -53,12 +53,12 @@ class Metric(ABC):
     def caption(self) -> str:
         """What the numbers of a table are."""
 
-    def mean(self, per_class: Tensor, records: Sequence[Tensor]) -> Tensor:
+    def mean(self, per_class: Tensor, records: list[Tensor]) -> Tensor:
         """(C,) float64, of the scores per class, or of the records where these are averaged in
         another way."""
         return per_class.nanmean(0)
 
-    def score(self, records: Sequence[Tensor]) -> Scores:
+    def score(self, records: list[Tensor]) -> Scores:
         """The scores over the images that were measured.
 
         Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..geometry.boundary import transitions
@@ -88,9 +89,9 @@ class TrimapIoU(Metric):
         """(K, W, 2) int64, intersection and union."""
         return _count(pair, self.widths, self.void_is_boundary)
 
-    def per_class(self, records: Sequence[Tensor]) -> Tensor:
+    def per_class(self, records: list[Tensor]) -> Tensor:
         """The IoU of the sums."""
-        return iou(sum(records))
+        return iou(torch.stack(records).sum(0))
 
     @property
     def caption(self) -> str:
