@@ -3,11 +3,16 @@
 python tools/benchmark.py losses distances metrics
 python tools/benchmark.py losses --device cuda --json numbers.json
 python tools/benchmark.py growth step
+python tools/benchmark.py --beside 4
+python tools/benchmark.py --beside 4 --page docs/performance.md
 
 `growth` is EPL alone, over image size, classes, kernel and splitter. `step` has the losses of ours
 in a config beside the whole training step. 'plain' is the first readable EPL
 (`tests/readable/epl.py`), BF1 by `max_pool2d`, distances by OpenCV in two passes; 'published' is
-`published.py`. Forms of one definition must give equal results.
+`published.py`. Forms of one definition must give equal results. `costs` is every
+loss of ours, as a head calls it, over classes and crop. `--beside N` has the slowdown of CE, EPL
+and BF1 beside N busy processes, medians of five, with the wait policy of `train.py` if
+OMP_WAIT_POLICY is not set. `--page` writes `costs`, `--beside` and the shares of a step as a page.
 
 Time: the forms take turns in one process; the median, fastest and slowest run in the worst case.
 Cases of a loss: a uniform prediction (all energies tie), a half-trained and a saturated one, on
@@ -25,6 +30,7 @@ import argparse
 import math
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +52,9 @@ from mmseg_boundary.config import path
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
+from mmseg_boundary.losses.compiled import compile_from
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou
-from mmseg_boundary.report import write_report
+from mmseg_boundary.report import whole_file, write_report
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = {'point': 0.02, 'line': 0.2}  # of the published code
@@ -101,13 +108,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('subjects', nargs='+', choices=SUBJECTS, help='what to measure')
+    parser.add_argument('subjects', nargs='*', help=f'what to measure: {", ".join(SUBJECTS)}')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--threads', type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument('--config', help='of `step`', default=path('pspnet_epl_city'))
     parser.add_argument('--quick', action='store_true', help='tiny, to see that it runs')
     parser.add_argument('--json', help='file for all numbers, run by run')
+    parser.add_argument('--beside', type=int, metavar='N', help='beside N busy processes')
+    parser.add_argument('--page', help='file for the tables of docs/performance.md')
     args = parser.parse_args()
+    if strangers := set(args.subjects) - set(SUBJECTS):
+        parser.error(f'no {", ".join(strangers)}; choose of {", ".join(SUBJECTS)}.')
+    if not (args.subjects or args.beside is not None or args.page):
+        parser.error(f'nothing to measure; choose of {", ".join(SUBJECTS)}, --beside and --page.')
+    if args.beside is not None and args.beside < 1:
+        raise SystemExit(
+            f'--beside is {args.beside}; give the number of busy processes, 1 or more.'
+        )
     if args.threads < 1:
         raise SystemExit(f'--threads is {args.threads}; give 1 or more.')
     if args.device == 'cuda' and not torch.cuda.is_available():
@@ -120,6 +137,8 @@ def main() -> None:
     machine = measure_machine(setting)
     print(', '.join(f'{key} {value}' for key, value in machine.items()), flush=True)
     report = dict(machine=machine, command=sys.argv[1:], rows={})
+    if args.page:
+        args.subjects += [each for each in ('costs', 'step') if each not in args.subjects]
     for subject in args.subjects:
         if subject == 'losses':
             report['authors'] = compare_with_authors(setting)
@@ -130,14 +149,21 @@ def main() -> None:
             floor = row['floor']
             floor['seconds'] = floor['moved_bytes'] / (1e9 * machine['copied GB/s'])
             floor['seconds'] += floor['exps'] / (1e9 * machine['G exp/s'])
-        print(f'\n{table(rows)}\n', flush=True)
+        shown = cost_tables(rows) if subject == 'costs' else table(rows)
+        print(f'\n{shown}\n', flush=True)
         if subject == 'losses':
             print(PUBLISHED_ELSEWHERE)
         if subject == 'step':
             mine, whole = (medians_of(rows[0]['forms'][name]) for name in ('ours', 'whole step'))
             print(f'{100 * mine[""] / whole[""]:.1f} % of the time of a step\n')
+    if args.beside:
+        report['beside'] = beside(setting, args.beside)
+        print(f'\n{beside_table(report["beside"])}\n', flush=True)
     if args.json:
         write_report(args.json, report)
+    if args.page:
+        with whole_file(args.page) as unfinished:
+            Path(unfinished).write_text(page(report, args.beside))
 
 
 # --- Pictures -------------------------------------------------------------------------------------
@@ -462,7 +488,150 @@ def step(setting: Setting) -> Iterator[Row]:
     yield Row(name, forms, 2 * result, result, setting.threads)
 
 
-SUBJECTS = dict(losses=losses, distances=distances, metrics=metrics, growth=growth, step=step)
+# --- What a loss costs, and beside other programs -------------------------------------------------
+
+CROPS = [(2, 6, 128, 128), (2, 19, 128, 128), (2, 6, 256, 512), (2, 19, 256, 512)]
+
+
+def heads_losses() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """{name: function of logits and labels}: the cross-entropy, and every module of ours."""
+    modules = [name for name in ours.__all__ if isinstance(getattr(ours, name), type)]
+    found = {'cross-entropy': F.cross_entropy}
+    return found | {name: getattr(ours, name)() for name in sorted(modules)}
+
+
+def loss_runs(shape: Sequence[int], device: str) -> dict[str, Callable[[], object]]:
+    """Forwards and backwards by logits, with labels that are new, as in every iteration."""
+    picture = pictures(device, *shape, kinds=['blobs'])[USUAL]
+    logits = (picture.probs.detach() + 1e-4).log().requires_grad_()
+
+    def run(loss: Callable) -> None:
+        torch.autograd.grad(loss(logits, picture.labels.clone()), logits)
+
+    return {name: partial(run, loss) for name, loss in heads_losses().items()}
+
+
+def costs(setting: Setting) -> Iterator[Row]:
+    for shape in [(1, 4, 24, 40)] if setting.quick else CROPS:
+        images, classes, height, width = shape
+        runs = loss_runs(shape, setting.device)
+        forms = {name: Form({'': run}, [run]) for name, run in runs.items()}
+        name = f'{images} x {classes} classes, {height}x{width}'
+        yield Row(name, forms, 0, 0, setting.threads)
+
+
+def cost_tables(rows: list[dict]) -> str:
+    """Time, the median of the runs, and memory."""
+    tables = []
+    for title, cell in (
+        ('time', lambda form: shown_time(medians_of(form)[''])),
+        ('memory', lambda form: shown_size(form['peak_bytes'][''])),
+    ):
+        lines = [[title, *(row['name'] for row in rows)], ['---'] * (len(rows) + 1)]
+        for name in rows[0]['forms']:
+            lines.append([name, *(cell(row['forms'][name]) for row in rows)])
+        tables.append('\n'.join(f'| {" | ".join(line)} |' for line in lines))
+    return '\n\n'.join(tables)
+
+
+def beside(setting: Setting, neighbours: int) -> dict:
+    """{size: {loss: (seconds alone, seconds beside)}}, in a process of its own: how threads wait is
+    read when torch loads, and is that of `train.py` if it is not set."""
+    policy = os.environ.get('OMP_WAIT_POLICY')
+    os.environ['OMP_WAIT_POLICY'] = policy or 'PASSIVE'
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as process:
+            return process.submit(slowdowns, setting, neighbours).result()
+    finally:
+        if policy is None:
+            del os.environ['OMP_WAIT_POLICY']
+
+
+def slowdowns(setting: Setting, neighbours: int) -> dict:
+    set_threads(setting.threads)
+    if not setting.quick:
+        compile_from(0)
+    sizes, found = [(4, 6, 128, 128), (2, 19, 256, 512)], {}
+    for shape in [(1, 4, 24, 40)] if setting.quick else sizes:
+        runs = loss_runs(shape, setting.device)
+        medians = {}
+        for name in ('cross-entropy', 'EPLLoss', 'BF1Loss'):
+            runs[name]()
+            # Long enough that a neighbour's turn, some milliseconds, is no accident.
+            once = min(timed(runs[name], setting.device)[0] for _ in range(3))
+            times = 1 if setting.quick else max(1, round(0.1 / once))
+            medians[name] = [median_of_five(runs[name], times, setting.device)]
+        busy = [
+            subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(neighbours)
+        ]
+        try:
+            for name, seconds in medians.items():
+                times = 1 if setting.quick else max(1, round(0.1 / seconds[0]))
+                seconds.append(median_of_five(runs[name], times, setting.device))
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+        found['x'.join(map(str, shape))] = medians
+    return found
+
+
+def median_of_five(run: Callable[[], object], times: int, device: str) -> float:
+    """Seconds of one run, of series of so many."""
+
+    def series() -> None:
+        for _ in range(times):
+            run()
+
+    return statistics.median(timed(series, device)[0] for _ in range(5)) / times
+
+
+def beside_table(found: dict) -> str:
+    lines = [['logits', 'loss', 'alone', 'beside', 'slowdown', "of CE's"], ['---'] * 6]
+    for size, losses in found.items():
+        of_ce = losses['cross-entropy'][1] / losses['cross-entropy'][0]
+        for name, (alone, with_others) in losses.items():
+            slowdown = with_others / alone
+            shown = shown_time(alone), shown_time(with_others), f'{slowdown:.3g}x'
+            lines.append([size, name, *shown, f'{slowdown / of_ce:.2g}x'])
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def page(report: dict, neighbours: int | None) -> str:
+    command = list(report['command'])
+    if '--json' in command:  # a place on one machine
+        place = command.index('--json')
+        del command[place : place + 2]
+    machine = ', '.join(f'{key} {value}' for key, value in report['machine'].items())
+    mine, whole = (
+        medians_of(report['rows']['step'][0]['forms'][name])[''] for name in ('ours', 'whole step')
+    )
+    parts = [
+        '# What the losses cost',
+        f'Written by `tools/benchmark.py {" ".join(command)}`, on one machine and in one '
+        f'run: {machine}. Other programs may have been at work on it: read the '
+        'orders of magnitude, and ratios within a table.',
+        '## A loss, forwards and backwards',
+        'As a decode head calls it, with the default arguments: the median of the runs, and what '
+        'the process grows by at most.',
+        cost_tables(report['rows']['costs']),
+        '## A step',
+        f'{report["rows"]["step"][0]["name"]}: {shown_time(mine)} of {shown_time(whole)}, '
+        f'{100 * mine / whole:.1f} %.',
+    ]
+    if neighbours:
+        parts += [
+            f'## Beside {neighbours} busy processes',
+            'Medians of five. `tools/train.py` sets the wait policy `PASSIVE`; set '
+            '`OMP_WAIT_POLICY=PASSIVE` before your own script, since torch reads it when it loads.',
+            beside_table(report['beside']),
+        ]
+    return '\n\n'.join(parts) + '\n'
+
+
+SUBJECTS = dict(
+    losses=losses, distances=distances, metrics=metrics, growth=growth, step=step, costs=costs
+)
 
 # --- Measuring ------------------------------------------------------------------------------------
 
@@ -508,6 +677,8 @@ def measure_machine(setting: Setting) -> dict:
 def times_of(subject: str, setting: Setting) -> list[dict]:
     """The rows as `--json` has them, peaks and the floor in seconds excepted."""
     found = []
+    if subject in ('costs', 'step') and not setting.quick:
+        compile_from(0)  # as in a training
     for row in SUBJECTS[subject](setting):
         print(f'{row.name}: time', file=sys.stderr, flush=True)
         set_threads(row.threads)
@@ -566,6 +737,8 @@ def peaks_of(subject: str, setting: Setting) -> list[dict]:
 
 def measure_peaks(subject: str, setting: Setting) -> list[dict]:
     found = []
+    if subject in ('costs', 'step') and not setting.quick:
+        compile_from(0)
     for row in SUBJECTS[subject](setting):
         print(f'{row.name}: memory', file=sys.stderr, flush=True)
         set_threads(row.threads)

@@ -12,6 +12,8 @@ import torch
 from commands import ROOT, SHAPES, attempt, run
 from conftest import needs_gpu
 
+from mmseg_boundary import losses
+
 TOOL = ROOT / 'tools/benchmark.py'
 FORMS = {
     'losses': {
@@ -170,3 +172,36 @@ def test_on_a_gpu(tmp_path):
         for row in rows:
             for form in row['forms'].values():
                 assert all(math.isfinite(t) for runs in form['seconds'].values() for t in runs)
+
+
+def test_every_loss_has_its_costs(monkeypatch):
+    tool = load(monkeypatch)
+    setting = tool.Setting('cpu', 1, True, '')
+    (row,) = tool.times_of('costs', setting)
+    modules = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
+    assert set(row['forms']) == {'cross-entropy', *modules}
+    found = tool.slowdowns(setting, 1)
+    (medians,) = found.values()
+    assert list(medians) == ['cross-entropy', 'EPLLoss', 'BF1Loss']
+    assert all(seconds > 0 for pair in medians.values() for seconds in pair)
+    lines = tool.beside_table(found).splitlines()
+    assert len(lines) == 5 and lines[2].endswith('1x |')
+    shown = (ROOT / 'docs/performance.md').read_text()
+    assert all(f'| {name} | ' in shown for name in row['forms'])
+    assert 'tools/benchmark.py' in shown and 'on one machine' in shown
+
+
+@pytest.mark.parametrize(
+    'arguments, said',
+    [
+        ([], 'nothing to measure'),
+        (['loses'], 'no loses; choose of losses, '),
+        (['--beside', '0'], '--beside is 0; give the number of busy processes'),
+    ],
+)
+def test_what_cannot_be_measured(arguments, said, monkeypatch, capsys):
+    tool = load(monkeypatch)
+    monkeypatch.setattr('sys.argv', ['benchmark.py', *arguments])
+    with pytest.raises(SystemExit) as ended:
+        tool.main()
+    assert said in f'{ended.value} {capsys.readouterr().err}'
