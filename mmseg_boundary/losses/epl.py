@@ -129,6 +129,7 @@ class _FieldGaps(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable('epl_point_loss')
+    @left_out_of_graphs
     def backward(ctx, slopes: Tensor) -> tuple:
         probs, planes, valid, weights = ctx.saved_tensors
         kernel = _kernel(_gap_pulls, probs, ctx.power, ctx.rays)
@@ -385,6 +386,7 @@ class _LineSums(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable('epl_line_loss')
+    @left_out_of_graphs
     def backward(ctx, slopes: Tensor, _: None) -> tuple:
         probs, planes, valid, *windows = ctx.saved_tensors
         add_rays, kernel = (
