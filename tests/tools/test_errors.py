@@ -323,10 +323,10 @@ def checkpoint_and_an_old_torch(folder):
         torch.__version__ = installed
 
 
-def resumed(folder, name, *options):
+def resumed(folder, name, *options, flags=()):
     (folder / 'work').mkdir()
     (folder / 'work/last_checkpoint').write_text(name)
-    return train(folder, *options, resume=True)
+    return train(folder, *options, resume=True, flags=flags)
 
 
 def resumed_from_code(folder):
@@ -450,6 +450,16 @@ def resumed_from_another_net(folder):
     return resumed(folder, str(folder / 'good.pth'), 'model.decode_head.channels=32')
 
 
+def resumed_partly_with_averaged_weights(folder):
+    checkpoint = CheckpointLoader.load_checkpoint(str(folder / 'good.pth'), 'cpu')
+    weights = {f'module.{key}': value for key, value in checkpoint['state_dict'].items()}
+    torch.save({**checkpoint, 'ema_state_dict': weights}, folder / 'good.pth')
+    with (folder / 'config.py').open('a') as config:
+        config.write("custom_hooks = [dict(type='EMAHook')]\n")
+    other = 'model.decode_head.channels=32'
+    return resumed(folder, str(folder / 'good.pth'), other, flags=['--partial'])
+
+
 def resumed_from_weights_alone(folder):
     keep_weights_alone(folder / 'good.pth')
     return resumed(folder, str(folder / 'good.pth'))
@@ -537,6 +547,7 @@ TOOL_CASES = {
         'an empty `last_checkpoint`': resumed_from_an_empty_name,
         'no `last_checkpoint`, checkpoints of two runs': resumed_among_several_runs,
         'a checkpoint of another net': resumed_from_another_net,
+        'the same with --partial, and averaged weights': resumed_partly_with_averaged_weights,
         'weights alone': resumed_from_weights_alone,
     },
     'test.py': {
