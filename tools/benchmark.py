@@ -118,7 +118,8 @@ def main() -> None:
     parser.add_argument('--page', help='file for the tables of docs/performance.md')
     args = parser.parse_args()
     if strangers := set(args.subjects) - set(SUBJECTS):
-        parser.error(f'no {", ".join(strangers)}; choose of {", ".join(SUBJECTS)}.')
+        given = ', '.join(map(repr, strangers))
+        parser.error(f'invalid choice: {given} (choose from {", ".join(SUBJECTS)})')
     if not (args.subjects or args.beside is not None or args.page):
         parser.error(f'nothing to measure; choose of {", ".join(SUBJECTS)}, --beside and --page.')
     if args.beside is not None and args.beside < 1:

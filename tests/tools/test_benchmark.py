@@ -195,7 +195,7 @@ def test_every_loss_has_its_costs(monkeypatch):
     'arguments, said',
     [
         ([], 'nothing to measure'),
-        (['loses'], 'no loses; choose of losses, '),
+        (['loses'], "invalid choice: 'loses' (choose from losses, "),
         (['--beside', '0'], '--beside is 0; give the number of busy processes'),
     ],
 )
