@@ -3,14 +3,9 @@
 import re
 import sys
 
-from commands import MMSEG_TOOLS, SHAPES, TINY, run, train
+from commands import MMSEG_TOOLS, SHAPES, SWITCH, TINY, run, train
 from conftest import ROOT
 from logs import losses, metrics
-
-from mmseg_boundary.stacks import STACK
-
-# The frozen stack cannot read its own checkpoints under current torch without the switch.
-SWITCH = {} if STACK == 'onedl' else {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
 
 # What somebody has before they meet us: stock files, as their own checkout of MMSegmentation names
 # them, cut to a size that trains in seconds. The data alone are ours, since they need no files.

@@ -1,7 +1,7 @@
 """LossWeightSchedule in real runs: what is trained with, what is logged, and across a resume."""
 
 import pytest
-from commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run, train
+from commands import MMSEG_TOOLS, ROOT, SHAPES, SWITCH, TINY, attempt, free_port, run, train
 from logs import losses, scalars
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
@@ -50,7 +50,7 @@ def test_a_resumed_run_has_the_weights_of_the_unbroken_one(unbroken, tmp_path):
     them."""
     (tmp_path / 'last_checkpoint').write_text(str(unbroken / 'iter_2.pth'))
     config = scheduled(tmp_path, 1)
-    train(tmp_path, '--resume', config=config, tool=MMSEG_TOOLS / 'train.py')
+    train(tmp_path, '--resume', config=config, tool=MMSEG_TOOLS / 'train.py', **SWITCH)
     expected = weights(unbroken)
     assert weights(tmp_path) == {3: expected[3], 4: expected[4]}
     for step, values in losses(tmp_path).items():
