@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.models.decode_heads import SideAdapterCLIPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -14,6 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from .registered import BoundaryMetric
+from .registered.model_losses import unwrapped
 
 FIRST_LABELS = 8  # of the validation set; each is read together with its image
 FIRST_BATCHES = 100
@@ -43,8 +43,7 @@ def prepare_training(runner: Runner) -> None:
 
 def decode_heads(runner: Runner) -> dict[str, BaseDecodeHead]:
     """The decode heads that have a number of classes, under their names in the config."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    given = getattr(model, 'decode_head', None)
+    given = getattr(unwrapped(runner.model), 'decode_head', None)
     named = {'model.decode_head': given}
     if isinstance(given, nn.ModuleList):
         named = {f'model.decode_head.{index}': head for index, head in enumerate(given)}

@@ -191,11 +191,11 @@ def find_loss(model: nn.Module, name: str) -> Entry:
         if entry.holder or 'loss' in entry.key:
             known.setdefault(entry.key, []).append(entry)
     keys = [name] if name in known else [key for key in known if _is_short_for(name, key)]
-    stage = re.fullmatch(r'(.+)\.s\d+', name)
-    if not keys and stage and stage[1] in known:
+    whole = without_stage(name)
+    if not keys and whole in known:
         raise ValueError(
-            f'{name!r} is one stage of a loss with one weight for all of them: name '
-            f'{stage[1]!r} instead.'
+            f'{name!r} is one stage of a loss with one weight for all of them: name {whole!r} '
+            'instead.'
         )
     if not keys:
         raise ValueError(
