@@ -30,6 +30,8 @@ class UnfitStart(ValueError):
     All ranks find the same, or the first alone.
     """
 
+    same_on_all_ranks = True
+
 
 # --- Is it of this net? ---------------------------------------------------------------------------
 

@@ -260,8 +260,6 @@ def plain_errors(config: Config) -> Iterator[None]:
                 stop(_unsafe_checkpoint(config))
             if ('torch.serialization', 'load') in frames and _is_cut_off(cause):
                 stop(_damaged_checkpoint(config))
-            if isinstance(cause, checkpoints.UnfitStart):
-                stop(str(cause))
             if isinstance(cause, stacks.UnfitFile):
                 # A worker of the data loader sends the text of its stack of frames.
                 stop(str(cause).rpartition('UnfitFile: ')[2].strip(), every_rank=True)
