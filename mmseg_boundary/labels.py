@@ -186,7 +186,7 @@ def require_known_labels(
         ValueError: a label is neither a class nor void.
     """
     labels = labels.long()
-    unknown = ((labels < 0) | (labels >= num_classes)) & ~is_void(labels, ignore_index)
+    unknown = _is_unknown(labels, is_void(labels, ignore_index), num_classes)
     if unknown.any():
         strangers = labels[unknown].unique().tolist()
         raise ValueError(
@@ -262,12 +262,17 @@ def _is_integer(labels: Tensor) -> bool:
     return not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
 
 
+def _is_unknown(labels: Tensor, void: Tensor, num_classes: int) -> Tensor:
+    """(…) bool, what is neither a class nor void, of int64 labels."""
+    return ((labels < 0) | (labels >= num_classes)) & ~void
+
+
 def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: int) -> None:
-    known = (labels >= 0) & (labels < len(classes)) | void
+    unknown = _is_unknown(labels, void, len(classes))
     if labels.is_cuda:
-        torch._assert_async(known.all())  # pyright: ignore[reportPrivateImportUsage]
-    elif not known.all():
-        strangers = labels[~known].unique().tolist()
+        torch._assert_async(~unknown.any())  # pyright: ignore[reportPrivateImportUsage]
+    elif unknown.any():
+        strangers = labels[unknown].unique().tolist()
         raise ValueError(
             f'labels hold {strangers[:5]}, but there are {len(classes)} classes '
             f'(0 to {len(classes) - 1}) and void is {ignore_index}. Check the number of classes of '
