@@ -155,8 +155,8 @@ def main() -> None:
         if subject == 'losses':
             print(PUBLISHED_ELSEWHERE)
         if subject == 'step':
-            mine, whole = (medians_of(rows[0]['forms'][name]) for name in ('ours', 'whole step'))
-            print(f'{100 * mine[""] / whole[""]:.1f} % of the time of a step\n')
+            mine, whole = seconds_of_step(rows)
+            print(f'{100 * mine / whole:.1f} % of the time of a step\n')
     if args.beside:
         report['beside'] = beside(setting, args.beside)
         print(f'\n{beside_table(report["beside"])}\n', flush=True)
@@ -531,7 +531,7 @@ def cost_tables(rows: list[dict]) -> str:
         lines = [[title, *(row['name'] for row in rows)], ['---'] * (len(rows) + 1)]
         for name in rows[0]['forms']:
             lines.append([name, *(cell(row['forms'][name]) for row in rows)])
-        tables.append('\n'.join(f'| {" | ".join(line)} |' for line in lines))
+        tables.append(markdown(lines))
     return '\n\n'.join(tables)
 
 
@@ -595,7 +595,7 @@ def beside_table(found: dict) -> str:
             slowdown = with_others / alone
             shown = shown_time(alone), shown_time(with_others), f'{slowdown:.3g}x'
             lines.append([size, name, *shown, f'{slowdown / of_ce:.2g}x'])
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return markdown(lines)
 
 
 def page(report: dict, neighbours: int | None) -> str:
@@ -604,9 +604,7 @@ def page(report: dict, neighbours: int | None) -> str:
         place = command.index('--json')
         del command[place : place + 2]
     machine = ', '.join(f'{key} {value}' for key, value in report['machine'].items())
-    mine, whole = (
-        medians_of(report['rows']['step'][0]['forms'][name])[''] for name in ('ours', 'whole step')
-    )
+    mine, whole = seconds_of_step(report['rows']['step'])
     parts = [
         '# What the losses cost',
         f'Written by `tools/benchmark.py {" ".join(command)}`, on one machine and in one '
@@ -675,14 +673,20 @@ def measure_machine(setting: Setting) -> dict:
     }
 
 
-def times_of(subject: str, setting: Setting) -> list[dict]:
-    """The rows as `--json` has them, peaks and the floor in seconds excepted."""
-    found = []
+def rows_of(subject: str, setting: Setting, measured: str) -> Iterator[Row]:
+    """The rows, each announced when its turn has come, with its threads set."""
     if subject in ('costs', 'step') and not setting.quick:
         compile_from(0)  # as in a training
     for row in SUBJECTS[subject](setting):
-        print(f'{row.name}: time', file=sys.stderr, flush=True)
+        print(f'{row.name}: {measured}', file=sys.stderr, flush=True)
         set_threads(row.threads)
+        yield row
+
+
+def times_of(subject: str, setting: Setting) -> list[dict]:
+    """The rows as `--json` has them, peaks and the floor in seconds excepted."""
+    found = []
+    for row in rows_of(subject, setting, 'time'):
         for form in row.forms.values():
             for run in form.warm_up:
                 run()
@@ -738,11 +742,7 @@ def peaks_of(subject: str, setting: Setting) -> list[dict]:
 
 def measure_peaks(subject: str, setting: Setting) -> list[dict]:
     found = []
-    if subject in ('costs', 'step') and not setting.quick:
-        compile_from(0)
-    for row in SUBJECTS[subject](setting):
-        print(f'{row.name}: memory', file=sys.stderr, flush=True)
-        set_threads(row.threads)
+    for row in rows_of(subject, setting, 'memory'):
         peaks = {}
         for name, form in row.forms.items():
             cases = list(form.cases) if form.peaks is None else form.peaks
@@ -782,6 +782,10 @@ def table(rows: list[dict]) -> str:
         floor = shown_time(row['floor']['seconds']), shown_size(row['floor']['result_bytes'])
         cells = [cell(row['forms'], name) for name in names]
         lines.append([row['name'], *cells, '; '.join(floor)])
+    return markdown(lines)
+
+
+def markdown(lines: list[list[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
@@ -802,6 +806,11 @@ def cell(forms: dict, name: str) -> str:
         if name != 'ours' and min(peaks.values()) > 0:  # on CUDA, what runs on the CPU has none
             text += f', {smallest_factor(peaks, forms["ours"]["peak_bytes"]):.3g}x'
     return text
+
+
+def seconds_of_step(rows: list[dict]) -> list[float]:
+    """The losses of ours, and the whole step."""
+    return [medians_of(rows[0]['forms'][name])[''] for name in ('ours', 'whole step')]
 
 
 def medians_of(form: dict) -> dict[str, float]:
