@@ -8,7 +8,7 @@ pixels, so that the content of a mask is extended by h pixels in the ray's direc
 A mask has energies 0 (outside) to h+1 (a full ray inside); 1..h are the equipotential lines.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -76,22 +76,31 @@ def ray_sums_within(
 
 
 def ray_sums_transpose(
-    fields: Tensor, kernel_size: int, splitter: str, padding: str, sc_scale: str = 'match'
+    fields: Tensor,
+    kernel_size: int,
+    splitter: str,
+    padding: str,
+    sc_scale: str = 'match',
+    within: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """The transpose of `ray_sums`: the gradient of the planes, given that of their energies.
 
     Args:
         fields: (D, ..., H, W) float.
+        within: `ray_sums_transpose_within` with these options, if it is compiled.
 
     Returns:
         (..., H, W) float.
     """
-    room = with_room(fields, kernel_size, padding)
-    canvas = ray_sums_transpose_within(room, kernel_size, splitter, padding, sc_scale)
-    return without_margins(canvas, kernel_size, padding)
+    room = _with_room(fields, kernel_size, padding)
+    if within is None:
+        canvas = ray_sums_transpose_within(room, kernel_size, splitter, padding, sc_scale)
+    else:
+        canvas = within(room)
+    return _without_margins(canvas, kernel_size, padding)
 
 
-def with_room(fields: Tensor, kernel_size: int, padding: str) -> Tensor:
+def _with_room(fields: Tensor, kernel_size: int, padding: str) -> Tensor:
     """(D, ..., H, W) fields, with zeros around them as far as `ray_sums_transpose_within` looks."""
     rim = kernel_size // 2 * (2 if padding == 'replicate' else 1)
     return F.pad(fields, (rim,) * 4)
@@ -110,7 +119,7 @@ def ray_sums_transpose_within(
     )
 
 
-def without_margins(canvas: Tensor, kernel_size: int, padding: str) -> Tensor:
+def _without_margins(canvas: Tensor, kernel_size: int, padding: str) -> Tensor:
     """The planes' gradient, given that of `ray_sums_transpose_within`; changes `canvas`."""
     if padding != 'replicate':
         return canvas

@@ -26,12 +26,11 @@ from torch import Tensor
 from ..geometry.ranks import RankWindow, empty_window, rank_window
 from ..geometry.rays import (
     count_directions,
+    ray_sums_transpose,
     ray_sums_transpose_within,
     ray_sums_within,
     require_rays,
     with_margins,
-    with_room,
-    without_margins,
 )
 from ..labels import Target, as_class_weight, encode, mean_over
 from .compiled import compiled, is_compiled, left_out_of_graphs
@@ -139,7 +138,7 @@ class _FieldGaps(torch.autograd.Function):
         for n, some in _few_planes(probs):
             canvas = _difference(probs[n, some], planes[n, some], bits[n], ctx.rays)
             pulls = kernel(canvas, slopes[n], weights[some])
-            gradient[n, some] = _gradient(pulls, add_back, ctx.rays)
+            gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays, within=add_back)
         return _keep_valid(gradient, bits), *[None] * 5
 
 
@@ -232,13 +231,6 @@ def _compile_once(
         given = (weights,) if term is _FieldGaps else ()
         sums = term.apply(probs, target.planes, target.valid, *given, *options)
         torch.autograd.grad((sums[0] if isinstance(sums, tuple) else sums).sum(), probs)
-
-
-def _gradient(pulls: Tensor, add_back: Callable, rays: tuple) -> Tensor:
-    """Of the planes, given that of their fields."""
-    kernel_size, _, padding, _ = rays
-    canvas = add_back(with_room(pulls, kernel_size, padding))
-    return without_margins(canvas, kernel_size, padding)
 
 
 @left_out_of_graphs
@@ -404,7 +396,8 @@ class _LineSums(torch.autograd.Function):
             )
             window = RankWindow(*(bounds[:, n, some].contiguous() for bounds in windows))
             pulls = kernel(truth, energies, window, slopes[..., n, some].contiguous())
-            gradient[n, some] = _gradient(pulls.unflatten(-1, size), add_back, ctx.rays)
+            pulls = pulls.unflatten(-1, size)
+            gradient[n, some] = ray_sums_transpose(pulls, *ctx.rays, within=add_back)
         return _keep_valid(gradient, bits), *[None] * 4
 
 
