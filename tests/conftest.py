@@ -1,16 +1,10 @@
-"""The profile of the property tests, and the reasons for which a test may be skipped."""
-
-import os
-from pathlib import Path
+"""The profile of the property tests, what every test starts from, and the lane's skips."""
 
 import pytest
-import torch
 from hypothesis import Phase, settings
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
 
-ROOT = Path(__file__).parent.parent
-CAMVID = Path(os.environ.get('CAMVID_ROOT', ROOT.parent / 'shared/data/CamVid'))
+from tests.support import last_run
+from tests.support.skips import ALLOWED_SKIPS
 
 # hypothesis' deadline of 200 ms fails on torch's first call
 settings.register_profile('torch', deadline=None, derandomize=True, max_examples=40)
@@ -21,14 +15,6 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile('torch')
-
-NO_GPU = 'no CUDA device'
-NO_CAMVID = 'no CamVid: link its folder to ../shared/data/CamVid or set CAMVID_ROOT'
-NO_OPERATORS = 'no compiled operators of mmcv, which PSANet and CCNet need'
-ALLOWED_SKIPS = {'onedl': {NO_GPU, NO_CAMVID, NO_OPERATORS}, 'mmlab': {NO_GPU, NO_CAMVID}}
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)
-needs_camvid = pytest.mark.skipif(not CAMVID.is_dir(), reason=NO_CAMVID)
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -42,10 +28,8 @@ def checkpoints_are_read_safely():
 
 @pytest.fixture(autouse=True)
 def no_run_left_over():
-    """MMEngine's current logger, hub and visualizer are those of the last run in the process."""
     yield
-    for manager in (MMLogger, MessageHub, Visualizer):
-        manager._instance_dict.clear()
+    last_run.forget()
 
 
 STACK = pytest.StashKey[str]()

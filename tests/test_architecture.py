@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests.support.skips import ROOT
 
 PACKAGE = ROOT / 'mmseg_boundary'
 # What each room may import of the package, and of the world beside the standard library.
@@ -78,7 +79,7 @@ def test_no_drawers():
 
 
 def test_the_naive_definitions_share_nothing_with_the_package():
-    tree = ast.parse((ROOT / 'tests/naive.py').read_text())
+    tree = ast.parse((ROOT / 'tests/support/naive.py').read_text())
     modules = {
         name
         for node in ast.walk(tree)

@@ -12,8 +12,6 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from commands import LIMIT, environment_for, run
-from conftest import ROOT
 from mmengine.config import Config
 from mmseg.registry import HOOKS, METRICS, MODELS
 from mmseg.utils import register_all_modules
@@ -21,6 +19,8 @@ from PIL import Image
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
+from tests.support.commands import LIMIT, environment_for, run
+from tests.support.skips import ROOT
 
 IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
 PAGES = sorted([*(ROOT / name for name in IN_ROOT), *ROOT.glob('docs/*.md')])

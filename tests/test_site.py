@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import ROOT
 
 import mmseg_boundary
+from tests.support.skips import ROOT
 
 HOOKS = runpy.run_path(str(ROOT / 'docs/site_hooks.py'))
 SITE = yaml.safe_load((ROOT / 'mkdocs.yml').read_text())

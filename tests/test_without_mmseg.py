@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests.support.skips import ROOT
 
 # What decision 2 allows; the names behind cv2 are those that torch itself asks for.
 ONLY = """

@@ -8,8 +8,8 @@ python tools/benchmark.py --beside 4 --page docs/performance.md
 
 `growth` is EPL alone, over image size, classes, kernel and splitter. `step` has the losses of ours
 in a config beside the whole training step. 'plain' is the first readable EPL
-(`tests/readable/epl.py`), BF1 by `max_pool2d`, distances by OpenCV in two passes; 'published' is
-`published.py`. Forms of one definition must give equal results. `costs` is every
+(`tests/support/readable/epl.py`), BF1 by `max_pool2d`, distances by OpenCV in two passes;
+'published' is `published.py`. Forms of one definition must give equal results. `costs` is every
 loss of ours, as a head calls it, over classes and crop. `--beside N` has the slowdown of CE, EPL
 and BF1 beside N busy processes, medians of five, with the wait policy of `train.py` if
 OMP_WAIT_POLICY is not set. `--page` writes `costs`, `--beside` and the shares of a step as a page.
@@ -249,11 +249,13 @@ def epl(probs: Tensor, labels: Tensor, form: str, part: str, w: int, mu: int, sp
 
 
 def readable_epl():
-    if not (ROOT / 'tests/readable/epl.py').is_file():
-        raise SystemExit(f'{ROOT} has no tests/readable/epl.py; run tools/benchmark.py of a clone.')
-    if str(ROOT / 'tests') not in sys.path:
-        sys.path.append(str(ROOT / 'tests'))
-    from readable import epl
+    if not (ROOT / 'tests/support/readable/epl.py').is_file():
+        raise SystemExit(
+            f'{ROOT} has no tests/support/readable/epl.py; run tools/benchmark.py of a clone.'
+        )
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    from tests.support.readable import epl
 
     return epl
 

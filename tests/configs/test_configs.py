@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from conftest import NO_OPERATORS, ROOT
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
@@ -13,6 +12,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
 from mmseg_boundary import stacks
+from tests.support.skips import NO_OPERATORS, ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
 NEEDS_OPERATORS = ('psanet', 'ccnet')

@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import CAMVID, needs_camvid
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
+
+from tests.support.skips import CAMVID, needs_camvid
 
 PIPELINE = [dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
 FOLDERS = dict(img_path='train', seg_map_path='trainannot')

@@ -6,7 +6,6 @@ import threading
 import cv2
 import pytest
 import torch
-from conftest import needs_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
@@ -21,6 +20,7 @@ from mmseg_boundary.geometry.distance import (
     signed_distances,
     torch_distance_to,
 )
+from tests.support.skips import needs_gpu
 
 
 def scipy_engine(mask, max_distance=None):

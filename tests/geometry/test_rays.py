@@ -1,8 +1,8 @@
-import naive
 import pytest
 import torch
 
 from mmseg_boundary.geometry.rays import SPLITTERS, ray_sums, ray_sums_transpose, require_rays
+from tests.support import naive
 
 REGION = torch.zeros(7, 7)
 REGION[1:6, 2:5] = 1

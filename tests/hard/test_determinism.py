@@ -4,8 +4,9 @@ import runpy
 import sys
 
 import pytest
-from commands import ROOT, run
 from mmengine.runner import CheckpointLoader
+
+from tests.support.commands import ROOT, run
 
 ITERATIONS = 6
 

@@ -3,10 +3,10 @@
 import sys
 
 import pytest
-from commands import ROOT, run
-from conftest import needs_gpu
 
 from mmseg_boundary import losses
+from tests.support.commands import ROOT, run
+from tests.support.skips import needs_gpu
 
 LOSSES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
 # The allocator's own growth, which ends within some 1,000 steps, reaches 0.5 MiB. The least that a
@@ -15,7 +15,7 @@ MARGIN = 1.5 * 2**20
 
 
 def growth(*arguments):
-    return int(run(sys.executable, ROOT / 'tests/hard/steps.py', *arguments).split()[-1])
+    return int(run(sys.executable, ROOT / 'tests/support/steps.py', *arguments).split()[-1])
 
 
 @pytest.mark.slow

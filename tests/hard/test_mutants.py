@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
-import mutate
 import pytest
-from commands import ROOT, run
-from mutate import MUTANTS, TESTS, Mutant
+
+from tests import mutate
+from tests.mutate import MUTANTS, TESTS, Mutant
+from tests.support.commands import ROOT, run
 
 PACKAGE = ROOT / 'mmseg_boundary'
 ROOMS = ('geometry', 'losses', 'metrics')
@@ -40,7 +41,7 @@ def test_what_does_not_fit_is_no_mutant(monkeypatch):
 @pytest.mark.slow
 def test_a_mutant_that_changes_nothing_survives():
     script = """
-import mutate
+from tests import mutate
 same = mutate.Mutant('geometry/distance.py', 'cv2.DIST_C', 'cv2.DIST_C  # as before')
 other = mutate.Mutant('geometry/distance.py', 'cv2.DIST_C', 'cv2.DIST_L2')
 assert mutate.survivors_of([other, same]) == [same]

@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from commands import ROOT, run
-from conftest import needs_gpu
-from heads import head, samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from logs import losses as logged_losses
 from mmengine.runner import CheckpointLoader
-from scenes import scene, wild_scenes
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary import losses
 from mmseg_boundary.geometry.rays import ray_sums
+from tests.support.commands import ROOT, run
+from tests.support.heads import head, samples
+from tests.support.logs import losses as logged_losses
+from tests.support.scenes import scene, wild_scenes
+from tests.support.skips import needs_gpu
 
 
 class Bound(NamedTuple):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import wild_scenes
 
 from mmseg_boundary import losses
+from tests.support.scenes import wild_scenes
 
 # Of each loss the arguments that take another path through it; the first is the default.
 LINES = [

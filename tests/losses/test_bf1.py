@@ -3,17 +3,17 @@
 The hand-worked scene: 9 x 9, class 1 in rows and columns 2-6, class 0 elsewhere.
 """
 
-import naive
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from readable import bf1 as readable
-from scenes import scene, scenes
 
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import bf1, bf1_loss
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
+from tests.support import naive
+from tests.support.readable import bf1 as readable
+from tests.support.scenes import scene, scenes
 
 SQUARE = torch.zeros(1, 9, 9, dtype=torch.long)
 SQUARE[:, 2:7, 2:7] = 1

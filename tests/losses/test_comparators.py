@@ -3,12 +3,10 @@ cross-entropy, the double loops, and the trap of the literal Dice."""
 
 import math
 
-import naive
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
-from scenes import scene, scenes
 
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import (
@@ -18,6 +16,8 @@ from mmseg_boundary.losses import (
     softmax_focal_loss,
 )
 from mmseg_boundary.losses.boundary_weighted_ce import contour_band
+from tests.support import naive
+from tests.support.scenes import scene, scenes
 
 # --- Overlaps -------------------------------------------------------------------------------------
 

@@ -3,11 +3,9 @@ double loops."""
 
 import math
 
-import naive
 import pytest
 import torch
 from hypothesis import given
-from scenes import scenes
 
 from mmseg_boundary.geometry.distance import distances_between
 from mmseg_boundary.labels import encode
@@ -18,6 +16,8 @@ from mmseg_boundary.losses import (
     soft_dice_loss,
 )
 from mmseg_boundary.losses.distance_transform import nearness_to_contour
+from tests.support import naive
+from tests.support.scenes import scenes
 
 SQUARE = torch.zeros(1, 7, 7, dtype=torch.long)
 SQUARE[:, 1:6, 1:6] = 1

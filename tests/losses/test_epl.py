@@ -9,19 +9,19 @@ from decimal import Decimal
 from functools import partial
 from itertools import product
 
-import naive
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readable import epl as readable
-from scenes import scene, scenes
 
 from mmseg_boundary.geometry.ranks import rank_window
 from mmseg_boundary.geometry.rays import SPLITTERS, ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import compiled, epl, epl_line_loss, epl_point_loss
 from mmseg_boundary.losses.epl import closeness
+from tests.support import naive
+from tests.support.readable import epl as readable
+from tests.support.scenes import scene, scenes
 
 REGION = torch.zeros(7, 7, dtype=torch.long)
 REGION[1:6, 2:5] = 1

@@ -1,14 +1,14 @@
 """Kervadec's boundary loss against the numbers worked by hand, and against the double loops."""
 
-import naive
 import pytest
 import torch
 from hypothesis import given
-from scenes import scenes
 
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import kervadec_boundary_loss
+from tests.support import naive
+from tests.support.scenes import scenes
 
 # The scene of the EPL tests: class 1 in rows 1-5 and columns 2-4 and at (3, 5), class 0 elsewhere.
 REGION = torch.zeros(7, 7, dtype=torch.long)

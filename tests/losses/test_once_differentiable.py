@@ -6,10 +6,10 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
-from scenes import scene
 
 from mmseg_boundary import losses
 from mmseg_boundary.losses import bf1, epl
+from tests.support.scenes import scene
 
 HAND_WRITTEN = [
     ('EPLPointLoss', dict(), 'epl_point_loss'),

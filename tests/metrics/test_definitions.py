@@ -3,12 +3,10 @@
 import sys
 from contextlib import contextmanager, nullcontext
 
-import naive
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import segmentation, segmentations, square
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from mmseg_boundary import metrics
@@ -23,6 +21,8 @@ from mmseg_boundary.metrics import (
 )
 from mmseg_boundary.metrics.boundary_f import csurka_tolerance
 from mmseg_boundary.metrics.boundary_iou import width_at_ratio
+from tests.support import naive
+from tests.support.scenes import segmentation, segmentations, square
 
 WIDTHS = (1, 2, 3, 5)
 

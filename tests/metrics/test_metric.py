@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from scenes import segmentation
 
 from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.metrics import (
@@ -22,6 +21,7 @@ from mmseg_boundary.metrics import (
 )
 from mmseg_boundary.metrics.boundary_f import csurka_tolerance
 from mmseg_boundary.metrics.boundary_iou import width_at_ratio
+from tests.support.scenes import segmentation
 
 SIZE = (24, 31)
 PAIRS = [segmentation(SIZE, seed=seed, wrong=0.1) for seed in range(4)]

@@ -7,17 +7,17 @@ that is tested too.
 
 from dataclasses import dataclass, field
 
-import naive
 import pytest
 import torch
-from conftest import needs_gpu
 from hypothesis import given
 from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
-from scenes import scene, scenes
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
+from tests.support import naive
+from tests.support.scenes import scene, scenes
+from tests.support.skips import needs_gpu
 
 PIXELS = 'pixel_weight'
 SPARE = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import NO_OPERATORS, needs_gpu
 from mmengine.config import ConfigDict
 from mmengine.hooks import CheckpointHook, LoggerHook
 from mmengine.logging import MessageHub
@@ -20,6 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 from mmseg_boundary import stacks
 from mmseg_boundary.registered import check_finite_loss, loss_weight_schedule
 from mmseg_boundary.registered.model_losses import losses_of
+from tests.support.skips import NO_OPERATORS, needs_gpu
 
 KERVADEC = [
     dict(loss='decode.loss_ce', kind='rebalance'),

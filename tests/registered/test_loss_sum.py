@@ -4,16 +4,16 @@ import copy
 import pickle
 import re
 
-import nets
 import pytest
 import torch
-from heads import head, samples
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 from torch import nn
 
 from mmseg_boundary.registered import LossSum
 from mmseg_boundary.registry import MODELS as OUR_MODELS
+from tests.support import nets
+from tests.support.heads import head, samples
 
 CE = dict(type='CrossEntropyLoss', avg_non_ignore=True)
 OHEM = dict(type='OhemCrossEntropy', thres=0.7, min_kept=10)

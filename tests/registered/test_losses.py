@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from heads import head, samples
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
 import mmseg_boundary.registered  # noqa: F401
+from tests.support.heads import head, samples
 
 EPL = ('', 'Point', 'Line')
 RATIOS = ('SoftDiceLoss', 'JaccardLoss')

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import needs_gpu
 from mmcv.transforms import LoadImageFromFile
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
@@ -15,13 +14,14 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import METRICS
 from PIL import Image
-from scenes import segmentation
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary import labels
 from mmseg_boundary.labels import is_void
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou, iou
 from mmseg_boundary.metrics.boundary_iou import width_at_ratio
+from tests.support.scenes import segmentation
+from tests.support.skips import needs_gpu
 
 CLASSES = ('sky', 'road', 'car', 'unicorn')  # the last is in no image
 WIDTHS = (1, 2, 3, 5, 9, 15)

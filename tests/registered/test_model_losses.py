@@ -5,7 +5,6 @@ import logging
 import re
 from types import SimpleNamespace
 
-import nets
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -15,6 +14,7 @@ from torch import nn
 
 from mmseg_boundary.registered import model_losses
 from mmseg_boundary.registered.model_losses import LossCalls, UncalledLoss, find_loss, losses_of
+from tests.support import nets
 
 DDR_CALLS = (
     "DDRHead, logged as 'decode', calls loss_decode[0] (OhemCrossEntropy) and loss_decode[1] "

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from conftest import needs_gpu
-from heads import head, samples
 from mmseg.registry import MODELS
 
 import mmseg_boundary.registered  # noqa: F401
@@ -18,6 +16,8 @@ from mmseg_boundary.geometry import distance
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import JaccardLoss, SoftDiceLoss, decode_head_loss
 from mmseg_boundary.losses.decode_head_loss import SharedTarget, shared_target
+from tests.support.heads import head, samples
+from tests.support.skips import needs_gpu
 
 LOSSES = [
     dict(type='KervadecBoundaryLoss'),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import run, train
-from conftest import ROOT
 
 from mmseg_boundary.stacks import STACK
+from tests.support.commands import run, train
+from tests.support.skips import ROOT
 
 # MIM of the maintained stack alone is in the requirements
 collect_ignore = [] if STACK == 'onedl' else ['test_mim.py']

@@ -5,12 +5,13 @@ import sys
 
 import pytest
 import torch
-from commands import MMSEG_TOOLS, SHAPES, run, train
-from conftest import needs_gpu
-from logs import losses
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmseg.registry import DATASETS
-from tiny import batch_loss, build_tiny
+
+from tests.support.commands import MMSEG_TOOLS, SHAPES, run, train
+from tests.support.logs import losses
+from tests.support.skips import needs_gpu
+from tests.support.tiny import batch_loss, build_tiny
 
 SGD = ['optim_wrapper.optimizer.type=SGD', 'optim_wrapper.optimizer.lr=0.1']
 MMSEGS = MMSEG_TOOLS.parent / 'configs/_base_'

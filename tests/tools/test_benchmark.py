@@ -9,10 +9,10 @@ import sys
 
 import pytest
 import torch
-from commands import ROOT, SHAPES, attempt, run
-from conftest import needs_gpu
 
 from mmseg_boundary import losses
+from tests.support.commands import ROOT, SHAPES, attempt, run
+from tests.support.skips import needs_gpu
 
 TOOL = ROOT / 'tools/benchmark.py'
 FORMS = {

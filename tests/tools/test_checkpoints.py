@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import ROOT, SHAPES, TINY, attempt, free_port
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmseg.registry import MODELS
-from test_errors import evaluate, run_tool, train, truncate, write_config, write_data
-from tiny import build_tiny
 
 from mmseg_boundary import checkpoints, safe_loading
 from mmseg_boundary.checkpoints import (
@@ -30,6 +27,9 @@ from mmseg_boundary.checkpoints import (
     watch_runner,
 )
 from mmseg_boundary.launch import build_runner
+from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
+from tests.support.small_run import evaluate, run_tool, train, truncate, write_config, write_data
+from tests.support.tiny import build_tiny
 
 # --- Another net ----------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ def test_the_config_that_a_file_names(meta, name):
 
 @pytest.fixture
 def place(tmp_path):
-    """Two pictures and a config, see test_errors."""
+    """Two pictures and a config, see small_run."""
     write_data(tmp_path / 'data')
     write_config(tmp_path)
     return tmp_path

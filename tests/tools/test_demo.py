@@ -3,7 +3,7 @@
 import re
 import sys
 
-from commands import run
+from tests.support.commands import run
 
 
 def test_the_demo_prints_its_table_and_draws_its_pictures(tmp_path):

@@ -4,16 +4,17 @@ import sys
 
 import pytest
 import torch
-from commands import ROOT, run
-from ranks import EVALUATIONS, NAMES, VOID_RANK, Training, evaluate
+
+from tests.support.commands import ROOT, run
+from tests.support.ranks import EVALUATIONS, NAMES, VOID_RANK, Training, evaluate
 
 
 @pytest.fixture(scope='module')
 def groups(tmp_path_factory):
     """{number of ranks: what each of them got}."""
     folder = tmp_path_factory.mktemp('ranks')
-    path = f'{ROOT}:{ROOT}/tests:{ROOT}/tests/tools'
-    run(sys.executable, '-m', 'ranks', folder, 2, 4, cwd=folder, PYTHONPATH=path)
+    path = str(ROOT)
+    run(sys.executable, '-m', 'tests.support.ranks', folder, 2, 4, cwd=folder, PYTHONPATH=path)
     return {
         ranks: [torch.load(folder / f'{ranks}_{rank}.pth') for rank in range(ranks)]
         for ranks in (2, 4)

@@ -3,9 +3,9 @@
 import re
 import sys
 
-from commands import MMSEG_TOOLS, SHAPES, SWITCH, TINY, run, train
-from conftest import ROOT
-from logs import losses, metrics
+from tests.support.commands import MMSEG_TOOLS, SHAPES, SWITCH, TINY, run, train
+from tests.support.logs import losses, metrics
+from tests.support.skips import ROOT
 
 # What somebody has before they meet us: stock files, as their own checkout of MMSegmentation names
 # them, cut to a size that trains in seconds. The data alone are ours, since they need no files.

@@ -7,11 +7,11 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
-from commands import MMSEG_TOOLS, TINY, attempt, run
-from conftest import ROOT
-from logs import losses, scalars
 
 import mmseg_boundary
+from tests.support.commands import MMSEG_TOOLS, TINY, attempt, run
+from tests.support.logs import losses, scalars
+from tests.support.skips import ROOT
 
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/**/*.py'))
 TOOLS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/*.*'))

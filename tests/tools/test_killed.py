@@ -10,14 +10,14 @@ import sys
 
 import pytest
 import torch
-from commands import ROOT, SHAPES, TINY, attempt, free_port
-from logs import losses
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.runner import CheckpointLoader, save_checkpoint
 
 from mmseg_boundary.launch import WholeFileBackend, plain_errors
 from mmseg_boundary.report import write_report
+from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
+from tests.support.logs import losses
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
 

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from commands import ROOT, SHAPES, TINY, attempt, free_port
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
@@ -15,6 +14,8 @@ from mmseg.registry import MODELS
 from mmseg_boundary import launch, safe_loading, stacks
 from mmseg_boundary.launch import build_runner, check_losses, plain_errors, require_parts, stop
 from mmseg_boundary.registered import CheckFiniteLossHook
+from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
+from tests.support.hostile import Touch
 
 TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
 
@@ -142,16 +143,6 @@ def test_missing_operators(monkeypatch):
         config = Config.fromfile(ROOT / f'configs/{head}_epl_city.py')
         with pytest.raises(SystemExit, match=f"needs mmcv's compiled {operator}.*pip install"):
             build_runner(config, ())
-
-
-class Touch:
-    """A pickle that makes a file where it is loaded without care."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 @pytest.mark.parametrize('switch', [{}, {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}])

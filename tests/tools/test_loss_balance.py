@@ -4,16 +4,17 @@ import importlib.util
 import math
 import sys
 
-import nets
 import pytest
 import torch
-from commands import ROOT, SHAPES, attempt, run
 from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix, register_all_modules
 from torch import nn
+
+from tests.support import nets
+from tests.support.commands import ROOT, SHAPES, attempt, run
 
 TOOL = ROOT / 'tools/loss_balance.py'
 COLUMNS = 'weight value at_logits ratio_l cosine_l at_parameters ratio_p cosine_p wanted'.split()

@@ -1,7 +1,7 @@
 """MIM, OpenMMLab's command line, of the maintained stack."""
 
-from commands import TINY, run
-from logs import losses
+from tests.support.commands import TINY, run
+from tests.support.logs import losses
 
 
 def test_mim_trains_a_config_of_ours(editable, tmp_path):

@@ -2,10 +2,10 @@ import csv
 import sys
 
 import pytest
-from commands import ROOT, attempt
 from PIL import Image
 
 from mmseg_boundary.report import write_report
+from tests.support.commands import ROOT, attempt
 
 TOOL = ROOT / 'tools/plot_boundary.py'
 

@@ -15,11 +15,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import hostile
 import numpy as np
 import pytest
 import torch
-from commands import ROOT, run
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
@@ -27,6 +25,8 @@ from torch._weights_only_unpickler import _get_user_allowed_globals
 
 from mmseg_boundary import safe_loading
 from mmseg_boundary.launch import plain_errors
+from tests.support import hostile
+from tests.support.commands import ROOT, run
 
 # As MMEngine 0.10.4 wrote it with NumPy 1.26: three steps of two curves, one of a third.
 OLD = Path(__file__).with_name('mmengine-0.10.4_numpy-1.26.pth')
@@ -49,8 +49,17 @@ def load(path):
 
 def attack(folder, *kinds, **environment):
     """What became of each kind of file, and of an honest one, by each path."""
-    path = f'{ROOT}:{ROOT}/tests:{ROOT}/tests/tools'
-    run(sys.executable, '-m', 'hostile', folder, *kinds, cwd=folder, PYTHONPATH=path, **environment)
+    path = str(ROOT)
+    run(
+        sys.executable,
+        '-m',
+        'tests.support.hostile',
+        folder,
+        *kinds,
+        cwd=folder,
+        PYTHONPATH=path,
+        **environment,
+    )
     return json.loads((folder / 'said.json').read_text())
 
 

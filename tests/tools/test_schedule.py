@@ -1,8 +1,19 @@
 """LossWeightSchedule in real runs: what is trained with, what is logged, and across a resume."""
 
 import pytest
-from commands import MMSEG_TOOLS, ROOT, SHAPES, SWITCH, TINY, attempt, free_port, run, train
-from logs import losses, scalars
+
+from tests.support.commands import (
+    MMSEG_TOOLS,
+    ROOT,
+    SHAPES,
+    SWITCH,
+    TINY,
+    attempt,
+    free_port,
+    run,
+    train,
+)
+from tests.support.logs import losses, scalars
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
 SCHEDULE = """

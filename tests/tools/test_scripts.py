@@ -3,7 +3,8 @@
 import subprocess
 
 import pytest
-from commands import ROOT, environment_for
+
+from tests.support.commands import ROOT, environment_for
 
 # {script: its arguments up to those of the tool}
 SCRIPTS = {

@@ -9,14 +9,14 @@ import time
 import cv2
 import numpy as np
 import pytest
-from commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
-from logs import metrics, scalars
 from mmengine.config import Config
 from PIL import Image
-from test_errors import evaluate as evaluate_here
-from test_errors import write_config, write_data, write_stranger
 
 from mmseg_boundary.datasets.shapes import ShapesDataset, draw
+from tests.support.commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
+from tests.support.logs import metrics, scalars
+from tests.support.small_run import evaluate as evaluate_here
+from tests.support.small_run import write_config, write_data, write_stranger
 
 TEST = ROOT / 'tools/test.py'
 

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from commands import LIMIT, ROOT, SHAPES, TINY, environment_for, free_port, run, train
-from conftest import CAMVID, needs_camvid
-from logs import losses, scalars
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS
-from test_errors import train as train_here
-from test_errors import write_config, write_data
-from tiny import batch_loss, build_tiny
 
 from mmseg_boundary.losses import compiled
+from tests.support.commands import LIMIT, ROOT, SHAPES, TINY, environment_for, free_port, run, train
+from tests.support.logs import losses, scalars
+from tests.support.skips import CAMVID, needs_camvid
+from tests.support.small_run import train as train_here
+from tests.support.small_run import write_config, write_data
+from tests.support.tiny import batch_loss, build_tiny
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
 

@@ -1,10 +1,11 @@
 """The tiny run of `commands`, in this process: what one of our processes is held against."""
 
 import torch
-from commands import SHAPES, TINY
 from mmengine.config import Config, DictAction
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
+
+from tests.support.commands import SHAPES, TINY
 
 
 def build_tiny():

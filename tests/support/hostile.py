@@ -1,8 +1,8 @@
 """Checkpoints that run code where they are read without care, and ways to have our tools read them.
 
-As a program, `python -m hostile FOLDER KIND…`: each of our tools on a file of each of these kinds,
-and on an honest one. What became of it is in FOLDER/said.json. Its processes are forked, since
-importing MMSegmentation takes longer than all they do.
+As a program, `python -m tests.support.hostile FOLDER KIND…`: each of our tools on a file of each of
+these kinds, and on an honest one. What became of it is in FOLDER/said.json. Its processes are
+forked, since importing MMSegmentation takes longer than all they do.
 """
 
 import gc
@@ -119,12 +119,22 @@ KINDS = {
 PATHS = ('test.py', 'URL', '--resume', 'load_from', 'Pretrained', 'loss_balance.py')
 
 
+class Touch:
+    """A pickle that makes a file where it is loaded without care."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
 # --- The program ----------------------------------------------------------------------------------
 
 
 def read_by(path, checkpoint, address, folder):
     """What a tool that has this checkpoint read ends with."""
-    from test_errors import run_tool, write_config, write_data
+    from tests.support.small_run import run_tool, write_config, write_data
 
     write_data(folder / 'data')
     write_config(folder)
@@ -147,7 +157,7 @@ def read_by(path, checkpoint, address, folder):
 
 
 def write_honest(folder):
-    from test_errors import train, write_config, write_data
+    from tests.support.small_run import train, write_config, write_data
 
     write_data(folder / 'data')
     write_config(folder)
@@ -215,11 +225,12 @@ def warm_up():
     """Once, what every run would do anew; not a run, which would install what it has to prove."""
     import matplotlib.pyplot  # noqa: F401
     import mmengine.config.config as loader
-    import test_errors
+
+    from tests.support.small_run import small_net
 
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports torch's compiler
     loader.FormatCode = lambda config, **style: (config, True)  # nobody reads these logs
-    test_errors.small_net()
+    small_net()
     gc.freeze()
 
 

@@ -1,8 +1,8 @@
 """Shares of data that are uneven, and what becomes of them on one rank and on several.
 
-As a program, `python -m ranks FOLDER 2 4`: groups of 2 and of 4 ranks, without a GPU, each rank of
-which writes what it got into FOLDER/{ranks}_{rank}.pth. Its processes are forked, since importing
-MMSegmentation takes longer than all they do.
+As a program, `python -m tests.support.ranks FOLDER 2 4`: groups of 2 and of 4 ranks, without a
+GPU, each rank of which writes what it got into FOLDER/{ranks}_{rank}.pth. Its processes are forked,
+since importing MMSegmentation takes longer than all they do.
 """
 
 import os
@@ -14,12 +14,12 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import all_reduce
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmseg.registry import DATASETS, METRICS, MODELS
-from scenes import segmentation
-from tiny import build_tiny
 from torch import nn
 
 from mmseg_boundary import losses
 from mmseg_boundary.registered.model_losses import LossCalls
+from tests.support.scenes import segmentation
+from tests.support.tiny import build_tiny
 
 NAMES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
 IMAGES = (2, 3, 2, 4)  # of each rank

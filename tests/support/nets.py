@@ -2,13 +2,14 @@
 stock configs, with channels of a test."""
 
 import torch
-from commands import MMSEG_TOOLS
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
+
+from tests.support.commands import MMSEG_TOOLS
 
 CONFIGS = MMSEG_TOOLS.parent / 'configs'
 CLASSES = {'ddrnet': 19, 'pidnet': 19, 'knet': 5}

@@ -1,8 +1,8 @@
 """Steps of one loss in a process of its own: how far the memory's peak grows over 500 of them.
 
-python tests/hard/steps.py EPLLoss                      bytes on the CPU
-python tests/hard/steps.py EPLLoss --device cuda
-python tests/hard/steps.py EPLLoss --keep target        a leak: every step's masks are kept
+python tests/support/steps.py EPLLoss                      bytes on the CPU
+python tests/support/steps.py EPLLoss --device cuda
+python tests/support/steps.py EPLLoss --keep target        a leak: every step's masks are kept
 """
 
 import argparse

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import mmseg
 import pytest
-from conftest import ROOT
 
 from mmseg_boundary.stacks import STACK
+from tests.support.skips import ROOT
 
 MMSEG_TOOLS = Path(mmseg.__path__[0], '.mim/tools')
 # The frozen stack's tools cannot read their own checkpoints under current torch without the switch.
