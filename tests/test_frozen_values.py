@@ -268,13 +268,6 @@ def today():
     return {**dict(loss_values()), **dict(metric_values())}
 
 
-def differs(now, then):
-    """Whether the numbers are other ones, to 1e-12 of their size."""
-    if math.isnan(then) or math.isnan(now):
-        return math.isnan(then) != math.isnan(now)
-    return abs(now - then) > TOLERANCE * abs(then)
-
-
 def other_than(now, then, size):
     """Whether the numbers are apart by more than 1e-12 of `size`."""
     if math.isnan(then) or math.isnan(now):

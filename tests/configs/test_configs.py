@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
 from mmseg_boundary import stacks
+from tests.support import losses as table
 from tests.support.skips import NO_OPERATORS, ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
@@ -25,16 +26,9 @@ OURS = {
     'val_evaluator',
     'test_evaluator',
 }
-LOSSES = {
-    'ce': ['CrossEntropyLoss'],
-    'epl': ['CrossEntropyLoss', 'EPLLoss'],
-    'boundary': ['CrossEntropyLoss', 'KervadecBoundaryLoss'],
-    'dt': ['DistanceTransformLoss'],
-    'bf1': ['CrossEntropyLoss', 'BF1Loss'],
-    'dice': ['CrossEntropyLoss', 'SoftDiceLoss'],
-    'dicefocal': ['SoftDiceLoss', 'SoftmaxFocalLoss'],
-    'bwce': ['BoundaryWeightedCELoss'],
-}
+LOSSES = {'ce': ['CrossEntropyLoss']}
+for _row in table.LOSSES.values():
+    LOSSES |= _row.configs
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)

@@ -4,11 +4,10 @@ import sys
 
 import pytest
 
-from mmseg_boundary import losses
 from tests.support.commands import ROOT, run
+from tests.support.losses import LOSSES
 from tests.support.skips import needs_gpu
 
-LOSSES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
 # The allocator's own growth, which ends within some 1,000 steps, reaches 0.5 MiB. The least that a
 # step can leave behind, a scalar with what is left of its graph, makes 2.4 MiB of 500.
 MARGIN = 1.5 * 2**20

@@ -5,7 +5,6 @@ The logits are rounded first, so that both sides get the same numbers.
 
 import math
 import sys
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -19,50 +18,11 @@ from mmseg_boundary.geometry.rays import ray_sums
 from tests.support.commands import ROOT, run
 from tests.support.heads import head, samples
 from tests.support.logs import losses as logged_losses
+from tests.support.losses import LOSSES
 from tests.support.scenes import scene, wild_scenes
 from tests.support.skips import needs_gpu
 
-
-class Bound(NamedTuple):
-    """For a loss L and each entry g of its gradient, with L64 and g64 those in float64:
-
-        |L - L64| <= value x max(1, |L64|)
-        |g - g64| <= relative x max |g64| + absolute
-
-    The absolute part is for probabilities near 1: p (1 - p) has the error of p, 6e-8, however small
-    it is.
-    """
-
-    value: float = 1e-6
-    relative: float = 1e-6
-    absolute: float = 4e-7
-
-
-# Some four times what 2,500 scenes of up to 390 pixels showed.
-BOUNDS = {
-    # squares of energies up to 4
-    'EPLPointLoss': Bound(value=2e-6, absolute=1e-6),
-    # The closeness is steep: at mu = 10 an error of an energy counts up to fourfold.
-    'EPLLineLoss': Bound(value=2e-6, relative=1e-5, absolute=1e-6),
-    'EPLLoss': Bound(relative=1e-5),
-    'KervadecBoundaryLoss': Bound(),
-    'DistanceTransformLoss': Bound(),
-    'BF1Loss': Bound(),
-    'SoftDiceLoss': Bound(),
-    'JaccardLoss': Bound(),
-    'SoftmaxFocalLoss': Bound(),
-    # the sum of two means
-    'BoundaryWeightedCELoss': Bound(value=2e-6),
-}
-# The line loss takes the pixels of certain ranks: where energies all but tie, other pixels in
-# float32 than in float64, and no bound but its range holds.
-RANKED = {'EPLLineLoss', 'EPLLoss'}
 MARGIN = 1e-5  # of energies up to 4, in float32
-
-
-def test_every_loss_is_listed():
-    modules = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
-    assert set(BOUNDS) == modules
 
 
 def build(name, **options):
@@ -103,19 +63,20 @@ def within_bound(name, sigmoid, scene):
     value, grad = value_and_gradient(loss, logits, scene.labels)
     exact, slopes = value_and_gradient(loss, logits.double(), scene.labels)
     assert value.dtype == torch.float32 and exact.dtype == torch.float64
-    if name in RANKED and not ranks_are_clear(logits.double(), scene.target, sigmoid):
-        # 0.02 x 16 and 0.2 x 3
-        lowest, highest = {'EPLLineLoss': (-0.2, 3.001), 'EPLLoss': (-0.04, 0.921)}[name]
+    row = LOSSES[name]
+    if row.range_at_ties and not ranks_are_clear(logits.double(), scene.target, sigmoid):
+        # Other pixels in float32 than in float64 have the ranks that the loss takes.
+        lowest, highest = row.range_at_ties
         assert lowest <= value <= highest and lowest <= exact <= highest
         return False
-    bound = BOUNDS[name]
+    bound = row.bound
     assert abs(value - exact) <= bound.value * max(1, abs(exact))
     error = (grad - slopes).abs().max()
     assert error <= bound.relative * slopes.abs().max() + bound.absolute
     return True
 
 
-@pytest.mark.parametrize('name', BOUNDS)
+@pytest.mark.parametrize('name', LOSSES)
 def test_float32_is_near_float64(name):
     bounded = []
 
@@ -128,7 +89,7 @@ def test_float32_is_near_float64(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', BOUNDS)
+@pytest.mark.parametrize('name', LOSSES)
 def test_float32_is_near_float64_in_many_scenes(name):
     @settings(settings.get_profile('thorough'), max_examples=2_000)
     @given(st.booleans(), wild_scenes())
@@ -138,21 +99,21 @@ def test_float32_is_near_float64_in_many_scenes(name):
     holds()
 
 
-@pytest.mark.parametrize('name', BOUNDS)
+@pytest.mark.parametrize('name', LOSSES)
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'truth'])
 def test_float32_is_near_float64_in_a_larger_picture(name, kind):
     """Sums over 24,576 pixels, of which the line loss takes some that all but tie with others."""
     large = scene(19, (2, 96, 128), kind, seed=1)
     logits = large.logits.float()
     value, exact = (build(name)(each, large.labels).item() for each in (logits, logits.double()))
-    bound = 2e-3 if name in RANKED else BOUNDS[name].value
+    bound = 2e-3 if LOSSES[name].range_at_ties else LOSSES[name].bound.value
     assert abs(value - exact) <= bound * max(1, abs(exact))
 
 
 # --- Half types, which MMEngine has on CUDA alone -------------------------------------------------
 
 
-@pytest.mark.parametrize('name', BOUNDS)
+@pytest.mark.parametrize('name', LOSSES)
 def test_half_types_and_autocast_change_nothing_on_the_cpu(name):
     """Bit for bit the float32 value of the rounded logits, and its gradient, rounded."""
 
@@ -177,13 +138,13 @@ def test_half_types_and_autocast_change_nothing_on_the_cpu(name):
 def test_a_head_in_autocast_gets_the_float32_values():
     """All losses at once: of bfloat16 logits, which the head's convolutions make."""
     torch.manual_seed(0)
-    decode_head = head([dict(type=name) for name in BOUNDS])
+    decode_head = head([dict(type=name) for name in LOSSES])
     labels = scene(3, (2, 16, 20)).labels
     with torch.autocast('cpu', torch.bfloat16):
         logits = decode_head([torch.randn(2, 4, 16, 20)])
         values = decode_head.loss_by_feat(logits, samples(labels))
     assert logits.dtype == torch.bfloat16
-    for name in BOUNDS:
+    for name in LOSSES:
         loss = build(name)
         assert values[loss.loss_name].equal(loss(logits.float(), labels)), name
     sum(value for key, value in values.items() if key.startswith('loss_')).backward()

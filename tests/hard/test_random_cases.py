@@ -9,51 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_boundary import losses
+from tests.support.losses import LOSSES
 from tests.support.scenes import wild_scenes
-
-# Of each loss the arguments that take another path through it; the first is the default.
-LINES = [
-    dict(),
-    dict(mu=2, edc='squared', padding='replicate'),
-    dict(variant='authors', mu=2),
-    dict(kernel_size=3, splitter='C', mu=20),
-    dict(kernel_size=11, splitter='SC'),
-]
-OVERLAPS = [dict(), dict(smooth=0), dict(per_image=False), dict(per_class=False, per_image=False)]
-OPTIONS = {
-    'EPLPointLoss': [
-        dict(),
-        dict(norm='l1', splitter='B', padding='constant'),
-        dict(norm='pixel', kernel_size=3, splitter='C'),
-        dict(splitter='SC', sc_scale='literal'),
-    ],
-    'EPLLineLoss': LINES,
-    'EPLLoss': [dict(), dict(kernel_size=(11, 3), norm='pixel', mu=2)],
-    'KervadecBoundaryLoss': [dict(), dict(normalize='diag'), dict(normalize='max')],
-    'DistanceTransformLoss': [
-        dict(),
-        dict(metric='chessboard', per_image=False),
-        dict(metric='taxicab', class_reduction='sum'),
-    ],
-    'BF1Loss': [dict(), dict(theta0=5, theta=1, per_image=False)],
-    'SoftDiceLoss': OVERLAPS,
-    'JaccardLoss': OVERLAPS,
-    'SoftmaxFocalLoss': [dict(), dict(gamma=0), dict(gamma=0.5)],
-    'BoundaryWeightedCELoss': [dict(), dict(radius=1, boundary_weight=5)],
-}
-# `smooth=0` with one class weight of 0, say: where class weights have a meaning they are tried too.
-UNWEIGHTED = ('variant', 'per_class', 'class_reduction')
-
-
-def test_every_loss_is_listed():
-    modules = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
-    assert set(OPTIONS) == modules
 
 
 def built(name, options, sigmoid, weighted, fields):
-    """The loss; if `weighted` the first of several classes, perhaps the only present, has none."""
+    """The loss; if `weighted`, and weights have a meaning, the first of several classes, perhaps
+    the only present, has none."""
     class_weight = None
-    if weighted and not set(options) & set(UNWEIGHTED):
+    if weighted and not set(options) & set(LOSSES[name].unweighted):
         class_weight = [0.0] * (fields > 1) + [1.5] * (fields - (fields > 1))
     return getattr(losses, name)(**options, use_sigmoid=sigmoid, class_weight=class_weight)
 
@@ -81,10 +45,11 @@ def bears(loss, scene):
 
 def cases_of(name):
     """(options, sigmoid, weighted, scene)"""
-    return st.tuples(st.sampled_from(OPTIONS[name]), st.booleans(), st.booleans(), wild_scenes())
+    options = st.sampled_from([{}, *LOSSES[name].options])
+    return st.tuples(options, st.booleans(), st.booleans(), wild_scenes())
 
 
-@pytest.mark.parametrize('name', OPTIONS)
+@pytest.mark.parametrize('name', LOSSES)
 def test_losses_bear_random_cases(name):
     @given(cases_of(name))
     def holds(case):
@@ -95,7 +60,7 @@ def test_losses_bear_random_cases(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', OPTIONS)
+@pytest.mark.parametrize('name', LOSSES)
 def test_losses_bear_ten_thousand_random_cases(name):
     tried = []
 

@@ -14,13 +14,13 @@ from mmseg_boundary.metrics import (
     boundary_f_score,
     boundary_iou,
     count_boundary_iou,
-    count_trimap_iou,
     iou,
     score_boundary_f,
     trimap_iou,
 )
 from mmseg_boundary.metrics.boundary_f import csurka_tolerance
 from mmseg_boundary.metrics.boundary_iou import width_at_ratio
+from tests.support.metrics import METRICS, class_of, counted
 from tests.support.scenes import segmentation
 
 SIZE = (24, 31)
@@ -36,26 +36,25 @@ def same(scores, per_class, mean=None):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-15, equal_nan=True)
 
 
-# Each: its one call, its class, and the (K, C) of images by the pure functions beneath.
-def ious_of(count):
-    def scored(pairs, *options, **more):
-        return iou(sum(count(*pair, 4, WIDTHS, *options, **more) for pair in pairs))
-
-    return scored
+# One row of each metric: its defaults.
+NAMES = [name for name in METRICS if ',' not in name]
 
 
-def fs_of(pairs, *options, **more):
-    return score_boundary_f(
-        torch.stack([boundary_f(*pair, 4, WIDTHS, *options, **more) for pair in pairs])
-    )[0]
+def scored(name, pairs, *options, **more):
+    """(K, C) of images, by the pure functions beneath where there are some."""
+    records = [counted(name)(*pair, 4, WIDTHS, *options, **more) for pair in pairs]
+    if METRICS[name].count is None:
+        return class_of(name)(WIDTHS).per_class(records)
+    if records[0].is_floating_point():
+        return score_boundary_f(torch.stack(records))[0]
+    return iou(sum(records))
 
 
-METRICS = {
-    'BoundaryIoU': (boundary_iou, BoundaryIoU, ious_of(count_boundary_iou)),
-    'BoundaryF': (boundary_f_score, BoundaryF, fs_of),
-    'TrimapIoU': (trimap_iou, TrimapIoU, ious_of(count_trimap_iou)),
-}
-each_metric = pytest.mark.parametrize('name', METRICS)
+def fs_of(pairs):
+    return score_boundary_f(torch.stack([boundary_f(*pair, 4, WIDTHS) for pair in pairs]))[0]
+
+
+each_metric = pytest.mark.parametrize('name', NAMES)
 
 
 # --- One call -------------------------------------------------------------------------------------
@@ -64,23 +63,23 @@ each_metric = pytest.mark.parametrize('name', METRICS)
 @each_metric
 def test_one_image_and_a_stack(name):
     """Class 3 is in no image."""
-    call, _, scored = METRICS[name]
-    same(call(*PAIRS[0], 4, WIDTHS), scored(PAIRS[:1]))
+    call = METRICS[name].call
+    same(call(*PAIRS[0], 4, WIDTHS), scored(name, PAIRS[:1]))
     scores = call(*STACK, 4, WIDTHS)
-    same(scores, scored(PAIRS))
+    same(scores, scored(name, PAIRS))
     assert scores.per_class.shape == (4, 3) and scores.per_class[3].isnan().all()
     assert scores.mean.isfinite().all() and (scores.per_class[:3] < 1).any()
 
 
 @each_metric
 def test_ignore_index_and_unknown_labels(name):
-    call, _, scored = METRICS[name]
+    call = METRICS[name].call
     odd = [(pred, label.where(label != 2, 9).where(label != 255, VOID)) for pred, label in PAIRS]
     stack = [torch.stack(maps) for maps in zip(*odd, strict=True)]
     with pytest.raises(ValueError, match=r'label holds \[9\], but the metric knows 4 classes'):
         call(*stack, 4, WIDTHS, VOID)
     told = dict(ignore_index=VOID, unknown_labels='wrong')
-    same(call(*stack, 4, WIDTHS, **told), scored(odd, **told))
+    same(call(*stack, 4, WIDTHS, **told), scored(name, odd, **told))
     with pytest.raises(ValueError, match="unknown_labels is 'ignore'; choose one of"):
         call(*stack, 4, WIDTHS, unknown_labels='ignore')
 
@@ -104,10 +103,10 @@ def read_only(array):
     ids=['int64', 'read-only uint8', 'reversed', 'uint16 by columns', 'a strided tensor', 'lists'],
 )
 def test_numpy_arrays_are_taken(name, given):
-    call, _, scored = METRICS[name]
+    call = METRICS[name].call
     before = [maps.clone() for maps in STACK]
-    same(call(*map(given, STACK), 4, WIDTHS), scored(PAIRS))
-    same(call(given(STACK[0])[0], STACK[1][0].numpy(), 4, WIDTHS), scored(PAIRS[:1]))
+    same(call(*map(given, STACK), 4, WIDTHS), scored(name, PAIRS))
+    same(call(given(STACK[0])[0], STACK[1][0].numpy(), 4, WIDTHS), scored(name, PAIRS[:1]))
     assert all(maps.equal(old) for maps, old in zip(STACK, before, strict=True))
 
 
@@ -128,15 +127,14 @@ def test_modes_of_the_boundary_f(mode):
 
 
 def test_void_is_boundary():
-    call, _, scored = METRICS['TrimapIoU']
-    scores = call(*STACK, 4, WIDTHS, void_is_boundary=True)
-    same(scores, scored(PAIRS, void_is_boundary=True))
-    assert not scores.per_class.equal(call(*STACK, 4, WIDTHS).per_class)
+    scores = trimap_iou(*STACK, 4, WIDTHS, void_is_boundary=True)
+    same(scores, scored('TrimapIoU', PAIRS, void_is_boundary=True))
+    assert not scores.per_class.equal(trimap_iou(*STACK, 4, WIDTHS).per_class)
 
 
 @each_metric
 def test_widths_that_are_given_by_nobody_are_boundary_metrics_own(name):
-    call, metric, _ = METRICS[name]
+    call, metric = METRICS[name].call, class_of(name)
     widths = (1, 2, 3, 5, 9, 15)
     same(call(*STACK, 4), *call(*STACK, 4, widths))
     assert metric().columns == [f'{width}px' for width in widths]
@@ -147,7 +145,7 @@ def test_widths_that_are_given_by_nobody_are_boundary_metrics_own(name):
 
 
 def accumulator(**options):
-    return Accumulator([BoundaryIoU(WIDTHS), BoundaryF(WIDTHS), TrimapIoU(WIDTHS)], 4, **options)
+    return Accumulator([class_of(name)(WIDTHS) for name in NAMES], 4, **options)
 
 
 def test_order_and_split_do_not_show():
@@ -158,9 +156,9 @@ def test_order_and_split_do_not_show():
         one_by_one.update(*pair)
     stacked.update(*STACK)
     stacked.update(*pairs[-1])
-    for name, (_, _, scored) in METRICS.items():
+    for name in NAMES:
         scores = one_by_one.compute()[name]
-        same(scores, scored(pairs))
+        same(scores, scored(name, pairs))
         for ours, theirs in zip(scores, stacked.compute()[name], strict=True):
             assert ours.nan_to_num(-1).equal(theirs.nan_to_num(-1))
 
@@ -174,7 +172,7 @@ def test_compute_goes_on_and_reset_starts_afresh():
     with pytest.raises(ValueError, match='No image has been measured; give one or more'):
         scores.compute()
     scores.update(*PAIRS[2])
-    same(scores.compute()['TrimapIoU'], METRICS['TrimapIoU'][2](PAIRS[2:3]))
+    same(scores.compute()['TrimapIoU'], scored('TrimapIoU', PAIRS[2:3]))
 
 
 def test_records_of_several_processes_make_one_list():
@@ -183,7 +181,7 @@ def test_records_of_several_processes_make_one_list():
     parts[1].update(*(maps[3:] for maps in STACK))
     for name, records in parts[1].records.items():
         parts[0].records[name] += records
-    same(parts[0].compute()['BoundaryIoU'], METRICS['BoundaryIoU'][2](PAIRS))
+    same(parts[0].compute()['BoundaryIoU'], scored('BoundaryIoU', PAIRS))
 
 
 def test_a_stack_that_is_refused_adds_nothing():
@@ -202,7 +200,7 @@ def test_a_stack_that_is_refused_adds_nothing():
 def test_an_empty_stack_is_no_image():
     scores = accumulator()
     scores.update(*(maps[:0] for maps in STACK))
-    assert scores.records == {'BoundaryIoU': [], 'BoundaryF': [], 'TrimapIoU': []}
+    assert scores.records == {name: [] for name in NAMES}
 
 
 def test_an_image_is_decoded_once(monkeypatch):
@@ -228,9 +226,9 @@ def test_columns():
     assert TrimapIoU((2, 1, 2)).headings == ['2 px', '1 px']
 
 
-@pytest.mark.parametrize('metric', [BoundaryIoU, BoundaryF, TrimapIoU])
-def test_captions_say_the_widths(metric):
-    assert ' in percent, n = 1, 4 px (' in metric((1, 4)).caption
+@each_metric
+def test_captions_say_the_widths(name):
+    assert ' in percent, n = 1, 4 px (' in class_of(name)((1, 4)).caption
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -238,7 +236,7 @@ def test_captions_say_the_widths(metric):
 
 @each_metric
 def test_shapes_are_named(name):
-    call = METRICS[name][0]
+    call = METRICS[name].call
     pred, label = STACK
     for given, words in (
         ((pred, label[:2]), r'pred is \(4, 24, 31\) and label \(2, 24, 31\); give class indices'),

@@ -1,112 +1,27 @@
-"""What every registered loss owes, as one table: the properties that hold and those that do not.
+"""What every registered loss owes: the properties that hold and those that do not.
 
-A loss enters by one row of LOSSES; `test_every_loss_is_listed` sees to it. A property is a function
-of (loss, scene) that returns by how much it is violated. Where a row says that one does not hold,
-that is tested too.
+A loss enters by its row in `support.losses`; `test_every_loss_is_listed` sees to it. A property is
+a function of (loss, scene) that returns by how much it is violated. Where a row says that one does
+not hold, that is tested too.
 """
 
-from dataclasses import dataclass, field
+import inspect
 
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 
 import mmseg_boundary.registered  # noqa: F401
+from mmseg_boundary import losses
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
-from tests.support import naive
+from tests.support.losses import LOSSES
 from tests.support.scenes import scene, scenes
 from tests.support.skips import needs_gpu
 
 PIXELS = 'pixel_weight'
-SPARE = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
-
-
-@dataclass
-class Row:
-    """One loss: its oracle and how well they agree, another value for each argument, and what does
-    not hold for it. The oracle takes what `term` takes: probabilities, or logits."""
-
-    naive: object
-    arguments: dict
-    does_not_hold: set = field(default_factory=set)
-    tolerance: float = 1e-8
-
-
-def naive_epl(probs, labels, void):
-    point = naive.epl_point_loss(probs, labels, void)
-    return 0.02 * point + 0.2 * naive.epl_line_loss(probs, labels, void)
-
-
-LOSSES = {
-    'EPLPointLoss': Row(
-        naive.epl_point_loss,
-        dict(kernel_size=5, splitter='B', norm='l1', padding='constant', **SPARE),
-        # beyond the image lies more of the same, beyond void nothing
-        {'padding with void changes nothing'},
-    ),
-    'EPLLineLoss': Row(
-        naive.epl_line_loss,
-        dict(
-            kernel_size=5,
-            splitter='B',
-            mu=2,
-            edc='squared',
-            variant='authors',
-            padding='replicate',
-            **SPARE,
-        ),
-        # pixels with equal energies enter the predicted region in reading order
-        {'flips and transposes commute'},
-    ),
-    'EPLLoss': Row(
-        naive_epl,
-        dict(
-            kernel_size=(5, 7),
-            splitter='B',
-            mu=2,
-            norm='l1',
-            edc='squared',
-            variant='authors',
-            point_weight=0.5,
-            line_weight=0.5,
-            **SPARE,
-        ),
-        {'padding with void changes nothing', 'flips and transposes commute'},
-    ),
-    'KervadecBoundaryLoss': Row(
-        naive.kervadec_boundary_loss,
-        dict(classes=[0, 2], normalize='diag', **SPARE),
-        tolerance=1e-5,  # distances are float32
-    ),
-    'DistanceTransformLoss': Row(
-        naive.distance_transform_loss,
-        dict(metric='chessboard', class_reduction='sum', per_image=False, **SPARE),
-        tolerance=1e-5,  # distances are float32
-    ),
-    'BF1Loss': Row(
-        naive.bf1_loss,
-        dict(theta0=5, theta=3, per_image=False, **SPARE),
-        # the image border is no boundary, void is one
-        {'padding with void changes nothing'},
-    ),
-    'SoftDiceLoss': Row(
-        naive.soft_dice_loss, dict(smooth=5.0, per_class=False, per_image=False, **SPARE)
-    ),
-    'JaccardLoss': Row(
-        naive.jaccard_loss, dict(smooth=5.0, per_class=False, per_image=False, **SPARE)
-    ),
-    'SoftmaxFocalLoss': Row(naive.softmax_focal_loss, dict(gamma=1.0, **SPARE)),
-    'BoundaryWeightedCELoss': Row(
-        naive.boundary_weighted_ce_loss, dict(radius=1, boundary_weight=0.5, **SPARE)
-    ),
-}
-# Without a splitter of its own 'SC' has another argument.
-MORE_ARGUMENTS = {
-    name: [(dict(splitter='SC'), 'sc_scale', 'literal')] if name.startswith('EPL') else []
-    for name in LOSSES
-}
 
 
 def build(name, **arguments):
@@ -239,7 +154,7 @@ def test_property(name, title):
         assert max(violation(loss, each) for each in scenes_of_all_kinds) > 1e-3
 
 
-@pytest.mark.parametrize('name', ['EPLLineLoss', 'EPLLoss'])
+@pytest.mark.parametrize('name', [name for name in LOSSES if LOSSES[name].range_at_ties])
 def test_flips_and_transposes_commute_without_ties(name):
     @given(scenes(kinds=('random',)))
     def holds(scene):
@@ -254,7 +169,8 @@ def test_flips_and_transposes_commute_without_ties(name):
 def test_every_loss_is_listed():
     modules = set(MODELS.module_dict.values())
     ours = {module.__name__ for module in modules if issubclass_of_ours(module)}
-    assert ours == set(LOSSES)
+    public = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
+    assert ours == public == set(LOSSES)
     names = [build(name).loss_name for name in LOSSES]
     assert len(set(names)) == len(names)  # MMSeg adds up what shares a name
 
@@ -269,21 +185,38 @@ def test_agrees_with_the_definition(name):
 
     @given(scenes())
     def agrees(scene):
-        fields = scene.logits if loss.takes_logits else scene.probs
-        expected = LOSSES[name].naive(fields, scene.labels, scene.void)
-        tolerance = LOSSES[name].tolerance
-        value = loss(scene.logits, scene.labels).item()
-        assert value == pytest.approx(expected, tolerance, tolerance / 100)
+        assert value_of(loss, scene) == expected(name, scene)
 
     agrees()
+
+
+@pytest.mark.parametrize('name', [name for name in LOSSES if LOSSES[name].options])
+def test_agrees_with_the_definition_whatever_the_options(name):
+    @given(scenes(), st.sampled_from(LOSSES[name].options))
+    def agrees(scene, options):
+        assert value_of(build(name, **options), scene) == expected(name, scene, **options)
+
+    agrees()
+
+
+def value_of(loss, scene):
+    return loss(scene.logits, scene.labels).item()
+
+
+def expected(name, scene, **options):
+    """By the oracle, to its tolerance."""
+    row = LOSSES[name]
+    fields = scene.logits if MODELS.get(name).takes_logits else scene.probs
+    exact = row.oracle(fields, scene.labels, scene.void, **options)
+    return pytest.approx(exact, row.tolerance, row.tolerance / 100)
 
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_every_argument_matters(name):
     one = scene(3, (2, 12, 14), seed=3)
     row = LOSSES[name]
-    cases = [({}, key, other) for key, other in row.arguments.items()] + MORE_ARGUMENTS[name]
-    for given_too, argument, other in cases:
+    cases = [({}, key, other) for key, other in row.arguments.items()]
+    for given_too, argument, other in [*cases, *row.with_others]:
         before = build(name, **given_too)(one.logits, one.labels)
         after = build(name, **given_too, **{argument: other})(one.logits, one.labels)
         assert distance(before, after) > 1e-6, argument
@@ -291,10 +224,9 @@ def test_every_argument_matters(name):
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_every_argument_is_tried(name):
-    import inspect
-
     arguments = set(inspect.signature(MODELS.get(name).__init__).parameters)
-    tried = set(LOSSES[name].arguments) | {argument for _, argument, _ in MORE_ARGUMENTS[name]}
+    row = LOSSES[name]
+    tried = {*row.arguments, *(argument for _, argument, _ in row.with_others)}
     last = ['ignore_index'] if MODELS.get(name).takes_pixel_weight else ['ignore_index', PIXELS]
     assert list(inspect.signature(MODELS.get(name)).parameters)[-len(last) :] == last
     assert arguments - {'self', 'loss_name', *last} == tried
@@ -337,6 +269,26 @@ def test_loss_weight_is_a_factor(name):
 
 
 @pytest.mark.parametrize('name', LOSSES)
+@pytest.mark.parametrize('bad', ['one pixel', 'all pixels'])
+def test_nan_logits_give_nan(name, bad):
+    logits = torch.randn(2, 3, 8, 8)
+    if bad == 'one pixel':
+        logits[1, 2, 3, 4] = torch.nan
+    else:
+        logits[:] = torch.nan
+    labels = torch.arange(128).reshape(2, 8, 8) % 3
+    assert build(name)(logits, labels).isnan()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_an_empty_batch_is_a_zero_with_a_graph(name):
+    logits = torch.zeros(0, 3, 8, 8, requires_grad=True)
+    value = build(name)(logits, torch.zeros(0, 8, 8, dtype=torch.long))
+    value.backward()
+    assert value.item() == 0 and logits.grad.shape == logits.shape
+
+
+@pytest.mark.parametrize('name', LOSSES)
 @pytest.mark.parametrize('fields', [1, 3])
 def test_nothing_valid_is_a_zero_with_a_graph(name, fields):
     empty = scene(fields, void_share=1.0)
@@ -364,7 +316,7 @@ def test_checkpoints_owe_us_nothing(name):
 @pytest.mark.parametrize('name', LOSSES)
 def test_gradcheck(name):
     one = scene(2, (1, 5, 6), seed=4)
-    loss = build(name, mu=2) if 'mu' in LOSSES[name].arguments else build(name)
+    loss = build(name, **LOSSES[name].gradcheck)
     logits = one.logits.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: loss(x, one.labels), logits)
 

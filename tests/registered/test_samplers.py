@@ -11,15 +11,9 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary import losses as package
-from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
+from tests.support.losses import LOSSES
 
-LOSSES = {
-    name: loss
-    for name, loss in vars(package).items()
-    if isinstance(loss, type) and issubclass(loss, DecodeHeadLoss)
-}
-WITHOUT_PIXEL_MEAN = [name for name, loss in LOSSES.items() if not loss.takes_pixel_weight]
+WITHOUT_PIXEL_MEAN = [name for name in LOSSES if not MODELS.get(name).takes_pixel_weight]
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False)
 KEPT = 500  # of two images of 64 x 64 pixels, twice as many
 # What makes the stock nets small

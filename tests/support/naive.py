@@ -353,6 +353,28 @@ def epl_line_loss(
     return total / direction_count
 
 
+def epl_loss(
+    probs,
+    labels,
+    ignore_index=255,
+    kernel_size=7,
+    norm='l2',
+    mu=10,
+    edc='paper',
+    variant='paper',
+    point_weight=0.02,
+    line_weight=0.2,
+    **shared,
+):
+    """Both terms, weighted; `kernel_size` is that of both, or (point, line)."""
+    of_point, of_line = kernel_size if isinstance(kernel_size, tuple) else (kernel_size,) * 2
+    point = epl_point_loss(probs, labels, ignore_index, of_point, norm=norm, **shared)
+    line = epl_line_loss(
+        probs, labels, ignore_index, of_line, mu=mu, edc=edc, variant=variant, **shared
+    )
+    return point_weight * point + line_weight * line
+
+
 def literal_edc(d, dhat):
     """EDC exactly as lines 9 to 12 of EPL's Algorithm 1 print it; nan where that is 0 / 0.
 

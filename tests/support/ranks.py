@@ -16,12 +16,11 @@ from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmseg.registry import DATASETS, METRICS, MODELS
 from torch import nn
 
-from mmseg_boundary import losses
 from mmseg_boundary.registered.model_losses import LossCalls
+from tests.support.losses import LOSSES
 from tests.support.scenes import segmentation
 from tests.support.tiny import build_tiny
 
-NAMES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
 IMAGES = (2, 3, 2, 4)  # of each rank
 VOID_RANK = 1
 SIZE = (48, 48)
@@ -101,7 +100,7 @@ def be_a_rank(folder, rank, ranks):
     training = Training()
     wrapper = MMDistributedDataParallel(training.model, broadcast_buffers=False)
     found = dict(losses={}, metrics=[])
-    for name in NAMES:
+    for name in LOSSES:
         value, gradient = training.step(name, rank, wrapper)
         all_reduce(value, 'mean')
         found['losses'][name] = value, gradient

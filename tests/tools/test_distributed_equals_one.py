@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.support.commands import ROOT, run
-from tests.support.ranks import EVALUATIONS, NAMES, VOID_RANK, Training, evaluate
+from tests.support.losses import LOSSES
+from tests.support.ranks import EVALUATIONS, VOID_RANK, Training, evaluate
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +27,7 @@ def training():
     return Training()
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', LOSSES)
 def test_a_loss_is_the_mean_over_the_shares(name, groups, training):
     """Value and gradients; the rank without a labelled pixel counts as zero."""
     shares = [training.step(name, rank) for rank in range(4)]

@@ -20,7 +20,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import HOOKS
 
-import mmseg_boundary.losses
 from mmseg_boundary.checkpoints import claim
 from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
@@ -537,29 +536,6 @@ def said_by(call):
     with pytest.raises((ValueError, RuntimeError)) as caught:
         call()
     return str(caught.value)
-
-
-LOSSES = [loss for loss in vars(mmseg_boundary.losses).values() if isinstance(loss, type)]
-
-
-@pytest.mark.parametrize('loss', LOSSES, ids=lambda loss: loss.__name__)
-@pytest.mark.parametrize('bad', ['one pixel', 'all pixels'])
-def test_nan_logits_give_nan(loss, bad):
-    logits = torch.randn(2, 3, 8, 8)
-    if bad == 'one pixel':
-        logits[1, 2, 3, 4] = torch.nan
-    else:
-        logits[:] = torch.nan
-    labels = torch.arange(128).reshape(2, 8, 8) % 3
-    assert loss()(logits, labels).isnan()
-
-
-@pytest.mark.parametrize('loss', LOSSES, ids=lambda loss: loss.__name__)
-def test_an_empty_batch_is_a_zero_with_a_graph(loss):
-    logits = torch.zeros(0, 3, 8, 8, requires_grad=True)
-    value = loss()(logits, LABELS[:0])
-    value.backward()
-    assert value.item() == 0 and logits.grad.shape == logits.shape
 
 
 # --- The table ------------------------------------------------------------------------------------

@@ -1,0 +1,181 @@
+"""One row per loss: what every test that goes through all losses knows of each.
+
+A new loss is a row here and its oracle in `naive`. The battery, the random cases, precision,
+memory, ranks, samplers and the configs take the losses from this table, so that no file of tests
+has to name it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.support import naive
+
+CE = 'CrossEntropyLoss'
+
+
+class Bound(NamedTuple):
+    """For a loss L in float32 and each entry g of its gradient, with L64 and g64 those in float64:
+
+        |L - L64| <= value x max(1, |L64|)
+        |g - g64| <= relative x max |g64| + absolute
+
+    The absolute part is for probabilities near 1: p (1 - p) has the error of p, 6e-8, however small
+    it is. Bounds are some four times what 2,500 scenes of up to 390 pixels showed.
+    """
+
+    value: float = 1e-6
+    relative: float = 1e-6
+    absolute: float = 4e-7
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A registered loss.
+
+    oracle: the double loop; takes what `term` takes (probabilities, or logits), labels, the void
+        label and, by name, the options.
+    arguments: another value for each argument of the class, at which the value is another one.
+    with_others: (options, argument, value) for arguments that matter beside other options alone.
+    options: beside the defaults, arguments that take another path through the loss.
+    unweighted: the options in whose presence class weights have no meaning.
+    does_not_hold: the properties of the battery that the loss lacks, which is tested too.
+    tolerance: how well it agrees with its oracle, relative to the value.
+    gradcheck: arguments with which it is smooth enough for finite differences.
+    bound: how far float32 is from float64.
+    range_at_ties: of a loss that ranks pixels: (lowest, highest) value, which is the only bound
+        where ranks all but tie.
+    configs: {LOSS in the names configs/NETWORK_LOSS_DATA.py: the losses of those configs}.
+    mutants: {file of the package: (old text, new text) of each small mistake that the tests made of
+        this row have to see}; for a loss with a file of tests they stand in tests/mutate.py.
+    """
+
+    oracle: Callable[..., float]
+    arguments: dict[str, Any]
+    with_others: Sequence[tuple[dict, str, Any]] = ()
+    options: Sequence[dict] = ()
+    unweighted: Sequence[str] = ()
+    does_not_hold: Sequence[str] = ()
+    tolerance: float = 1e-8
+    gradcheck: dict[str, Any] = field(default_factory=dict)
+    bound: Bound = Bound()
+    range_at_ties: tuple[float, float] | None = None
+    configs: dict[str, list[str]] = field(default_factory=dict)
+    mutants: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+
+# Another value for the arguments that all losses have.
+SHARED = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
+# Without a splitter of its own 'SC' has another argument.
+SC_SCALE = [(dict(splitter='SC'), 'sc_scale', 'literal')]
+OVERLAPS = dict(
+    arguments=dict(smooth=5.0, per_class=False, per_image=False, **SHARED),
+    options=[dict(smooth=0), dict(per_image=False), dict(per_class=False, per_image=False)],
+    unweighted=['per_class'],
+)
+
+LOSSES = {
+    'EPLPointLoss': Loss(
+        naive.epl_point_loss,
+        dict(kernel_size=5, splitter='B', norm='l1', padding='constant', **SHARED),
+        with_others=SC_SCALE,
+        options=[
+            dict(norm='l1', splitter='B', padding='constant'),
+            dict(norm='pixel', kernel_size=3, splitter='C'),
+            dict(splitter='SC', sc_scale='literal'),
+        ],
+        # beyond the image lies more of the same, beyond void nothing
+        does_not_hold=['padding with void changes nothing'],
+        # squares of energies up to 4
+        bound=Bound(value=2e-6, absolute=1e-6),
+    ),
+    'EPLLineLoss': Loss(
+        naive.epl_line_loss,
+        dict(
+            kernel_size=5,
+            splitter='B',
+            mu=2,
+            edc='squared',
+            variant='authors',
+            padding='replicate',
+            **SHARED,
+        ),
+        with_others=SC_SCALE,
+        options=[
+            dict(mu=2, edc='squared', padding='replicate'),
+            dict(variant='authors', mu=2),
+            dict(kernel_size=3, splitter='C', mu=20),
+            dict(kernel_size=11, splitter='SC'),
+        ],
+        unweighted=['variant'],
+        # pixels with equal energies enter the predicted region in reading order
+        does_not_hold=['flips and transposes commute'],
+        gradcheck=dict(mu=2),
+        # The closeness is steep: at mu = 10 an error of an energy counts up to fourfold.
+        bound=Bound(value=2e-6, relative=1e-5, absolute=1e-6),
+        range_at_ties=(-0.2, 3.001),
+    ),
+    'EPLLoss': Loss(
+        naive.epl_loss,
+        dict(
+            kernel_size=(5, 7),
+            splitter='B',
+            mu=2,
+            norm='l1',
+            edc='squared',
+            variant='authors',
+            point_weight=0.5,
+            line_weight=0.5,
+            **SHARED,
+        ),
+        with_others=SC_SCALE,
+        options=[dict(kernel_size=(11, 3), norm='pixel', mu=2)],
+        unweighted=['variant'],
+        does_not_hold=['padding with void changes nothing', 'flips and transposes commute'],
+        gradcheck=dict(mu=2),
+        bound=Bound(relative=1e-5),
+        range_at_ties=(-0.04, 0.921),  # 0.02 x 16 and 0.2 x 3
+        configs={'epl': [CE, 'EPLLoss']},
+    ),
+    'KervadecBoundaryLoss': Loss(
+        naive.kervadec_boundary_loss,
+        dict(classes=[0, 2], normalize='diag', **SHARED),
+        options=[dict(normalize='diag'), dict(normalize='max')],
+        tolerance=1e-5,  # distances are float32
+        configs={'boundary': [CE, 'KervadecBoundaryLoss']},
+    ),
+    'DistanceTransformLoss': Loss(
+        naive.distance_transform_loss,
+        dict(metric='chessboard', class_reduction='sum', per_image=False, **SHARED),
+        options=[
+            dict(metric='chessboard', per_image=False),
+            dict(metric='taxicab', class_reduction='sum'),
+        ],
+        unweighted=['class_reduction'],
+        tolerance=1e-5,  # distances are float32
+        configs={'dt': ['DistanceTransformLoss']},
+    ),
+    'BF1Loss': Loss(
+        naive.bf1_loss,
+        dict(theta0=5, theta=3, per_image=False, **SHARED),
+        options=[dict(theta0=5, theta=1, per_image=False)],
+        # the image border is no boundary, void is one
+        does_not_hold=['padding with void changes nothing'],
+        configs={'bf1': [CE, 'BF1Loss']},
+    ),
+    'SoftDiceLoss': Loss(naive.soft_dice_loss, **OVERLAPS, configs={'dice': [CE, 'SoftDiceLoss']}),
+    'JaccardLoss': Loss(naive.jaccard_loss, **OVERLAPS),
+    'SoftmaxFocalLoss': Loss(
+        naive.softmax_focal_loss,
+        dict(gamma=1.0, **SHARED),
+        options=[dict(gamma=0), dict(gamma=0.5)],
+        configs={'dicefocal': ['SoftDiceLoss', 'SoftmaxFocalLoss']},
+    ),
+    'BoundaryWeightedCELoss': Loss(
+        naive.boundary_weighted_ce_loss,
+        dict(radius=1, boundary_weight=0.5, **SHARED),
+        options=[dict(radius=1, boundary_weight=5)],
+        bound=Bound(value=2e-6),  # the sum of two means
+        configs={'bwce': ['BoundaryWeightedCELoss']},
+    ),
+}
