@@ -22,13 +22,15 @@ AT_ONCE = 2
 # Enough to fail by; what fails is not searched for a smaller case.
 OPTIONS = ['-x', '-q', '-p', 'no:cacheprovider', '--hypothesis-profile=first_failure']
 SECONDS = 600  # for the tests of one mutant
+OURS = ('mmseg_boundary', 'tests')  # imported for the tables, and anew from the copy
 # Imported once, for every run of the tests: nothing of ours and nothing that registers itself.
 PRELOADED = ('pytest', 'hypothesis', 'torch', 'scipy.ndimage', 'mmengine.visualization')
 PASSED, FAILED, ANOTHER_PACKAGE = 0, 1, 99
 
 # {file of the package: the tests that should see to it}
 TESTS = {
-    'labels.py': 'tests/test_labels.py tests/losses/test_comparators.py '
+    'labels.py': 'tests/test_labels.py tests/losses/test_overlaps.py '
+    'tests/losses/test_cross_entropies.py '
     'tests/losses/test_kervadec.py tests/losses/test_distance_transform.py '
     'tests/metrics/test_definitions.py tests/registered/test_losses.py',
     'geometry/boundary.py': 'mmseg_boundary/geometry/boundary.py tests/geometry/test_boundary.py '
@@ -40,7 +42,7 @@ TESTS = {
     'tests/losses/test_epl.py',
     'losses/bf1.py': 'tests/losses/test_bf1.py tests/losses/test_once_differentiable.py '
     'tests/registered/test_battery.py',
-    'losses/boundary_weighted_ce.py': 'tests/losses/test_comparators.py '
+    'losses/boundary_weighted_ce.py': 'tests/losses/test_cross_entropies.py '
     'tests/registered/test_losses.py',
     'losses/decode_head_loss.py': 'tests/registered/test_shared_target.py '
     'tests/registered/test_losses.py tests/registered/test_battery.py',
@@ -48,12 +50,13 @@ TESTS = {
     'tests/registered/test_losses.py',
     'losses/epl.py': 'tests/losses/test_epl.py tests/losses/test_once_differentiable.py '
     'tests/registered/test_losses.py tests/registered/test_battery.py',
-    'losses/jaccard.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
+    'losses/jaccard.py': 'tests/losses/test_overlaps.py tests/registered/test_losses.py',
     'losses/kervadec.py': 'tests/losses/test_kervadec.py tests/registered/test_losses.py',
-    'losses/log_likelihood.py': 'tests/losses/test_comparators.py',
+    'losses/log_likelihood.py': 'tests/losses/test_cross_entropies.py',
     'losses/once_differentiable.py': 'tests/losses/test_once_differentiable.py',
-    'losses/soft_dice.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
-    'losses/softmax_focal.py': 'tests/losses/test_comparators.py tests/registered/test_losses.py',
+    'losses/soft_dice.py': 'tests/losses/test_overlaps.py tests/registered/test_losses.py',
+    'losses/softmax_focal.py': 'tests/losses/test_cross_entropies.py '
+    'tests/registered/test_losses.py',
     'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
     'metrics/boundary_f.py': 'tests/metrics',
     # First the tests: pytest would import a first file twice, and its function would be hidden.
@@ -436,6 +439,16 @@ MUTANTS = {
         ),
     ],
 }
+# Those of a loss or a metric that has no file of tests stand in its row.
+sys.path.insert(0, str(ROOT))  # the folder of a script is first there
+for _table, _tests in (
+    (import_module('tests.support.losses').LOSSES, 'tests/registered/test_battery.py'),
+    (import_module('tests.support.metrics').METRICS, 'tests/metrics/test_definitions.py'),
+):
+    for _name, _row in _table.items():
+        for _file, _changes in _row.mutants.items():
+            MUTANTS[_file] = _changes
+            TESTS[_file] = f'{_tests} -k {_name}'
 
 
 def main() -> None:
@@ -517,6 +530,8 @@ def start(copy: Path, mutant: Mutant | None, tests: str) -> int:
     os.dup2(output, 2)
     os.chdir(copy)
     sys.path[0] = str(copy)  # before an installed one
+    for name in [name for name in sys.modules if name.split('.')[0] in OURS]:
+        del sys.modules[name]
     code = sys.modules['pytest'].main([*OPTIONS, *tests.split()])
     ours = sys.modules.get('mmseg_boundary')
     sys.stdout.flush()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.losses import LOSSES
+from tests.support.metrics import METRICS
 from tests.support.skips import ROOT
 
 PACKAGE = ROOT / 'mmseg_boundary'
@@ -45,15 +47,16 @@ def room_of(path):
 
 def imports_of(path):
     """Absolute names of everything that a file imports, at whatever depth."""
-    package = ['mmseg_boundary', *path.relative_to(PACKAGE).parts[:-1]]
+    package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            module = '.'.join(base + ([node.module] if node.module else []))
+            module = '.'.join([*base, *([node.module] if node.module else [])])
             # `from .. import stacks` names a room in what it imports
-            names = [alias.name for alias in node.names] if module == 'mmseg_boundary' else ['']
+            in_names = module in ('mmseg_boundary', 'tests')
+            names = [alias.name for alias in node.names] if in_names else ['']
             yield from (f'{module}.{name}'.rstrip('.') for name in names)
 
 
@@ -76,6 +79,65 @@ def test_every_room_is_listed():
 def test_no_drawers():
     names = {part.removesuffix('.py') for path in SOURCES for part in path.parts}
     assert not names & {'utils', 'common', 'helpers', 'ops', 'core', 'misc'}
+
+
+# --- Tests ----------------------------------------------------------------------------------------
+
+TESTS = ROOT / 'tests'
+# {module without a file of tests of its name: (where it is tested, why there)}
+TESTED_IN = {
+    'config.py': ('tools/test_installed.py', 'it finds configs in a checkout and in a wheel'),
+    'losses/boundary_weighted_ce.py': ('losses/test_cross_entropies.py', CE := 'one form of three'),
+    'losses/log_likelihood.py': ('losses/test_cross_entropies.py', CE),
+    'losses/softmax_focal.py': ('losses/test_cross_entropies.py', CE),
+    'losses/jaccard.py': ('losses/test_overlaps.py', OVERLAP := 'one form of two'),
+    'losses/soft_dice.py': ('losses/test_overlaps.py', OVERLAP),
+    'losses/compiled.py': ('losses/test_epl.py', 'it compiles the kernels of EPL'),
+    'losses/decode_head_loss.py': ('registered/test_battery.py', 'what every loss inherits'),
+    'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
+    'registered/check_finite_loss.py': ('registered/test_hooks.py', HOOK := 'one run, two hooks'),
+    'registered/loss_weight_schedule.py': ('registered/test_hooks.py', HOOK),
+    'registry.py': ('registered/test_losses.py', 'scopes in which a loss is built'),
+}
+
+
+def file_of_tests(module):
+    """Of the module's name, in the room of its name or, of what tools share, in theirs."""
+    name = f'test_{module.name}'
+    return {TESTS / module.parent / name, TESTS / 'tools' / name}
+
+
+def has_code(path):
+    """More than docstrings, imports and names of other modules."""
+    nodes = (ast.FunctionDef, ast.ClassDef, ast.For, ast.If, ast.With)
+    return any(isinstance(node, nodes) for node in ast.parse(path.read_text()).body)
+
+
+def test_every_module_has_a_file_of_tests():
+    """Or a row of the tables whose mutants are in it: then the tests made of the row test it."""
+    rows = {file for row in [*LOSSES.values(), *METRICS.values()] for file in row.mutants}
+    without = set()
+    for path in SOURCES:
+        module = path.relative_to(PACKAGE)
+        if path.name == '__init__.py' or not has_code(path) or str(module) in rows:
+            continue
+        if not any(file.is_file() for file in file_of_tests(module)):
+            without.add(str(module))
+    assert without == set(TESTED_IN)
+    assert all((TESTS / file).is_file() for file, _ in TESTED_IN.values())
+
+
+@pytest.mark.parametrize(
+    'path', sorted(TESTS.rglob('*.py')), ids=lambda path: str(path.relative_to(TESTS))
+)
+def test_no_test_imports_a_test(path):
+    """What several need is in tests/support, whose modules import each other and no test."""
+    for name in imports_of(path):
+        room, *rest = name.split('.')
+        if room == 'tests':
+            allowed = rest[0] == 'support' or (rest[0] == 'mutate' and path.stem == 'test_mutants')
+            assert allowed, f'{path} imports {name}'
+        assert 'conftest' not in rest and not room.startswith(('conftest', 'test_')), name
 
 
 def test_the_naive_definitions_share_nothing_with_the_package():

@@ -6,13 +6,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
 from mmseg_boundary import stacks
 from tests.support import losses as table
+from tests.support.nets import preprocessed
 from tests.support.skips import NO_OPERATORS, ROOT
 
 CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
@@ -141,17 +140,7 @@ def test_it_makes_a_training_step(path):
     torch.manual_seed(0)
     # SyncBN exists on GPUs alone; MMEngine reverts it too in a run of one process
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()
-    labels = torch.randint(config.model.decode_head.num_classes, (2, 1, 5, 9))
-    labels = labels.repeat_interleave(8, 2).repeat_interleave(8, 3)[..., :33, :65]
-    labels[..., :4] = 255
-    batch = dict(
-        inputs=[torch.randint(256, (3, 33, 65), dtype=torch.uint8) for _ in labels],
-        data_samples=[
-            SegDataSample(gt_sem_seg=PixelData(data=each), metainfo=dict(img_shape=(33, 65)))
-            for each in labels
-        ],
-    )
-    batch = model.data_preprocessor(batch, training=True)
+    batch = preprocessed(model, config.model.decode_head.num_classes, 33, 65)
     losses = model.loss(batch['inputs'], batch['data_samples'])
     (boundary,) = {key for key in losses if key.startswith('decode.loss_')} - {'decode.loss_ce'}
     last_layer = model.decode_head.conv_seg.weight

@@ -1,6 +1,5 @@
 """The distance engines against scipy's exact transform, and against each other."""
 
-import sys
 import threading
 
 import cv2
@@ -20,13 +19,13 @@ from mmseg_boundary.geometry.distance import (
     signed_distances,
     torch_distance_to,
 )
+from tests.support.engines import without_opencv
 from tests.support.skips import needs_gpu
 
 
 def scipy_engine(mask, max_distance=None):
     """`distance_to` where OpenCV is not installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, 'cv2', None)
+    with without_opencv():
         return distance_to(mask, max_distance)
 
 

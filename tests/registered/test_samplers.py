@@ -5,13 +5,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
 import mmseg_boundary.registered  # noqa: F401
 from tests.support.losses import LOSSES
+from tests.support.nets import preprocessed
 
 WITHOUT_PIXEL_MEAN = [name for name in LOSSES if not MODELS.get(name).takes_pixel_weight]
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False)
@@ -69,16 +68,7 @@ def net(name, *losses, **sampler):
 
 def batch_for(model):
     torch.manual_seed(1)
-    labels = torch.randint(19, (2, 1, 8, 8)).repeat_interleave(8, 2).repeat_interleave(8, 3)
-    labels[..., :4] = 255
-    given = dict(
-        inputs=[torch.randint(256, (3, 64, 64), dtype=torch.uint8) for _ in labels],
-        data_samples=[
-            SegDataSample(gt_sem_seg=PixelData(data=each), metainfo=dict(img_shape=(64, 64)))
-            for each in labels
-        ],
-    )
-    return model.data_preprocessor(given, training=True)
+    return preprocessed(model, 19, 64, 64)
 
 
 def losses_of(model, batch):

@@ -23,3 +23,9 @@ def metrics(work_dir):
     newest = max(work_dir.glob('*/2*.json'), key=lambda path: path.stat().st_mtime_ns)
     values = json.loads(newest.read_text())
     return {key: value for key, value in values.items() if 'time' not in key}
+
+
+def text_of(work_dir):
+    """The log of the newest run."""
+    newest = max(work_dir.glob('*/*.log'), key=lambda path: path.stat().st_mtime_ns)
+    return newest.read_text()

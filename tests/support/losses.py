@@ -179,3 +179,11 @@ LOSSES = {
         configs={'bwce': ['BoundaryWeightedCELoss']},
     ),
 }
+
+
+def value_and_gradient(loss, logits, labels):
+    """Of a module; the gradient has the strides of the logits."""
+    leaf = logits.detach().requires_grad_()
+    value = loss(leaf, labels)
+    value.backward()
+    return value.detach(), leaf.grad

@@ -67,6 +67,21 @@ def batch(name):
     return torch.randn(2, 3, SIZE, SIZE), data_samples
 
 
+def preprocessed(model, classes, height, width):
+    """Two random pictures of a data set with their labels, some void, as training has them."""
+    blocks = torch.randint(classes, (2, 1, -(-height // 8), -(-width // 8)))
+    labels = blocks.repeat_interleave(8, 2).repeat_interleave(8, 3)[..., :height, :width]
+    labels[..., :4] = 255
+    given = dict(
+        inputs=[torch.randint(256, (3, height, width), dtype=torch.uint8) for _ in labels],
+        data_samples=[
+            SegDataSample(gt_sem_seg=PixelData(data=each), metainfo=dict(img_shape=(height, width)))
+            for each in labels
+        ],
+    )
+    return model.data_preprocessor(given, training=True)
+
+
 def step(model, name):
     """(sum of the losses, {key in the log: value}) of one batch, the sum with a graph."""
     return model.parse_losses(model.loss(*batch(name)))

@@ -115,6 +115,13 @@ def segmentation(shape=(9, 10), classes=3, void_share=0.2, wrong=0.3, seed=0):
     return pred, label.masked_fill(torch.rand(shape, generator=generator) < void_share, 255)
 
 
+def large_segmentation(void_share=0.02):
+    """97 x 110, objects and void at the border."""
+    pred, label = segmentation((97, 110), void_share=void_share, wrong=0.02, seed=5)
+    label[:4] = 255
+    return pred, label
+
+
 def segmentations() -> st.SearchStrategy:
     """Every mix of size, number of classes, errors and void; the prediction knows no void."""
     return st.builds(

@@ -28,6 +28,7 @@ from mmseg_boundary.checkpoints import (
 )
 from mmseg_boundary.launch import build_runner
 from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
+from tests.support.logs import text_of
 from tests.support.small_run import evaluate, run_tool, train, truncate, write_config, write_data
 from tests.support.tiny import build_tiny
 
@@ -202,11 +203,6 @@ def place(tmp_path):
     return tmp_path
 
 
-def log_of(folder):
-    newest = max(folder.glob('work/*/*.log'), key=lambda path: path.stat().st_mtime_ns)
-    return newest.read_text()
-
-
 ONE, TWO = 'train_cfg.max_iters=1', 'train_cfg.max_iters=2'
 OTHER_NET = 'model.decode_head.channels=32'
 
@@ -244,8 +240,8 @@ def test_an_optimizer_of_other_parameters_starts_anew(change, place):
     partial = ['--partial'] if change == OTHER_NET else []
     assert train(place, TWO, change, resume=True, flags=partial) is None
     said = 'holds no state of' if partial else 'holds the state of an optimizer of other parameters'
-    assert f'work/iter_1.pth {said}' in log_of(place)
-    assert 'resumed epoch: 0, iter: 1' in log_of(place)
+    assert f'work/iter_1.pth {said}' in text_of(place / 'work')
+    assert 'resumed epoch: 0, iter: 1' in text_of(place / 'work')
 
 
 def test_a_flexible_runner(place):
@@ -264,7 +260,7 @@ def test_a_config_that_resumes_is_tested(place):
     (place / 'work/iter_1.pth').rename(place / 'good.pth')
     assert evaluate(place, 'resume=True') is None
     assert 'nothing.pth does not exist' in evaluate(place, 'resume=True', checkpoint='nothing.pth')
-    assert 'iter' not in log_of(place).split('Load checkpoint from')[-1]
+    assert 'iter' not in text_of(place / 'work').split('Load checkpoint from')[-1]
 
 
 def test_augmented_tests_and_partial_ones(place):
@@ -282,7 +278,7 @@ def test_augmented_tests_and_partial_ones(place):
     assert run_tool('test', *command) is None
     assert 'is of another net' in run_tool('test', *command, '--cfg-options', OTHER_NET)
     assert run_tool('test', *command, '--partial', '--cfg-options', OTHER_NET) is None
-    assert '--partial: ' in log_of(place)
+    assert '--partial: ' in text_of(place / 'work')
 
 
 def test_load_from_is_a_transfer_and_what_loss_balance_is_given_is_not(place):
@@ -318,22 +314,27 @@ def test_resume_goes_on_whatever_load_from_names(place):
     assert train(place, wanted, resume=True) is None
     assert (
         f'--resume goes on from {place}/work/iter_2.pth. load_from={place}/nothing.pth is not'
-        in (log_of(place))
+        in text_of(place / 'work')
     )
     state = CheckpointLoader.load_checkpoint(str(place / 'work/iter_3.pth'), 'cpu')
     (step,) = {int(each['step']) for each in state['optimizer']['state'].values()}
     assert step == 3
-    assert 'resumed epoch: 0, iter: 2' in log_of(place)
+    assert 'resumed epoch: 0, iter: 2' in text_of(place / 'work')
 
 
 def test_nothing_to_resume_and_another_run_in_the_folder(place):
     assert train(place, ONE, resume=True) is None
     assert f'--resume found no checkpoint in {place}/work: training starts at iteration 0.' in (
-        log_of(place)
+        text_of(place / 'work')
     )
-    assert 'holds checkpoints' not in log_of(place)
+    assert 'holds checkpoints' not in text_of(place / 'work')
     assert train(place, ONE) is None
-    assert log_of(place).count('work holds checkpoints of another run, iter_1.pth the newest') == 1
+    assert (
+        text_of(place / 'work').count(
+            'work holds checkpoints of another run, iter_1.pth the newest'
+        )
+        == 1
+    )
 
 
 def configured(folder, resume=True, **settings):

@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_boundary.losses import compiled
 from tests.support.commands import LIMIT, ROOT, SHAPES, TINY, environment_for, free_port, run, train
-from tests.support.logs import losses, scalars
+from tests.support.logs import losses, scalars, text_of
 from tests.support.skips import CAMVID, needs_camvid
 from tests.support.small_run import train as train_here
 from tests.support.small_run import write_config, write_data
@@ -132,8 +132,7 @@ ONE_LOGIT = [
 def log_of(folder, *options):
     """What three iterations and a validation in this process log."""
     assert train_here(folder, *options) is None
-    (log,) = folder.glob('work/*/*.log')
-    return log.read_text()
+    return text_of(folder / 'work')
 
 
 @pytest.fixture

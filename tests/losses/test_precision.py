@@ -18,7 +18,7 @@ from mmseg_boundary.geometry.rays import ray_sums
 from tests.support.commands import ROOT, run
 from tests.support.heads import head, samples
 from tests.support.logs import losses as logged_losses
-from tests.support.losses import LOSSES
+from tests.support.losses import LOSSES, value_and_gradient
 from tests.support.scenes import scene, wild_scenes
 from tests.support.skips import needs_gpu
 
@@ -27,13 +27,6 @@ MARGIN = 1e-5  # of energies up to 4, in float32
 
 def build(name, **options):
     return getattr(losses, name)(**options)
-
-
-def value_and_gradient(loss, logits, labels):
-    leaf = logits.detach().requires_grad_()
-    value = loss(leaf, labels)
-    value.backward()
-    return value.detach(), leaf.grad
 
 
 def ranks_are_clear(logits, target, sigmoid):

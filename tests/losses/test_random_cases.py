@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_boundary import losses
-from tests.support.losses import LOSSES
+from tests.support.losses import LOSSES, value_and_gradient
 from tests.support.scenes import wild_scenes
 
 
@@ -20,13 +20,6 @@ def built(name, options, sigmoid, weighted, fields):
     if weighted and not set(options) & set(LOSSES[name].unweighted):
         class_weight = [0.0] * (fields > 1) + [1.5] * (fields - (fields > 1))
     return getattr(losses, name)(**options, use_sigmoid=sigmoid, class_weight=class_weight)
-
-
-def value_and_gradient(loss, logits, labels):
-    leaf = logits.detach().requires_grad_()  # keeps its strides
-    value = loss(leaf, labels)
-    value.backward()
-    return value.detach(), leaf.grad
 
 
 def bears(loss, scene):

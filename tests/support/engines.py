@@ -1,0 +1,17 @@
+"""The two engines of distances on the CPU."""
+
+import sys
+from contextlib import contextmanager, nullcontext
+
+import pytest
+
+
+@contextmanager
+def without_opencv():
+    """As where it is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, 'cv2', None)
+        yield
+
+
+ENGINES = {'OpenCV': nullcontext, 'scipy': without_opencv}
