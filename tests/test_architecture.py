@@ -87,16 +87,16 @@ TESTS = ROOT / 'tests'
 # {module without a file of tests of its name: (where it is tested, why there)}
 TESTED_IN = {
     'config.py': ('tools/test_installed.py', 'it finds configs in a checkout and in a wheel'),
-    'losses/boundary_weighted_ce.py': ('losses/test_cross_entropies.py', CE := 'one form of three'),
-    'losses/log_likelihood.py': ('losses/test_cross_entropies.py', CE),
-    'losses/softmax_focal.py': ('losses/test_cross_entropies.py', CE),
-    'losses/jaccard.py': ('losses/test_overlaps.py', OVERLAP := 'one form of two'),
-    'losses/soft_dice.py': ('losses/test_overlaps.py', OVERLAP),
+    'losses/boundary_weighted_ce.py': ('losses/test_cross_entropies.py', 'they share a form'),
+    'losses/log_likelihood.py': ('losses/test_cross_entropies.py', 'they share a form'),
+    'losses/softmax_focal.py': ('losses/test_cross_entropies.py', 'they share a form'),
+    'losses/jaccard.py': ('losses/test_overlaps.py', 'they share a form'),
+    'losses/soft_dice.py': ('losses/test_overlaps.py', 'they share a form'),
     'losses/compiled.py': ('losses/test_epl.py', 'it compiles the kernels of EPL'),
     'losses/decode_head_loss.py': ('registered/test_battery.py', 'what every loss inherits'),
     'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
-    'registered/check_finite_loss.py': ('registered/test_hooks.py', HOOK := 'one run, two hooks'),
-    'registered/loss_weight_schedule.py': ('registered/test_hooks.py', HOOK),
+    'registered/check_finite_loss.py': ('registered/test_hooks.py', 'both hooks of one run'),
+    'registered/loss_weight_schedule.py': ('registered/test_hooks.py', 'both hooks of one run'),
     'registry.py': ('registered/test_losses.py', 'scopes in which a loss is built'),
 }
 

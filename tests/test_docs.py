@@ -20,6 +20,8 @@ from PIL import Image
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 from tests.support.commands import LIMIT, environment_for, run
+from tests.support.losses import LOSSES as LOSS_ROWS
+from tests.support.metrics import METRICS as METRIC_ROWS
 from tests.support.skips import ROOT
 
 IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
@@ -219,20 +221,37 @@ def test_costs_are_measured():
     assert {'cross-entropy', *tables_of_arguments()} - {'all losses'} == measured
 
 
+def rows_of(table, text):
+    """The rows of the README's table whose first column has this heading."""
+    (found,) = re.findall(rf'^\| {table} \|.*\n\|[-|]+\n((?:\|.*\n)+)', text, re.MULTILINE)
+    return found
+
+
+def test_every_loss_and_metric_is_in_the_readme():
+    text = (ROOT / 'README.md').read_text()
+    losses, metrics = rows_of('loss', text), rows_of('metric', text)
+    assert [name for name in LOSS_ROWS if f'`{name}`' not in losses] == []
+    keys = {f'`m{name.split(",")[0]}_3px`' for name in METRIC_ROWS}
+    assert [key for key in keys if key not in metrics] == []
+
+
 def test_a_loss_is_added_as_described(tmp_path):
     """The page's blocks, put where their first lines say, into a copy: the battery passes."""
-    copy = copy_with(ADDING, 7, tmp_path)
     out = run_in(
-        copy,
+        copy_with(tmp_path, ADDING),
         *('tests/registered/test_battery.py', 'tests/configs/test_configs.py'),
-        *('tests/test_architecture.py', '-k', 'AbsoluteErrorLoss or mae or listed or absolute'),
+        *('tests/test_architecture.py', 'tests/test_mutants.py', 'tests/test_docs.py'),
+        *(
+            '-k',
+            'AbsoluteErrorLoss or mae or listed or absolute or file_of or mutants or every_loss',
+        ),
     )
-    assert int(re.search(r'(\d+) passed', out)[1]) >= 20, out
+    assert int(re.search(r'(\d+) passed', out)[1]) >= 30, out
 
 
 def test_a_metric_is_added_as_described(tmp_path):
     """Likewise, and BoundaryMetric has its keys."""
-    copy = copy_with(ADDING_METRIC, 6, tmp_path)
+    copy = copy_with(tmp_path, ADDING_METRIC)
     tests = copy / 'tests/registered/test_metrics.py'
     tests.write_text(f"""{tests.read_text()}
 
@@ -246,42 +265,79 @@ def test_added():
 """)
     out = run_in(
         copy,
-        *('tests/metrics/test_definitions.py', 'tests/registered/test_metrics.py'),
-        *('tests/test_architecture.py', '-k', 'BoundaryRecall or listed or added or recall'),
+        *('tests/metrics', 'tests/registered/test_metrics.py', 'tests/test_architecture.py'),
+        *('tests/test_mutants.py', 'tests/test_docs.py'),
+        *(
+            '-k',
+            'BoundaryRecall or listed or test_added or recall or file_of or mutants or every_loss',
+        ),
     )
-    assert int(re.search(r'(\d+) passed', out)[1]) >= 10, out
+    assert int(re.search(r'(\d+) passed', out)[1]) >= 30, out
 
 
-def copy_with(page, blocks, tmp_path):
-    """A copy of the repository with the blocks of a page, where their first lines say."""
+@pytest.mark.slow
+def test_the_suite_holds_with_what_the_pages_add(tmp_path):
+    """All of `make test`, but for these pages, whose blocks are there already."""
+    added = [
+        f'--deselect=tests/test_docs.py::test_a_{what}_is_added' for what in ('loss', 'metric')
+    ]
+    copy = copy_with(tmp_path, ADDING, ADDING_METRIC)
+    out = run_in(copy, '-n2', '--dist=loadfile', *added, TORCHDYNAMO_DISABLE='0')
+    assert int(re.search(r'(\d+) passed', out)[1]) >= 1500, out
+
+
+@pytest.mark.slow
+def test_the_mutants_of_the_pages_are_seen(tmp_path):
+    copy = copy_with(tmp_path, ADDING, ADDING_METRIC)
+    files = ('losses/absolute_error.py', 'metrics/boundary_recall.py')
+    out = run(sys.executable, 'tests/mutate.py', *files, cwd=copy, PYTHONPATH=str(copy))
+    assert '6 mutants, 0 that no test sees' in out, out
+
+
+def copy_with(tmp_path, *pages):
+    """A copy of the repository with the blocks of the pages, where their first lines say."""
     copy = tmp_path / 'copy'
-    nothing_built = shutil.ignore_patterns('__pycache__', '.*', 'work_dirs', 'build', '*.egg-info')
-    for folder in ('mmseg_boundary', 'configs', 'tests'):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=nothing_built)
-    shutil.copy(ROOT / 'pyproject.toml', copy)
-    found = fenced_as_they_stand(page)
-    assert len(found) == blocks
-    for _, block in found:
-        place, code = block.split('\n', 1)
-        path, _, table = place.removeprefix('# in ').removeprefix('# ').partition(', ')
-        file = copy / path
-        if table:
-            head = re.compile(rf'^{table} = [\[{{]\n', re.MULTILINE)
-            assert len(head.findall(file.read_text())) == 1
-            file.write_text(head.sub(lambda found: found[0] + code, file.read_text()))
-        elif place.startswith('# in '):
-            file.write_text(f'{file.read_text()}\n\n{code}')
-        else:
-            assert not file.exists()
-            file.write_text(code)
+    shutil.copytree(ROOT, copy, ignore=what_is_made)
+    for page in pages:
+        for _, block in fenced_as_they_stand(page):
+            put(block, copy)
     return copy
 
 
-def run_in(copy, *arguments):
+def what_is_made(folder, names):
+    """What is not the repository's: environments, caches, results."""
+    kept = {'.ci', '.github', '.gitignore', '.pre-commit-config.yaml'}
+    made = {'__pycache__', 'work_dirs', 'build'}
+    return [
+        name
+        for name in names
+        if (name.startswith('.') and name not in kept) or name in made or name.endswith('.egg-info')
+    ]
+
+
+def put(block, copy):
+    """`# FILE` is a new file, `# in FILE` its end, `# in FILE, TABLE` below the head of a table."""
+    place, code = block.split('\n', 1)
+    assert place.startswith('# '), place
+    path, _, table = place.removeprefix('# in ').removeprefix('# ').partition(', ')
+    file = copy / path
+    if table:
+        head = rf'^\| {table} \|.*\n\|[-|]+\n' if file.suffix == '.md' else rf'^{table} = [\[{{]\n'
+        text, found = re.subn(head, lambda found: found[0] + code, file.read_text(), flags=re.M)
+        assert found == 1, place
+        file.write_text(text)
+    elif place.startswith('# in '):
+        file.write_text(f'{file.read_text()}\n\n{code}')
+    else:
+        assert not file.exists(), place
+        file.write_text(code)
+
+
+def run_in(copy, *arguments, **environment):
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *arguments],
         cwd=copy,
-        env=environment_for(PYTHONPATH=str(copy)),
+        env=environment_for(PYTHONPATH=str(copy), **environment),
         capture_output=True,
         text=True,
         timeout=LIMIT,
