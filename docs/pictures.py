@@ -20,7 +20,6 @@ from matplotlib.colors import ListedColormap
 from torch import Tensor
 
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
-from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import (
     boundary_weighted_ce_loss,
@@ -33,6 +32,7 @@ from mmseg_boundary.losses import (
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from mmseg_boundary.losses.boundary_weighted_ce import contour_band
 from mmseg_boundary.losses.distance_transform import nearness_to_contour
+from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 
 HEIGHT, WIDTH = 40, 48
 TRUE, PREDICTED = '#0072b2', '#d55e00'  # of Okabe and Ito's palette
@@ -115,7 +115,7 @@ def draw_epl() -> plt.Figure:
     h = 3
     target = encode(labels(), 2)
     truth, prediction = (
-        ray_sums(planes, 2 * h + 1, 'A', 'constant')[3, 0, 1]
+        ray_sums(planes, Rays(2 * h + 1, 'A', 'constant'))[3, 0, 1]
         for planes in (target.planes.float(), predicted_logits().softmax(1))
     )
     figure, axes = panels(4)

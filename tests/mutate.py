@@ -1,7 +1,7 @@
 """Breaks the losses and metrics in small ways and says what the tests do not see.
 
     make mutants                                  all of them
-    python tests/mutate.py losses/epl.py ...      those of some files
+    python tests/mutate.py losses/epl/line.py ...      those of some files
 
 Each mutant is one replacement in one file, in a copy of the repository, in which the tests named
 for that file are run. A mutant that no test sees is a hole in the tests: write the missing test.
@@ -37,9 +37,7 @@ TESTS = {
     'tests/metrics/test_definitions.py',
     'geometry/distance.py': 'mmseg_boundary/geometry/distance.py tests/geometry/test_distance.py '
     'tests/losses/test_kervadec.py tests/metrics/test_definitions.py',
-    'geometry/ranks.py': 'mmseg_boundary/geometry/ranks.py tests/geometry/test_ranks.py',
-    'geometry/rays.py': 'mmseg_boundary/geometry/rays.py tests/geometry/test_rays.py '
-    'tests/losses/test_epl.py',
+    'choices.py': 'mmseg_boundary/choices.py tests/losses/epl/test_rays.py',
     'losses/bf1.py': 'tests/losses/test_bf1.py tests/losses/test_once_differentiable.py '
     'tests/registered/test_battery.py',
     'losses/boundary_weighted_ce.py': 'tests/losses/test_cross_entropies.py '
@@ -48,8 +46,16 @@ TESTS = {
     'tests/registered/test_losses.py tests/registered/test_battery.py',
     'losses/distance_transform.py': 'tests/losses/test_distance_transform.py '
     'tests/registered/test_losses.py',
-    'losses/epl.py': 'tests/losses/test_epl.py tests/losses/test_once_differentiable.py '
-    'tests/registered/test_losses.py tests/registered/test_battery.py',
+    **{
+        f'losses/epl/{name}.py': 'tests/losses/test_epl.py '
+        'tests/losses/test_once_differentiable.py tests/registered/test_losses.py '
+        'tests/registered/test_battery.py'
+        for name in ('blocks', 'line', 'point')
+    },
+    'losses/epl/ranks.py': 'mmseg_boundary/losses/epl/ranks.py tests/losses/epl/test_ranks.py',
+    'losses/epl/rays.py': 'mmseg_boundary/losses/epl/rays.py tests/losses/epl/test_rays.py '
+    'tests/losses/test_epl.py',
+    'losses/epl/reference.py': 'tests/losses/test_epl.py',
     'losses/jaccard.py': 'tests/losses/test_overlaps.py tests/registered/test_losses.py',
     'losses/kervadec.py': 'tests/losses/test_kervadec.py tests/registered/test_losses.py',
     'losses/log_likelihood.py': 'tests/losses/test_cross_entropies.py',
@@ -107,6 +113,7 @@ MUTANTS = {
         ('0 <= weight < math.inf', '0 <= weight'),
         ('if not numbers or sum(class_weight) == 0', 'if not numbers'),
     ],
+    'choices.py': [('given not in allowed', 'given is None')],
     'geometry/boundary.py': [
         ('labels[..., 1:, :] != labels[..., :-1, :]', 'labels[..., 1:, :] > labels[..., :-1, :]'),
         ('valid[..., 1:, :] & valid[..., :-1, :]', 'valid[..., 1:, :]'),
@@ -145,45 +152,6 @@ MUTANTS = {
         ('in_rows[:, 1:] | in_rows[:, :-1]', 'in_rows[:, 1:]'),
         (' | mixed_rows[2:]', ''),
         (' | in_columns[:-1]', ''),
-    ],
-    'geometry/ranks.py': [
-        ('(fields == low) & (index >= first)', '(fields == low)'),
-        ('index <= last', 'index < last'),
-        ('like.new_ones(shape)', 'like.new_zeros(shape)'),
-        # by_selection
-        ('np.isnan(field.max())', 'False'),
-        ('(field + 0).view', 'field.view'),
-        ('if tie:', 'if tie > 1:'),
-        ('last_tie < ties - 1', 'False'),
-        ('(bits == high)[last_tie]', '(bits == high)[-1]'),
-        ('ranks - first, end - first', 'ranks - first, ranks - first + 1'),
-        ('max(width - _DIGIT, 0)', 'max(width - _DIGIT, 1)'),
-        ('int(ends[digit - 1]) if digit else 0', 'int(ends[digit - 1])'),
-        ("rank, side='right'", "rank, side='left'"),
-        # by_bisection
-        ('(fields + 0).view', 'fields.view'),
-        ('keepdim=True) <= rank', 'keepdim=True) < rank'),
-        ('(start + size - 1, 0)', '(start + size, 0)'),
-        ('rank - (bits < value)', 'rank - (bits <= value)'),
-        ('rank, width - 1)', 'rank, width - 2)'),
-        ('before, 31)', 'before, 8)'),
-        ('.where(size > 0, nothing)', ''),
-        ('.masked_fill(fields.isnan().any(1), torch.nan)', ''),
-    ],
-    'geometry/rays.py': [
-        ('for j in range(h + 1)', 'for j in range(h)'),
-        ('h - j * down', 'h + j * down'),
-        ('(kernel_size // 2 + 1) / kernel_size**2', '(kernel_size // 2) / kernel_size**2'),
-        ('mode=padding', "mode='constant'"),
-        ("if padding == 'replicate'", "if padding == 'constant'"),
-        ('sides[..., h, :] +=', 'sides[..., h, :] -='),
-        ('sides[..., -h - 1, :] +=', 'sides[..., -h - 1, :] -='),
-        ('sides[..., :h, :].sum(-2)', 'sides[..., h - 1, :]'),
-        ('in (canvas, canvas.mT)', 'in (canvas,)'),
-        ('(-down, -right) for down', '(down, right) for down'),
-        ("(2 if padding == 'replicate' else 1)", '1'),
-        ('kernel_size < 3', 'kernel_size < 1'),
-        ('kernel_size % 2 == 0', 'False'),
     ],
     'losses/bf1.py': [
         ('probs.masked_fill(~valid, 0)', 'probs'),
@@ -263,22 +231,14 @@ MUTANTS = {
         ('(q * target.masked(probs))', '(target.planes * probs)'),
         ("class_reduction == 'sum' and", "class_reduction == 'mean' and"),
     ],
-    'losses/epl.py': [
-        # The point loss
-        ('_keep_valid(difference, bits), kernel_size', 'difference, kernel_size'),
-        ('gaps.abs() if power == 1 else gaps.square()', 'gaps.abs()'),
-        ('gaps.sign() if power == 1 else 2 * gaps', 'gaps.sign() if power == 1 else gaps'),
-        ('* -weights * slopes', '* weights * slopes'),
-        ('.where(apart, 1).sqrt()', '.sqrt()'),
-        ('pixel_weight.unsqueeze(1) * cost', 'cost'),
-        ('costs[n] += kernel', 'costs[n] = kernel'),
-        ('slopes[n], weights[some]', 'slopes[n], weights[:1]'),
-        ("    @once_differentiable('epl_point_loss')\n", ''),
-        ('_keep_valid(gradient, bits), *[None] * 5', 'gradient, *[None] * 5'),
-        # Void, and a few planes at a time
+    'losses/epl/blocks.py': [
         ('-valid.to(', 'valid.to('),
         ('yield n, slice(k, k + count)', 'yield 0, slice(k, k + count)'),
-        # The line loss: EDC
+        ('valid.to(torch.int64 if', 'valid.to(torch.int32 if'),
+        ('torch.float16, torch.bfloat16', 'torch.float16,'),
+    ],
+    'losses/epl/line.py': [
+        # EDC
         ('q * (g + p)\n', 'q * (g + p + 1)\n'),
         ('q + p_squared[0]', 'g + p_squared[0]'),
         ('denominator.where(pixels > 0, 1)', 'denominator'),
@@ -289,15 +249,15 @@ MUTANTS = {
         ('has_line = pixels > 0', 'has_line = q > 0'),
         ('.where(has_line, 1)', ''),
         # The sums
-        ('not form.code and not planes.is_cuda', 'not planes.is_cuda'),
+        ('not form.authors and not planes.is_cuda', 'not planes.is_cuda'),
         ('not planes.any()', 'not planes[0].any()'),
         ('masked_fill_(~valid, torch.inf)', 'masked_fill_(~valid, 0)'),
-        ('    _keep_valid(both[len(planes) :], bits)\n', ''),
-        ('counts[at][0], counts', 'counts[at][1], counts'),
-        ('if not form.fractional:', 'if True:'),
-        ('unsqueeze(1) - counts[1:].sum(0)', 'unsqueeze(1) - 0 * counts[0]'),
-        ('outside * torch.stack([d, d * d])', 'outside * torch.stack([d, d])'),
-        ('for table in (d, d * d)', 'for table in (d, d)'),
+        ('    keep_valid(both[len(planes) :], bits)\n', ''),
+        ('counts[0], counts', 'counts[1], counts'),
+        ('if form.rays.is_box:', 'if False:'),
+        ('sum(-1) - counts[1:].sum(0)', 'sum(-1) - 0 * counts[0]'),
+        ('q + outside * d.square()', 'q + outside * d'),
+        ('for table in (d, d.square())', 'for table in (d, d)'),
         ('truth < tau + 0.5', 'truth <= tau'),
         ('& (truth < h + 0.5)', '& truth.isfinite()'),
         ('.masked_fill(window.low.isnan(), torch.nan)', ''),
@@ -313,16 +273,77 @@ MUTANTS = {
         ('_power(energies - tau, form.mu - 1)', '_power(energies - tau, form.mu)'),
         ('pull.where(d_hat > 0, 0)', 'pull'),
         ('total.where(chosen, 0)', 'total'),
-        ('_keep_valid(gradient, bits), *[None] * 4', 'gradient, *[None] * 4'),
+        ('keep_valid(gradient, bits), *[None] * 3', 'gradient, *[None] * 3'),
         # How near an energy is to a level
         ('NEGLIGIBLE = 43', 'NEGLIGIBLE = 3'),
         ('exponent < NEGLIGIBLE', 'exponent <= torch.inf'),
-        ('form.fractional or form.mu == 2', 'form.mu == 2'),
-        ('form.fractional or form.mu == 2', 'form.fractional'),
+        ('form.rays.is_box or form.mu == 2', 'form.mu == 2'),
+        ('form.rays.is_box or form.mu == 2', 'form.rays.is_box'),
         ('range(3)', 'range(2)'),
         ('steps**form.mu < NEGLIGIBLE', 'steps < form.mu - 1'),
         ('half * half * base if', 'half * half if'),
-        ('mu < 2', 'mu < 0'),
+        ('self.mu < 2', 'self.mu < 0'),
+    ],
+    'losses/epl/point.py': [
+        ('keep_valid(difference, bits), rays', 'difference, rays'),
+        ('gaps.abs() if power == 1 else gaps.square()', 'gaps.abs()'),
+        ('gaps.sign() if power == 1 else 2 * gaps', 'gaps.sign() if power == 1 else gaps'),
+        ('* -weights * slopes', '* weights * slopes'),
+        ('.where(apart, 1).sqrt()', '.sqrt()'),
+        ('pixel_weight.unsqueeze(1) * cost', 'cost'),
+        ('costs[n] += kernel', 'costs[n] = kernel'),
+        ('slopes[n], weights[some]', 'slopes[n], weights[:1]'),
+        ("    @once_differentiable('epl_point_loss')\n", ''),
+        ('keep_valid(gradient, bits), *[None] * 5', 'gradient, *[None] * 5'),
+        ("require_choice('norm', norm, NORMS)", 'pass'),
+    ],
+    'losses/epl/ranks.py': [
+        ('(fields == low) & (index >= first)', '(fields == low)'),
+        ('index <= last', 'index < last'),
+        ('like.new_ones(shape)', 'like.new_zeros(shape)'),
+        # by_selection
+        ('np.isnan(field.max())', 'False'),
+        ('(field + 0).view', 'field.view'),
+        ('if tie:', 'if tie > 1:'),
+        ('last_tie < ties - 1', 'False'),
+        ('(bits == high)[last_tie]', '(bits == high)[-1]'),
+        ('ranks - first, end - first', 'ranks - first, ranks - first + 1'),
+        ('max(width - _DIGIT, 0)', 'max(width - _DIGIT, 1)'),
+        ('int(ends[digit - 1]) if digit else 0', 'int(ends[digit - 1])'),
+        ("rank, side='right'", "rank, side='left'"),
+        # by_bisection
+        ('(fields + 0).view', 'fields.view'),
+        ('keepdim=True) <= rank', 'keepdim=True) < rank'),
+        ('(start + size - 1, 0)', '(start + size, 0)'),
+        ('rank - (bits < value)', 'rank - (bits <= value)'),
+        ('rank, width - 1)', 'rank, width - 2)'),
+        ('before, 31)', 'before, 8)'),
+        ('.where(size > 0, nothing)', ''),
+        ('.masked_fill(fields.isnan().any(1), torch.nan)', ''),
+    ],
+    'losses/epl/rays.py': [
+        ('for j in range(h + 1)', 'for j in range(h)'),
+        ('h - j * down', 'h + j * down'),
+        ('(h + 1) / size**2', 'h / size**2'),
+        ('mode=rays.padding', "mode='constant'"),
+        ("rays.padding == 'replicate'", "rays.padding == 'constant'"),
+        ('sides[..., h, :] +=', 'sides[..., h, :] -='),
+        ('sides[..., -h - 1, :] +=', 'sides[..., -h - 1, :] -='),
+        ('sides[..., :h, :].sum(-2)', 'sides[..., h - 1, :]'),
+        ('in (canvas, canvas.mT)', 'in (canvas,)'),
+        ('(-down, -right) for down', '(down, right) for down'),
+        ('2 * h if replicate else h', 'h'),
+        ('size < 3', 'size < 1'),
+        ('size % 2 == 0', 'False'),
+        ("require_choice('sc_scale', self.sc_scale, SC_SCALES)", 'pass'),
+        ('1 if self.is_box else', '2 if self.is_box else'),
+    ],
+    'losses/epl/reference.py': [
+        ('(weights * gap.abs())', '(weights * gap.square())'),
+        ('valid & (truth < 0.5)', 'truth < 0.5'),
+        ('(ranks >= first)', '(ranks > first)'),
+        ('q * (g + p)\n', 'q * (g + p + 1)\n'),
+        ('masked_fill(~chosen, 0)\n        has', 'masked_fill(~region, 0)\n        has'),
     ],
     'losses/jaccard.py': [
         ('both - shared', 'both'),
@@ -455,7 +476,7 @@ def main() -> None:
     """Tries the mutants and ends with 1 if some survive."""
     parser = argparse.ArgumentParser(description='Do the tests see when the package is broken?')
     parser.add_argument(
-        'files', nargs='*', default=list(MUTANTS), help='such as losses/epl.py (default: all)'
+        'files', nargs='*', default=list(MUTANTS), help='such as losses/epl/line.py ...fault: all)'
     )
     files = parser.parse_args().files
     if strangers := sorted(set(files) - set(MUTANTS)):

@@ -18,7 +18,8 @@ MMSEG = PURE | {'mmengine', 'mmcv', 'mmseg'}
 ROOMS = {
     'labels': (set(), PURE),
     'geometry': (set(), PURE | {'cv2', 'scipy'}),
-    'losses': ({'labels', 'geometry'}, PURE),
+    'choices': (set(), set()),
+    'losses': ({'labels', 'geometry', 'choices'}, PURE),
     'metrics': ({'labels', 'geometry'}, PURE),
     'datasets': (set(), MMSEG | {'cv2'}),
     'models': (set(), MMSEG),

@@ -7,8 +7,8 @@ python tools/benchmark.py --beside 4
 python tools/benchmark.py --beside 4 --page docs/performance.md
 
 `growth` is EPL alone, over image size, classes, kernel and splitter. `step` has the losses of ours
-in a config beside the whole training step. 'plain' is the first readable EPL
-(`tests/support/readable/epl.py`), BF1 by `max_pool2d`, distances by OpenCV in two passes;
+in a config beside the whole training step. 'plain' is EPL's reference
+(`losses/epl/reference.py`), BF1 by `max_pool2d`, distances by OpenCV in two passes;
 'published' is `published.py`. Forms of one definition must give equal results. `costs` is every
 loss of ours, as a head calls it, over classes and crop. `--beside N` has the slowdown of CE, EPL
 and BF1 beside N busy processes, medians of five, with the wait policy of `train.py` if
@@ -50,9 +50,10 @@ from torch import Tensor
 from mmseg_boundary import losses as ours
 from mmseg_boundary.config import path
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
-from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses.compiled import compile_from
+from mmseg_boundary.losses.epl import reference
+from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou
 from mmseg_boundary.report import whole_file, write_report
 
@@ -237,8 +238,7 @@ def there_and_back(loss: Callable, picture: Picture) -> Tensor:
 
 def epl(probs: Tensor, labels: Tensor, form: str, part: str, w: int, mu: int, splitter='A'):
     """A term of EPL or, if `part` is 'both', their weighted sum, from probabilities and labels."""
-    forms = {'ours': lambda: ours, 'plain': readable_epl, 'published': lambda: published}
-    terms = forms[form]()
+    terms = {'ours': ours, 'plain': reference, 'published': published}[form]
     truth = labels if form == 'published' else encode(labels, probs.shape[1])
     total = 0.0
     if part != 'line':
@@ -246,18 +246,6 @@ def epl(probs: Tensor, labels: Tensor, form: str, part: str, w: int, mu: int, sp
     if part != 'point':
         total += WEIGHTS['line'] * terms.epl_line_loss(probs, truth, w, splitter, mu)
     return total
-
-
-def readable_epl():
-    if not (ROOT / 'tests/support/readable/epl.py').is_file():
-        raise SystemExit(
-            f'{ROOT} has no tests/support/readable/epl.py; run tools/benchmark.py of a clone.'
-        )
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    from tests.support.readable import epl
-
-    return epl
 
 
 def losses(setting: Setting) -> Iterator[Row]:
@@ -308,7 +296,9 @@ def loss_row(
     h, exps = w // 2, [0]
     for labels in {id(each.labels): each.labels for each in shown.values()}.values() if w else ():
         planes = encode(labels, probs.shape[1]).planes.float()
-        lines = (((e >= 1) & (e <= h)).sum() for e in ray_sums(planes, w, splitter, 'constant'))
+        lines = (
+            ((e >= 1) & (e <= h)).sum() for e in ray_sums(planes, Rays(w, splitter, 'constant'))
+        )
         exps.append(h * sum(lines).item())
     moved, exps = 2 * probs.nbytes + labels.nbytes, max(exps)
     return Row(name, forms, moved, probs.nbytes, setting.threads, exps, 1e-4, unlike='published')

@@ -30,8 +30,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
-from mmseg_boundary.geometry.rays import ray_sums
 from mmseg_boundary.labels import encode
+from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
 from mmseg_boundary.report import whole_file
 
@@ -217,7 +217,7 @@ def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> 
     classes, h = held_out.metainfo['classes'], kernel_size // 2
     planes = encode(label[None], len(classes), held_out.ignore_index).planes
     plane = planes[:, [classes.index(name)]].float()
-    energies = ray_sums(plane, kernel_size, 'A', 'replicate')
+    energies = ray_sums(plane, Rays(kernel_size, 'A', 'replicate'))
 
     figure, axes = plt.subplots(1, 5, figsize=(16, 4), layout='constrained')
     axes[0].imshow(image[window])

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from mmseg_boundary.geometry.rays import SPLITTERS
+from mmseg_boundary.losses.epl.rays import SPLITTERS
 
 # --- EPL (github.com/XuYin94/Contour-aware-equipotential-learning) --------------------------------
 

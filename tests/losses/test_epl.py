@@ -1,4 +1,5 @@
-"""EPL against the numbers worked by hand, and against the double loops of `naive`.
+"""EPL against the numbers worked by hand, and against the double loops of `naive`; the reference
+against both, and the losses of the package against the reference.
 
 The hand-worked scene: 7 x 7, class 1 in rows 1-5 and columns 2-4 and at (3, 5), class 0 elsewhere.
 """
@@ -14,13 +15,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_boundary.geometry.ranks import rank_window
-from mmseg_boundary.geometry.rays import SPLITTERS, ray_sums
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import compiled, epl, epl_line_loss, epl_point_loss
-from mmseg_boundary.losses.epl import closeness
+from mmseg_boundary.losses.epl import blocks, reference
+from mmseg_boundary.losses.epl.line import (
+    LineForm,
+    _closeness_of_truth,
+    authors_line_terms,
+    closeness,
+    line_sums,
+)
+from mmseg_boundary.losses.epl.line import line_terms as terms_of_sums
+from mmseg_boundary.losses.epl.rays import SPLITTERS, Rays, ray_sums
 from tests.support import naive
-from tests.support.readable import epl as readable
 from tests.support.scenes import scene, scenes
 
 REGION = torch.zeros(7, 7, dtype=torch.long)
@@ -75,7 +82,7 @@ def test_point_loss_of_the_soft_shift(padding, kernel_size, l2, l1, pixel):
 def test_parts_of_the_soft_shift(padding, kernel_size, l2_per_direction, l1_sum, pixel_sum):
     """The squares up, down, left and right; and the sums over the pixels, as eq. (3) has them."""
     difference = TRUTH - PREDICTIONS['soft shift']
-    gaps = torch.stack(list(ray_sums(difference, kernel_size, 'A', padding)))
+    gaps = ray_sums(difference, Rays(kernel_size, 'A', padding))
     squares = gaps.square().mean((1, 2, 3, 4))
     assert squares.tolist() == pytest.approx(l2_per_direction, abs=1e-6)
     assert gaps.abs().sum().item() / 4 == pytest.approx(l1_sum)
@@ -91,7 +98,7 @@ def test_point_loss_of_one_row_by_hand():
     probs = torch.tensor([[[[0, 0, 0.5, 1, 0.5]]]])
     loss = epl_point_loss(probs, target, 3, padding='constant')
     assert loss.item() == pytest.approx((0.75 + 1.0 + 2 * 0.5) / (4 * 5))
-    *_, forth = ray_sums(target.planes.float() - probs, 3, 'A', 'constant')
+    *_, forth = ray_sums(target.planes.float() - probs, Rays(3, 'A', 'constant'))
     assert forth.square().mean().item() == pytest.approx(0.15)
     assert forth.abs().mean().item() == pytest.approx(0.3)
 
@@ -136,7 +143,8 @@ def test_doubled_scene_with_the_scaled_kernel_costs_more():
 
 
 @given(scenes(fields=(1, 2, 3)))
-def test_point_loss_agrees_with_the_definition(scene):
+@pytest.mark.parametrize('form', [epl, reference])
+def test_point_loss_agrees_with_the_definition(form, scene):
     weight = torch.rand(scene.labels.shape, dtype=torch.float64)
     options = [
         dict(),
@@ -147,7 +155,7 @@ def test_point_loss_agrees_with_the_definition(scene):
     for option in options:
         if 'class_weight' in option:
             option['class_weight'] = option['class_weight'][: scene.probs.shape[1]]
-        ours = epl_point_loss(scene.probs, scene.target, **option, pixel_weight=weight)
+        ours = form.epl_point_loss(scene.probs, scene.target, **option, pixel_weight=weight)
         theirs = naive.epl_point_loss(
             scene.probs, scene.labels, scene.void, **option, weight=weight
         )
@@ -203,31 +211,22 @@ def as_row(energies):
     return torch.tensor(energies, dtype=torch.float64).view(1, 1, -1)
 
 
+def form_of(h, mu=10, edc='paper', variant='paper', splitter='A'):
+    return LineForm(Rays(2 * h + 1, splitter, 'constant'), mu, edc, variant)
+
+
 def line_regions(truth, energies, h):
     """The true and the predicted region of (D, K, M) fields, void being inf."""
-    counts = epl.level_counts(truth, h)
-    window = rank_window(energies, counts[0], counts[1:].sum(0))
+    *_, window = line_sums(truth, energies, form_of(h))
     return (truth > 0.5) & (truth < h + 0.5), window.contains(energies)
 
 
 def line_terms(truth, energies, h, mu, edc='paper', variant='paper'):
     """1 - EDC of the levels 1..h of (D, K, M) fields: (h, D, K), or (h, D) for the authors'."""
-    counts = epl.level_counts(truth, h)
-    window = rank_window(energies, counts[0], counts[1:].sum(0))
-    code = variant == 'authors'
-    form = epl.LineForm(h, mu, edc == 'squared', code)
-    predicted = epl.line_sums(truth, energies, window, form)
-    true = epl.sums_of_truth(truth, form)
-    levels = epl.sums_of_levels(counts.to(truth.dtype), mu)
-    torch.testing.assert_close(levels, true)  # the energies are whole numbers
-    if code:
-        outside = truth.isfinite().sum(-1) - counts[1:].sum(0)
-        d = torch.tensor([math.exp(-(tau**mu)) for tau in range(1, h + 1)]).double().view(-1, 1, 1)
-        true = true + outside * torch.stack([d, d * d])
-    true = torch.cat([true, counts[1:].unsqueeze(0)])
-    if code:
-        return epl.authors_line_terms(predicted.sum(3), true.sum(3))
-    return epl.line_terms(predicted, true, edc)
+    predicted, true, _ = line_sums(truth, energies, form_of(h, mu, edc, variant))
+    if variant == 'authors':
+        return authors_line_terms(predicted.sum(3), true.sum(3))
+    return terms_of_sums(predicted, true, edc)
 
 
 def edcs(truth, energies, h, mu):
@@ -243,8 +242,8 @@ def memberships(prediction, mu):
     truth, energies = as_row(ROW), as_row(ROWS[prediction])
     regions = line_regions(truth, energies, 3)
     for tau in (1, 2, 3):
-        # the first form has its far end at 2e-35, here at 0: as printed, tiny sums are divided by
-        near = [readable.closeness(field, tau, mu) for field in (truth, energies)]
+        # the reference has its far end at 2e-35, here at 0: as printed, tiny sums are divided by
+        near = [reference.closeness(field, tau, mu) for field in (truth, energies)]
         yield [
             d.where(region & (d > 1e-34), 0).flatten()
             for d, region in zip(near, regions, strict=True)
@@ -365,7 +364,7 @@ def test_line_loss_of_the_scene(prediction, paper, squared):
 )
 def test_levels_of_the_hard_shift(direction, label, size, levels):
     """1 - EDC of the levels 1 to 3, mu 10, and the pixels of the true line region."""
-    pictures = [ray_sums(planes[0, label], 7, 'A', 'constant') for planes in (TRUTH, SHIFTED)]
+    pictures = [ray_sums(planes[0, label], Rays(7, 'A', 'constant')) for planes in (TRUTH, SHIFTED)]
     terms = [1 - edc for edc in edcs(*(fields[direction] for fields in pictures), 3, 10)]
     assert terms == pytest.approx(levels, abs=6e-5)
     truth, energies = (fields[direction].view(1, 1, -1) for fields in pictures)
@@ -424,11 +423,24 @@ def test_closeness_is_0_from_its_bound_on(mu, bound):
     assert near[0].item() == pytest.approx(math.exp(-43), rel=0.3) and near[1:].eq(0).all()
 
 
+@pytest.mark.parametrize('variant', ['paper', 'authors'])
+@pytest.mark.parametrize('mu', [2, 4, 10])
+def test_the_sums_of_whole_energies_come_from_their_counts(mu, variant):
+    """Those of a box, whose energies lie between the levels too, from the energies."""
+    truth = torch.randint(6, (4, 3, 50), dtype=torch.float64)
+    truth[..., 7:9] = torch.inf
+    sums = [
+        line_sums(truth, truth, form_of(4, mu, variant=variant, splitter=splitter))[1]
+        for splitter in ('A', 'SC')
+    ]
+    torch.testing.assert_close(*sums, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize('mu', [2, 4, 6, 10])
 def test_the_closeness_of_whole_energies_is_looked_up(mu):
     truth = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 7, 8, torch.inf], dtype=torch.float64)
     for tau in range(1, 5):
-        looked_up = epl._closeness_of_truth(truth, tau, epl.LineForm(4, mu))
+        looked_up = _closeness_of_truth(truth, tau, form_of(4, mu))
         torch.testing.assert_close(looked_up, closeness(truth, tau, mu), rtol=1e-12, atol=0)
 
 
@@ -442,7 +454,8 @@ def test_a_wide_kernel_with_a_high_mu_has_a_gradient(mu):
 
 
 @given(scenes(fields=(1, 2, 3)))
-def test_line_loss_agrees_with_the_definition(scene):
+@pytest.mark.parametrize('form', [epl, reference])
+def test_line_loss_agrees_with_the_definition(form, scene):
     options = [
         dict(mu=2),
         dict(kernel_size=5, splitter='C', mu=4, edc='squared', padding='replicate'),
@@ -454,7 +467,7 @@ def test_line_loss_agrees_with_the_definition(scene):
     for option in options:
         if 'class_weight' in option:
             option['class_weight'] = option['class_weight'][: scene.probs.shape[1]]
-        ours = epl_line_loss(scene.probs, scene.target, **option)
+        ours = form.epl_line_loss(scene.probs, scene.target, **option)
         theirs = naive.epl_line_loss(scene.probs, scene.labels, scene.void, **option)
         assert ours.item() == pytest.approx(theirs, rel=1e-8, abs=1e-10)
 
@@ -556,7 +569,7 @@ def test_gradient_of_the_point_loss_by_hand():
     assert loss.item() == pytest.approx(0.49) and probs.grad.item() == pytest.approx(-1.4)
 
 
-# --- Against the first form, which is quick enough for larger pictures ----------------------------
+# --- Against the reference, which is quick enough for larger pictures -----------------------------
 
 POINT_OPTIONS = [
     dict(),
@@ -590,13 +603,13 @@ def values_and_gradients(loss, picture, **options):
     [('epl_point_loss', options) for options in POINT_OPTIONS]
     + [('epl_line_loss', options) for options in LINE_OPTIONS],
 )
-def test_agrees_with_the_first_form(name, options, scene, dtype):
+def test_agrees_with_the_reference(name, options, scene, dtype):
     scene.logits = scene.logits.to(dtype)
     if 'class_weight' in options:
         weights = options['class_weight'][: scene.logits.shape[1]]
         options = dict(options, class_weight=weights)
     ours = values_and_gradients(getattr(epl, name), scene, **options)
-    theirs = values_and_gradients(getattr(readable, name), scene, **options)
+    theirs = values_and_gradients(getattr(reference, name), scene, **options)
     torch.testing.assert_close(ours, theirs)
 
 
@@ -610,10 +623,10 @@ def test_agrees_with_the_first_form(name, options, scene, dtype):
 )
 def test_large_pictures_are_handled_class_by_class(name, options):
     picture = scene(3, (2, 200, 220), present=2)
-    steps = list(epl._few_planes(picture.probs))
+    steps = list(blocks.few_planes(picture.probs))
     assert len(steps) == 6
     ours = values_and_gradients(getattr(epl, name), picture, **options)
-    theirs = values_and_gradients(getattr(readable, name), picture, **options)
+    theirs = values_and_gradients(getattr(reference, name), picture, **options)
     # the gradients are means over 70000 pixels
     torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-14)
 
@@ -621,16 +634,16 @@ def test_large_pictures_are_handled_class_by_class(name, options):
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])
 @pytest.mark.parametrize('kernel_size', [7, 23])
 @pytest.mark.parametrize('splitter', SPLITTERS)
-def test_the_predicted_region_is_that_of_the_first_form(kind, kernel_size, splitter):
+def test_the_predicted_region_is_that_of_the_reference(kind, kernel_size, splitter):
     """Pixel by pixel, ties by index, and a picture of several planes at once or one by one."""
     picture = scene(5, (1, 40, 50), kind)
     h, void = kernel_size // 2, ~picture.target.valid
     fields = [
-        ray_sums(picture.target.masked(planes.float()), kernel_size, splitter, 'constant')
+        ray_sums(picture.target.masked(planes.float()), Rays(kernel_size, splitter, 'constant'))
         for planes in (picture.target.planes, picture.probs)
     ]
     for truth, energies in zip(*fields):
-        expected = readable.line_regions(truth, energies, picture.target.valid, h)
+        expected = reference.line_regions(truth, energies, picture.target.valid, h)
         masked = (each.masked_fill(void, torch.inf).flatten(2) for each in (truth, energies))
         for ours, theirs in zip(line_regions(*masked, h), expected):
             assert ours.view_as(theirs).equal(theirs)
@@ -659,7 +672,7 @@ def test_the_authors_form_on_crops_that_are_all_but_void(pixels, mu, kernel_size
         if kind == 'truth':
             picture.logits = 40 * (2 * picture.target.planes.double() - 1)
         if size == 8:
-            theirs = values_and_gradients(readable.epl_line_loss, picture, **options)
+            theirs = values_and_gradients(reference.epl_line_loss, picture, **options)
             ours = values_and_gradients(epl_line_loss, picture, **options)
             torch.testing.assert_close(ours, theirs)
         picture.logits = picture.logits.float()
@@ -699,7 +712,7 @@ def test_a_compiled_kernel_takes_all_sizes_and_knows_no_order(monkeypatch):
 
     def all_of(pictures):
         torch._dynamo.reset()
-        for each in (compiled.compiled, epl._compile_once):
+        for each in (compiled.compiled, blocks._compile_once):
             each.cache_clear()
         counters = torch._dynamo.utils.counters['stats']
         before, found, graphs = counters['unique_graphs'], [], []

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_boundary import losses
-from mmseg_boundary.losses import bf1, epl
+from mmseg_boundary.losses import bf1
+from mmseg_boundary.losses.epl import line, point
 from tests.support.scenes import scene
 
 HAND_WRITTEN = [
@@ -79,7 +80,7 @@ def test_the_penalty_of_another_term_is_not_in_the_way():
     assert logits.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('module', [epl, bf1])
+@pytest.mark.parametrize('module', [line, point, bf1])
 def test_no_hand_written_gradient_is_forgotten(module):
     functions = [
         node

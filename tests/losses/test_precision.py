@@ -14,7 +14,7 @@ from mmengine.runner import CheckpointLoader
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary import losses
-from mmseg_boundary.geometry.rays import ray_sums
+from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from tests.support.commands import ROOT, run
 from tests.support.heads import head, samples
 from tests.support.logs import losses as logged_losses
@@ -34,7 +34,7 @@ def ranks_are_clear(logits, target, sigmoid):
     defaults of the line loss."""
     probs = logits.sigmoid() if sigmoid or logits.shape[1] == 1 else logits.softmax(1)
     fields = [
-        ray_sums(field, 7, 'A', 'constant')
+        ray_sums(field, Rays(7, 'A', 'constant'))
         for field in (target.planes.double(), target.masked(probs))
     ]
     for truth, energies in zip(*fields, strict=True):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_boundary.geometry.ranks import (
+from mmseg_boundary.losses.epl.ranks import (
     RankWindow,
     by_bisection,
     by_selection,

@@ -1,7 +1,21 @@
-"""EPL as first written: whole maps, a stable sort, autograd.
+"""EPL as the paper has it: whole maps, a stable sort, autograd. Made to be read.
 
-Quick enough for pictures of any size and plain enough to be read beside the paper. The losses of
-the package give the same values, gradients and regions, in a fraction of the time and memory.
+The losses of the package give the same values, gradients and predicted regions; their docstrings
+have the arguments, which are the same here. What the paper says (its numbers in brackets):
+
+(2) Every pixel adds up the pixels of a class along a ray that ends in it: its energy, in as many
+    directions as the splitter has (`rays.ray_sums`). The one-hot labels of a class thereby get a
+    potential field E, its probabilities another one, Ê.
+(3) The point loss compares the two fields at every pixel.
+(4) The line loss compares them where they change. A pixel of the truth with an energy of
+    tau = 1..h lies on the equipotential line tau; the predicted region is as large, and lies at the
+    same ranks of Ê (`line_regions`). How near a pixel is to the line tau is exp(-|energy - tau|^mu)
+    (`closeness`), and the equipotential line coefficient (EDC), a Dice coefficient of these
+    numbers, says how well the two lines agree (`line_terms`, Algorithm 1).
+
+Where it is not followed to the letter: (3) sums over pixels and classes, here it is a mean;
+Algorithm 1 as printed cancels its own intersection (`line_terms` has the factor as meant). Void,
+of which the paper knows nothing, is 0 in all planes, in no region and not counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mmseg_boundary.geometry.rays import ray_sums
-from mmseg_boundary.labels import Target, as_class_weight, mean_over
+from ...labels import Target, as_class_weight, mean_over
+from .rays import Rays, ray_sums
 
 
 def epl_point_loss(
@@ -25,14 +39,15 @@ def epl_point_loss(
     class_weight: Sequence[float] | Tensor | None = None,
     pixel_weight: Tensor | None = None,
 ) -> Tensor:
-    """Eq. (3)."""
+    """Eq. (3): the mean over the directions and valid pixels of |E - Ê|^2, a weighted mean over the
+    classes ('l2'; 'l1' takes |E - Ê|, 'pixel' the Euclidean norm over the classes)."""
     weights = as_class_weight(class_weight, probs)
-    weights = (weights / weights.sum()).view(-1, 1, 1)  # of all classes together: 1
+    weights = (weights / weights.sum()).view(-1, 1, 1)
 
     # Ray sums are linear: the difference of the fields is the field of the difference.
     difference = target.masked(target.planes.to(probs.dtype) - probs)
-    total, directions = 0.0, 0
-    for gap in ray_sums(difference, kernel_size, splitter, padding, sc_scale):
+    rays, total = Rays(kernel_size, splitter, padding, sc_scale), 0.0
+    for gap in ray_sums(difference, rays):
         if norm == 'l2':
             cost = (weights * gap.square()).sum(1)
         elif norm == 'l1':
@@ -44,8 +59,7 @@ def epl_point_loss(
         if pixel_weight is not None:
             cost = pixel_weight * cost
         total = total + target.masked(cost.unsqueeze(1)).sum()
-        directions += 1
-    return total / (directions * target.valid.sum().clamp(min=1))
+    return total / (rays.num_directions * target.valid.sum().clamp(min=1))
 
 
 def epl_line_loss(
@@ -60,23 +74,21 @@ def epl_line_loss(
     sc_scale: str = 'match',
     class_weight: Sequence[float] | Tensor | None = None,
 ) -> Tensor:
-    """Eq. (4)."""
-    h = kernel_size // 2
-    weights = as_class_weight(class_weight, probs)
-    truths = ray_sums(target.planes.to(probs.dtype), kernel_size, splitter, padding, sc_scale)
-    predictions = ray_sums(target.masked(probs), kernel_size, splitter, padding, sc_scale)
-    total, directions = 0.0, 0
+    """Eq. (4): the mean over the directions, and over the images and classes that have lines, of
+    the sum over the levels of 1 - EDC."""
+    rays, total = Rays(kernel_size, splitter, padding, sc_scale), 0.0
+    h, weights = rays.half_width, as_class_weight(class_weight, probs)
+    truths = ray_sums(target.planes.to(probs.dtype), rays)
+    predictions = ray_sums(target.masked(probs), rays)
     for truth, prediction in zip(truths, predictions, strict=True):
         region, chosen = line_regions(truth, prediction, target.valid, h)
         if variant == 'authors':
-            total = total + authors_line_terms(
-                truth, prediction, region, chosen, target.valid, h, mu
-            )
+            terms = authors_line_terms(truth, prediction, region, chosen, target.valid, h, mu)
+            total = total + terms
         else:
-            lines = line_terms(truth, prediction, region, chosen, h, mu, edc)
-            total = total + mean_over(region.any((2, 3)), lines, weights)
-        directions += 1
-    return total / directions
+            terms = line_terms(truth, prediction, region, chosen, h, mu, edc)
+            total = total + mean_over(region.any(3).any(2), terms, weights)
+    return total / rays.num_directions  # pyright: ignore[reportReturnType]
 
 
 def line_regions(truth: Tensor, prediction: Tensor, valid: Tensor, h: int) -> tuple[Tensor, Tensor]:
@@ -106,10 +118,26 @@ def line_regions(truth: Tensor, prediction: Tensor, valid: Tensor, h: int) -> tu
     return region, chosen.view_as(region)
 
 
+def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
+    """exp(-|energy - tau|^mu), in [0, 1]: 1 on the level, exp(-1) one level away."""
+    # Beyond this distance the result is below 2e-35. Unclamped, the power overflows in wide kernels
+    # and the gradient is inf x 0.
+    far = 80 ** (1 / mu)
+    return (energies - tau).clamp(-far, far).pow(mu).neg().exp()
+
+
 def line_terms(
     truth: Tensor, prediction: Tensor, region: Tensor, chosen: Tensor, h: int, mu: int, edc: str
 ) -> Tensor:
-    """(N, K) float, the sum over the levels of 1 - EDC; 0 where the truth has no line."""
+    """(N, K) float, the sum over the levels of 1 - EDC; 0 where the truth has no line.
+
+    With d and d̂ the closeness in the two regions,
+
+        EDC = C 2 |d d̂| / (|d| + |d̂|),  C = |d| / |d d|        ('paper')
+        EDC = 2 |d d̂| / (|d d| + |d̂ d̂|)                        ('squared')
+
+    where Algorithm 1 prints |d d̂| in the place of |d d|, by which the intersection cancels.
+    """
 
     def level(tau: int) -> Tensor:
         d = closeness(truth, tau, mu).masked_fill(~region, 0)
@@ -137,7 +165,11 @@ def authors_line_terms(
     h: int,
     mu: int,
 ) -> Tensor:
-    """The published code's sum over the levels of 1 - EDC, pooled over images and classes."""
+    """The published code's sum over the levels of 1 - EDC, a scalar.
+
+    Its energies are 0 outside of the regions, and count; its sums are those of all images and
+    classes, with 1 for smoothness. A level without a pixel adds 0, unlike in that code.
+    """
     truth = truth.masked_fill(~region, 0)
     prediction = prediction.masked_fill(~chosen, 0)
 
@@ -157,15 +189,8 @@ def _sum_over_levels(level: Callable[[int], Tensor], h: int) -> Tensor:
     # What a level needs for its gradient is made again when it is asked for: kept for h levels in
     # all directions it is many times the memory of the network (14.5 GiB for 2 x 19 x 512 x 1024
     # and kernel 23).
-    return sum(
+    levels = [
         checkpoint(level, tau, use_reentrant=False, preserve_rng_state=False)
         for tau in range(1, h + 1)
-    )
-
-
-def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
-    """exp(-|energy - tau|^mu), in [0, 1]: 1 on the level, exp(-1) one level away."""
-    # Beyond this distance the result is below 2e-35. Unclamped, the power overflows in wide kernels
-    # and the gradient is inf x 0.
-    far = 80 ** (1 / mu)
-    return (energies - tau).clamp(-far, far).pow(mu).neg().exp()
+    ]
+    return torch.stack(levels).sum(0)  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmseg_boundary.geometry.rays import SPLITTERS, ray_sums, ray_sums_transpose, require_rays
+from mmseg_boundary.losses.epl.rays import SPLITTERS, Rays, ray_sums, ray_sums_transpose
 from tests.support import naive
 
 REGION = torch.zeros(7, 7)
@@ -33,7 +33,7 @@ def field(drawing):
 @pytest.mark.parametrize('padding', ['constant', 'replicate'])
 def test_axial_fields_by_hand(kernel_size, padding):
     """The region touches no border, so both paddings give the same."""
-    energies = ray_sums(REGION[None, None], kernel_size, 'A', padding)
+    energies = ray_sums(REGION[None, None], Rays(kernel_size, 'A', padding))
     for drawn, drawing in zip(energies, FIELDS[kernel_size], strict=True):
         assert drawn[0, 0].equal(field(drawing))
 
@@ -43,7 +43,7 @@ def test_axial_fields_by_hand(kernel_size, padding):
 def test_diagonal_fields_by_hand(direction, mirror, padding):
     """Down-right, the last of the four, looks up-left; the others are its mirrors."""
     drawing = field('0000000 0011100 0012210 0012331 0012322 0012321 0001221')
-    energies = list(ray_sums(REGION.flip(mirror)[None, None], 5, 'B', padding))
+    energies = ray_sums(REGION.flip(mirror)[None, None], Rays(5, 'B', padding))
     assert energies[direction][0, 0].equal(drawing.flip(mirror))
 
 
@@ -54,16 +54,16 @@ def test_diagonal_fields_by_hand(direction, mirror, padding):
 def test_the_image_border(padding, left, right):
     """A stripe in columns 0..2: beyond the border lies nothing, or more of the same."""
     stripe = (torch.arange(7) < 3).float().expand(1, 1, 7, 7)
-    _, _, to_left, to_right = ray_sums(stripe, 7, 'A', padding)
+    _, _, to_left, to_right = ray_sums(stripe, Rays(7, 'A', padding))
     for energies, row in ((to_left, left), (to_right, right)):
         assert energies[0, 0].equal(field(row).expand(7, 7))
 
 
 def test_border_lines_of_an_image_full_of_one_class():
     full = torch.ones(1, 1, 7, 7)
-    for energies in ray_sums(full, 7, 'A', 'constant'):
+    for energies in ray_sums(full, Rays(7, 'A', 'constant')):
         assert (energies < 4).sum() == 21
-    for energies in ray_sums(full, 7, 'A', 'replicate'):
+    for energies in ray_sums(full, Rays(7, 'A', 'replicate')):
         assert energies.eq(4).all()
 
 
@@ -73,7 +73,9 @@ def test_border_lines_of_an_image_full_of_one_class():
 @pytest.mark.parametrize('shape', [(1, 1), (2, 5), (6, 7)])
 def test_agrees_with_the_definition(splitter, padding, sc_scale, shape):
     plane = torch.rand(shape, dtype=torch.float64)
-    energies = ray_sums(plane[None, None], 7, splitter, padding, sc_scale)
+    rays = Rays(7, splitter, padding, sc_scale)
+    energies = ray_sums(plane[None, None], rays)
+    assert len(energies) == rays.num_directions
     expected = naive.ray_sums(plane, 7, splitter, padding, sc_scale)
     for ours, theirs in zip(energies, expected, strict=True):
         torch.testing.assert_close(ours[0, 0], torch.tensor(theirs, dtype=torch.float64))
@@ -86,17 +88,17 @@ def test_agrees_with_the_definition(splitter, padding, sc_scale, shape):
 def test_the_transpose_is_that_of_the_sums(splitter, padding, sc_scale, shape):
     """<y, A x> = <A^T y, x> for all x, by autograd: the gradient of <y, A x> is A^T y."""
     planes = torch.rand(2, 3, *shape, dtype=torch.float64, requires_grad=True)
-    options = 7, splitter, padding, sc_scale
-    fields = ray_sums(planes, *options)
+    rays = Rays(7, splitter, padding, sc_scale)
+    fields = ray_sums(planes, rays)
     weights = torch.rand_like(fields)
     (weights * fields).sum().backward()
-    torch.testing.assert_close(ray_sums_transpose(weights, *options), planes.grad)
+    torch.testing.assert_close(ray_sums_transpose(weights, rays), planes.grad)
 
 
 def test_sc_scales():
     full = torch.ones(1, 1, 9, 9)
-    assert ray_sums(full, 7, 'SC', 'replicate', 'match').max() == pytest.approx(4)
-    assert ray_sums(full, 7, 'SC', 'replicate', 'literal').max() == 49
+    assert ray_sums(full, Rays(7, 'SC', 'replicate', 'match')).max() == pytest.approx(4)
+    assert ray_sums(full, Rays(7, 'SC', 'replicate', 'literal')).max() == 49
 
 
 @pytest.mark.parametrize(
@@ -112,4 +114,4 @@ def test_sc_scales():
 )
 def test_wrong_arguments_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
-        require_rays(*arguments)
+        Rays(*arguments)

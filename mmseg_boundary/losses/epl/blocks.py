@@ -1,0 +1,96 @@
+"""EPL's fields a few planes at a time, by kernels that are compiled where that pays.
+
+Fields are many times the size of the probabilities (four or eight directions, h levels), so none is
+kept: a block of planes is summed up as soon as its fields exist, and these are made again for the
+gradient.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ...labels import Target, encode
+from ..compiled import compiled, is_compiled
+
+
+def few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
+    """The image and classes of planes that are handled at once."""
+    count = _planes_at_once(probs)
+    for n in range(len(probs)):
+        for k in range(0, probs.shape[1], count):
+            yield n, slice(k, k + count)
+
+
+def _planes_at_once(probs: Tensor) -> int:
+    """On the CPU about what its caches hold; on CUDA enough to fill the device. Never a single one
+    beside several, for which kernels are compiled anew."""
+    classes, pixels = probs.shape[1], probs.shape[2] * probs.shape[3]
+    budget = 2**26 if probs.is_cuda else 2**17
+    divisors = [count for count in range(1, classes + 1) if classes % count == 0]
+    return max(count for count in divisors if count == 1 or count * pixels <= budget)
+
+
+def at_least_float32(probs: Tensor) -> Tensor:
+    """Half types as float32, which has the digits that energies need."""
+    return probs.float() if probs.dtype in (torch.float16, torch.bfloat16) else probs
+
+
+def valid_bits(valid: Tensor, probs: Tensor) -> Tensor:
+    """(N, 1, H, W) integer: all bits of a number of `probs` where pixels are valid, else none."""
+    return -valid.to(torch.int64 if probs.dtype == torch.float64 else torch.int32)
+
+
+def keep_valid(fields: Tensor, bits: Tensor) -> Tensor:
+    """0 at void, in place, whatever there was: several times as fast as `where`."""
+    fields.view(bits.dtype).bitwise_and_(bits)
+    return fields
+
+
+# --- Kernels --------------------------------------------------------------------------------------
+
+
+def as_it_stands(kernel: Callable, *constants: object) -> Callable:
+    """`kernel` with its last arguments."""
+    return lambda *tensors: kernel(*tensors, *constants)
+
+
+def kernels_for(probs: Tensor) -> Callable[..., Callable]:
+    """`as_it_stands`, or what compiles the kernel too."""
+    if not is_compiled(probs):
+        return as_it_stands
+    like = _kind(probs), probs.dtype, probs.device
+    return lambda kernel, *constants: as_it_stands(compiled(kernel, (constants, like)), *constants)
+
+
+def _kind(probs: Tensor) -> tuple[bool, bool]:
+    """What torch compiles for anew, sizes left open or not: several planes or one, and pictures of
+    which it sums the pixels in one go or in several."""
+    return _planes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
+
+
+def compile_kernels(run: Callable[..., Tensor], probs: Tensor, *options: object) -> None:
+    """Compiles the kernels that `run(probs, target, *options)` and its gradient need, if they are
+    to be compiled for `probs` and are not yet."""
+    if is_compiled(probs):
+        _compile_once(run, options, _kind(probs), probs.dtype, probs.device)
+
+
+@functools.cache
+def _compile_once(
+    run: Callable[..., Tensor],
+    options: tuple,
+    kind: tuple[bool, bool],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    """By a picture that is always the same: what torch makes of a kernel depends on the sizes it is
+    shown, even where it leaves them open. They differ, lest it takes one for another."""
+    several, long = kind
+    size = ((61, 72) if several else (361, 362)) if long else (31, 42)
+    labels = torch.arange(size[0] * size[1], device=device).view(1, *size) // 7 % 2
+    target: Target = encode(labels, 29 if several else 1)
+    with torch.inference_mode(False), torch.enable_grad():
+        probs = (target.planes.to(dtype) / 2).requires_grad_()
+        torch.autograd.grad(run(probs, target, *options).sum(), probs)

@@ -1,0 +1,389 @@
+"""The equipotential line loss of EPL, eq. (4) and Algorithm 1."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...choices import require_choice
+from ...labels import Target, as_class_weight, mean_over
+from ..compiled import left_out_of_graphs
+from ..once_differentiable import once_differentiable
+from .blocks import (
+    as_it_stands,
+    at_least_float32,
+    compile_kernels,
+    few_planes,
+    keep_valid,
+    kernels_for,
+    valid_bits,
+)
+from .ranks import RankWindow, empty_window, rank_window
+from .rays import (
+    Rays,
+    ray_sums_transpose,
+    ray_sums_transpose_within,
+    ray_sums_within,
+    with_margins,
+)
+
+EDCS = ('paper', 'squared')
+VARIANTS = ('paper', 'authors')
+
+
+@dataclass(frozen=True)
+class LineForm:
+    """What the lines are, and how they are compared: arguments of `epl_line_loss`.
+
+    Raises:
+        ValueError: an argument is out of its range, or has no meaning in `variant='authors'`.
+    """
+
+    rays: Rays
+    mu: int = 10
+    edc: str = 'paper'
+    variant: str = 'paper'
+
+    def __post_init__(self) -> None:
+        require_choice('edc', self.edc, EDCS)
+        require_choice('variant', self.variant, VARIANTS)
+        if not isinstance(self.mu, int) or self.mu < 2 or self.mu % 2:
+            raise ValueError(
+                f'mu is {self.mu!r}; give an even number, 2 or more (the paper: 2 to 20).'
+            )
+        if self.authors and self.edc != 'paper':
+            raise ValueError(
+                f"edc is {self.edc!r}, but variant='authors' has a ratio of its own; leave "
+                "edc='paper'."
+            )
+
+    @property
+    def h(self) -> int:
+        """The number of levels."""
+        return self.rays.half_width
+
+    @property
+    def authors(self) -> bool:
+        """As in the published code, pixels outside of the regions count with the energy 0."""
+        return self.variant == 'authors'
+
+    @property
+    def num_sums(self) -> int:
+        """Of the prediction, per level: P, I and, where EDC has it, the sum of d̂^2."""
+        return 3 if self.edc == 'squared' else 2
+
+
+@left_out_of_graphs
+def epl_line_loss(
+    probs: Tensor,
+    target: Target,
+    kernel_size: int = 7,
+    splitter: str = 'A',
+    mu: int = 10,
+    edc: str = 'paper',
+    variant: str = 'paper',
+    padding: str = 'constant',
+    sc_scale: str = 'match',
+    class_weight: Sequence[float] | Tensor | None = None,
+) -> Tensor:
+    """Equipotential line loss of EPL, eq. (4) and Algorithm 1: how far the lines lie apart.
+
+    For image n, class k, direction s and each level tau = 1..h of which the truth has a pixel:
+
+        d  = exp(-|E - tau|^mu)  on the true line region, the pixels with energies 1..h
+        d̂ = exp(-|Ê - tau|^mu)  on the predicted region, as many pixels, chosen by the rank of Ê
+        EDC = 2 G I / (Q (G + P))    with G = sum d, P = sum d̂, I = sum d d̂, Q = sum d^2
+        L = mean over s, over (n, k) with a line region, of  sum over tau of (1 - EDC)
+
+    Args:
+        probs: (N, K, H, W) float, in [0, 1]; half types are taken to float32.
+        target: the labels, from `labels.encode`.
+        kernel_size: odd, in pixels.
+        splitter: 'A', 'B', 'C' or the ablation 'SC' (see `rays.Rays`).
+        mu: even, 2 or more. 2 has a gradient at every energy, 10 and more only one level away.
+        edc: 'paper' as above; 'squared' takes 2 I / (Q + sum d̂^2), which is 1 only for d̂ = d.
+        variant: 'paper' as above; 'authors' replicates the published code (see Deviations).
+        padding: what lies beyond the image, 'constant' (0) or 'replicate'.
+        sc_scale: for 'SC' alone, see `rays.Rays`.
+        class_weight: (K,) non-negative weights of the mean over (n, k); None weighs all alike.
+
+    Returns:
+        A scalar, about [0, h] ('paper' can fall a little below 0, since its EDC can exceed 1); 0
+        with a graph if there is no line, as in a batch without a valid pixel.
+
+    Raises:
+        ValueError: an argument is out of its range, or has no meaning in `variant='authors'`, or
+            `probs` and `target` differ in shape.
+
+    Deviations:
+        Algorithm 1 as printed cancels the intersection: its value falls as the prediction fades,
+        wherever the lines are. The factor of line 11 has to be |d| / |d d|, from the truth alone,
+        as in the authors' code. That code multiplies the energies by the region masks, so that all
+        pixels outside count as energy 0, which silences level 1; it pools the sums over all images
+        and classes, and adds 1 for smoothness, which takes small lines past a perfect match.
+        `variant='authors'` does all three, but a level of which the truth has no pixel (an energy
+        within half a level of it) adds 0: in the code its term is no number or, with a low mu and
+        few valid pixels, as low as -1e16. Void is in no region; the code knows no void.
+    """
+    rays = Rays(kernel_size, splitter, padding, sc_scale)
+    form = LineForm(rays, mu, edc, variant)
+    require_no_class_weight(form, class_weight)
+    target.require_shape(probs)
+    probs = at_least_float32(probs)
+    compile_kernels(_sums_of_prediction, probs, form)
+    predicted, true = _LineSums.apply(probs, target.planes, target.valid, form)
+    if form.authors:
+        return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()
+    lines = line_terms(predicted, true, edc).sum(0)
+    weights = as_class_weight(class_weight, probs)
+    has_lines = (true[2] > 0).any(0)
+    per_direction = [mean_over(*each, weights) for each in zip(has_lines, lines, strict=True)]
+    return torch.stack(per_direction).mean()
+
+
+def require_no_class_weight(form: LineForm, class_weight: object) -> None:
+    """Raises a ValueError for weights that the authors' variant has no use for."""
+    if form.authors and class_weight is not None:
+        raise ValueError(
+            "class_weight has no meaning with variant='authors', which pools all classes; drop it "
+            "or take variant='paper'."
+        )
+
+
+def line_terms(predicted: Tensor, true: Tensor, edc: str) -> Tensor:
+    """1 - EDC of every level, from the sums of `line_sums`; 0 where the truth has none."""
+    (p, intersection, *p_squared), (g, q, pixels) = predicted, true
+    if edc == 'paper':
+        numerator, denominator = 2 * g * intersection, q * (g + p)
+    else:
+        numerator, denominator = 2 * intersection, q + p_squared[0]
+    # The denominator is set before the division: `where` after it would pass NaN gradients.
+    ratio = numerator / denominator.where(pixels > 0, 1)
+    return (1 - ratio).where(pixels > 0, 0)
+
+
+def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
+    """The published code's 1 - EDC of every level, from sums over all images and classes."""
+    (p, intersection), (g, q, pixels) = predicted, true
+    has_line = pixels > 0
+    ratio = (2 * (intersection + 1) * g) / ((g + p + 1) * q).where(has_line, 1)
+    return (1 - ratio).where(has_line, 0)
+
+
+class _LineSums(torch.autograd.Function):
+    """`line_sums` of all planes, each (2 or 3, h, D, N, K) float; the sums of the truth have no
+    gradient."""
+
+    @staticmethod
+    def forward(
+        ctx, probs: Tensor, planes: Tensor, valid: Tensor, form: LineForm
+    ) -> tuple[Tensor, Tensor]:
+        kernels = kernels_for(probs)
+        add_rays = kernels(_fields_within, form.rays)
+        bits, beyond = valid_bits(valid, probs), _beyond(valid, probs)
+        shape = form.rays.num_directions, *probs.shape[:2]
+        predicted = probs.new_zeros(form.num_sums, form.h, *shape)
+        true = probs.new_zeros(3, form.h, *shape)
+        windows = empty_window(shape, probs)
+        for n, some in few_planes(probs):
+            if _without_lines(planes[n, some], form):
+                continue
+            truth, energies = _fields(
+                probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, form.rays
+            )
+            at = ..., n, some
+            predicted[at], true[at], window = line_sums(truth, energies, form, kernels)
+            for all_bounds, bounds in zip(windows, window, strict=True):
+                all_bounds[at] = bounds
+        ctx.save_for_backward(probs, planes, valid, *windows)
+        ctx.form = form
+        ctx.mark_non_differentiable(true)
+        return predicted, true
+
+    @staticmethod
+    @once_differentiable('epl_line_loss')
+    @left_out_of_graphs
+    def backward(ctx, slopes: Tensor, _: None) -> tuple:
+        probs, planes, valid, *windows = ctx.saved_tensors
+        form, rays, kernels = ctx.form, ctx.form.rays, kernels_for(probs)
+        add_rays, kernel = kernels(_fields_within, rays), kernels(line_slopes, form)
+        add_back = kernels(ray_sums_transpose_within, rays)
+        bits, beyond = valid_bits(valid, probs), _beyond(valid, probs)
+        gradient, size = torch.zeros_like(probs), probs.shape[2:]
+        for n, some in few_planes(probs):
+            if _without_lines(planes[n, some], form):
+                continue
+            truth, energies = _fields(
+                probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, rays
+            )
+            window = RankWindow(*(bounds[:, n, some].contiguous() for bounds in windows))
+            pulls = kernel(truth, energies, window, slopes[..., n, some].contiguous())
+            gradient[n, some] = ray_sums_transpose(pulls.unflatten(-1, size), rays, add_back)
+        return keep_valid(gradient, bits), *[None] * 3
+
+
+def _sums_of_prediction(probs: Tensor, target: Target, form: LineForm) -> Tensor:
+    return _LineSums.apply(probs, target.planes, target.valid, form)[0]
+
+
+def _without_lines(planes: Tensor, form: LineForm) -> bool:
+    """Whether the classes are known to be absent, which is not asked on CUDA."""
+    return not form.authors and not planes.is_cuda and not planes.any()
+
+
+def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
+    """(N, 1, H, W): what takes energies at void to infinity."""
+    return probs.new_zeros(valid.shape).masked_fill_(~valid, torch.inf)
+
+
+def _fields(
+    probs: Tensor, planes: Tensor, bits: Tensor, beyond: Tensor, kernel: Callable, rays: Rays
+) -> tuple[Tensor, Tensor]:
+    """The energies of truth and prediction, (D, planes, H * W); inf at void, beyond every rank."""
+    both = torch.cat([planes.to(probs.dtype), probs])
+    keep_valid(both[len(planes) :], bits)
+    return kernel(with_margins(both, rays), beyond).chunk(2, 1)
+
+
+def _fields_within(canvas: Tensor, beyond: Tensor, rays: Rays) -> Tensor:
+    return (ray_sums_within(canvas, rays) + beyond).flatten(2)
+
+
+# --- From fields to sums --------------------------------------------------------------------------
+
+
+def line_sums(
+    truth: Tensor,
+    energies: Tensor,
+    form: LineForm,
+    kernels: Callable[..., Callable] = as_it_stands,
+) -> tuple[Tensor, Tensor, RankWindow]:
+    """All that the loss needs of the fields of truth and prediction.
+
+    Args:
+        truth, energies: (D, K, M) float, inf at void.
+        kernels: `blocks.kernels_for`, to have them compiled.
+
+    Returns:
+        predicted: (2 or 3, h, D, K), per level P = sum d̂, I = sum d d̂ and, for the 'squared' EDC,
+            sum d̂^2.
+        true: (3, h, D, K), G = sum d, Q = sum d^2 and the number of pixels on the level.
+        window: (D, K), the predicted region, eq. (4): the pixels that have the ranks of the true
+            one. The lowest energies of the prediction, as many as there are outside, are passed
+            over. Ties go by index, row by row.
+    """
+    counts = kernels(level_counts, form.h)(truth)
+    window = rank_window(energies, counts[0], counts[1:].sum(0))
+    predicted = kernels(sums_of_prediction, form)(truth, energies, window)
+    return predicted, sums_of_truth(truth, counts, form), window
+
+
+def level_counts(truth: Tensor, h: int) -> Tensor:
+    """(h + 1, D, K) int32: how many pixels have the energies 0 (outside) and 1..h, to the nearest
+    level, so that the fractional energies of the scaled 'SC' have regions too."""
+    levels = [(truth >= tau - 0.5) & (truth < tau + 0.5) for tau in range(h + 1)]
+    return torch.stack([level.sum(-1, dtype=torch.int32) for level in levels])
+
+
+def sums_of_truth(truth: Tensor, counts: Tensor, form: LineForm) -> Tensor:
+    """(3, h, D, K), as in `line_sums`, from the (D, K, M) energies and their `level_counts`."""
+    taus, pixels = range(1, form.h + 1), counts[1:].to(truth.dtype)
+    levels = torch.arange(1, form.h + 1, dtype=truth.dtype, device=truth.device)
+    if form.rays.is_box:
+        region = _line_region(truth, form.h)
+        d = torch.stack([closeness(truth, tau, form.mu) for tau in taus]).where(region, 0)
+        g, q = d.sum(-1), d.square().sum(-1)
+    else:
+        # All pixels of a level have the same d. Not a product of matrices: autocast would round.
+        d = torch.stack([closeness(levels, tau, form.mu) for tau in taus])
+        g, q = ((table.view(*table.shape, 1, 1) * pixels).sum(1) for table in (d, d.square()))
+    if form.authors:
+        outside = truth.isfinite().sum(-1) - counts[1:].sum(0)
+        d = closeness(levels, 0, form.mu).view(-1, 1, 1)
+        g, q = g + outside * d, q + outside * d.square()
+    return torch.stack([g, q, pixels])
+
+
+def sums_of_prediction(
+    truth: Tensor, energies: Tensor, window: RankWindow, form: LineForm
+) -> Tensor:
+    """(2 or 3, h, D, K), as in `line_sums`. P is NaN where the fields are."""
+    truth, region, energies, chosen = _regions(truth, energies, window, form)
+    sums = []
+    for tau in range(1, form.h + 1):
+        d = _closeness_of_truth(truth, tau, form).where(region, 0)
+        d_hat = closeness(energies, tau, form.mu).where(chosen, 0)
+        p = d_hat.sum(-1).masked_fill(window.low.isnan(), torch.nan)
+        level = [p, (d * d_hat).sum(-1)]
+        if form.edc == 'squared':
+            level.append(d_hat.square().sum(-1))
+        sums.append(torch.stack(level))
+    return torch.stack(sums, 1)
+
+
+def line_slopes(
+    truth: Tensor, energies: Tensor, window: RankWindow, slopes: Tensor, form: LineForm
+) -> Tensor:
+    """(D, K, M): the gradient of the energies, given the `slopes`, that of `sums_of_prediction`."""
+    chosen = window.contains(energies)
+    truth, region, energies, _ = _regions(truth, energies, window, form)
+    total = torch.zeros_like(energies)
+    for tau, (slope_p, slope_i, *slope_square) in enumerate(slopes.unsqueeze(-1).unbind(1), 1):
+        d = _closeness_of_truth(truth, tau, form).where(region, 0)
+        d_hat = closeness(energies, tau, form.mu)
+        slope = slope_p + slope_i * d
+        if form.edc == 'squared':
+            slope = slope + 2 * slope_square[0] * d_hat
+        pull = slope * d_hat * -form.mu * _power(energies - tau, form.mu - 1)
+        total = total + pull.where(d_hat > 0, 0)  # far away the power is inf, and inf x 0 no number
+    return total.where(chosen, 0)
+
+
+def _regions(
+    truth: Tensor, energies: Tensor, window: RankWindow, form: LineForm
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Both fields with what counts of them."""
+    region, chosen = _line_region(truth, form.h), window.contains(energies)
+    if not form.authors:
+        return truth, region, energies, chosen
+    valid = truth.isfinite()
+    return truth.where(region, 0), valid, energies.where(chosen, 0), valid
+
+
+def _line_region(truth: Tensor, h: int) -> Tensor:
+    return (truth >= 0.5) & (truth < h + 0.5)
+
+
+# Beyond it, exp(-x) counts for nothing in a float32 sum with a pixel on the level, and products of
+# two of them are subnormal numbers, on which processors take ten times as long.
+NEGLIGIBLE = 43
+
+
+def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
+    """exp(-|energy - tau|^mu), in [0, 1]: 1 on the level, exp(-1) one level away.
+
+    0 where it would be below 2e-19.
+    """
+    exponent = _power(energies - tau, mu)
+    return exponent.clamp(max=NEGLIGIBLE).neg().exp().where(exponent < NEGLIGIBLE, 0)
+
+
+def _closeness_of_truth(truth: Tensor, tau: int, form: LineForm) -> Tensor:
+    if form.rays.is_box or form.mu == 2:
+        return closeness(truth, tau, form.mu)
+    # Whole energies are few levels away or negligible: to look them up is quicker than to compute.
+    distance, d = (truth - tau).abs(), torch.zeros_like(truth)
+    for steps in range(3):
+        if steps**form.mu < NEGLIGIBLE:
+            d = d.masked_fill(distance == steps, math.exp(-(steps**form.mu)))
+    return d
+
+
+def _power(base: Tensor, exponent: int) -> Tensor:
+    """By products: torch's `pow` takes as long as several exponentials."""
+    if exponent == 1:
+        return base
+    half = _power(base, exponent // 2)
+    return half * half * base if exponent % 2 else half * half

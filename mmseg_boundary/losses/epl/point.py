@@ -1,0 +1,150 @@
+"""The point loss of EPL, eq. (3)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...choices import require_choice
+from ...labels import Target, as_class_weight
+from ..compiled import left_out_of_graphs
+from ..once_differentiable import once_differentiable
+from .blocks import (
+    at_least_float32,
+    compile_kernels,
+    few_planes,
+    keep_valid,
+    kernels_for,
+    valid_bits,
+)
+from .rays import (
+    Rays,
+    ray_sums_transpose,
+    ray_sums_transpose_within,
+    ray_sums_within,
+    with_margins,
+)
+
+NORMS = ('l1', 'l2', 'pixel')
+
+
+@left_out_of_graphs
+def epl_point_loss(
+    probs: Tensor,
+    target: Target,
+    kernel_size: int = 7,
+    splitter: str = 'A',
+    norm: str = 'l2',
+    padding: str = 'replicate',
+    sc_scale: str = 'match',
+    class_weight: Sequence[float] | Tensor | None = None,
+    pixel_weight: Tensor | None = None,
+) -> Tensor:
+    """Point loss of EPL, eq. (3): how far the potential fields lie apart.
+
+        L = mean over s of  sum over valid p, k of  w_k |E_s(p) - Ê_s(p)|^2 / (n_valid sum_k w_k)
+
+    The target of an absent class is the empty field: its probability is drawn to 0.
+
+    Args:
+        probs: (N, K, H, W) float, in [0, 1]; half types are taken to float32.
+        target: the labels, from `labels.encode`.
+        kernel_size: odd, in pixels.
+        splitter: 'A', 'B', 'C' or the ablation 'SC' (see `rays.Rays`).
+        norm: 'l2' the square above; 'l1' the absolute value; 'pixel' the Euclidean norm over the
+            classes of each pixel, sqrt(K sum_k w_k (E - Ê)^2 / sum_k w_k), averaged over pixels.
+        padding: what lies beyond the image, 'replicate' or 'constant' (0).
+        sc_scale: for 'SC' alone, see `rays.Rays`.
+        class_weight: (K,) non-negative weights w_k; None weighs all alike.
+        pixel_weight: (N, H, W) factors of the pixels' terms; the denominator stays.
+
+    Returns:
+        A scalar in [0, (h+1)^2] ('l2'), [0, h+1] ('l1') or [0, sqrt(K) (h+1)] ('pixel'); 0 with a
+        graph if no pixel is valid.
+
+    Raises:
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
+
+    Deviations:
+        A mean over pixels and classes where eq. (3) sums, as in the authors' code: a sum grows with
+        the crop and no weight survives it. Void pixels are empty in both fields and not counted.
+    """
+    rays = Rays(kernel_size, splitter, padding, sc_scale)
+    require_choice('norm', norm, NORMS)
+    target.require_shape(probs)
+    probs = at_least_float32(probs)
+    weights = as_class_weight(class_weight, probs)
+    weights = (weights / weights.sum()).view(-1, 1, 1)  # of all classes together: 1
+
+    power = 1 if norm == 'l1' else 2
+    compile_kernels(_unweighted, probs, power, rays)
+    # (N, D, H, W): summed over the classes
+    cost = _FieldGaps.apply(probs, target.planes, target.valid, weights, power, rays)
+    if norm == 'pixel':
+        apart = cost > 0  # the root has no finite gradient at 0
+        cost = (probs.shape[1] * cost).where(apart, 1).sqrt().where(apart, 0)
+    if pixel_weight is not None:
+        cost = pixel_weight.unsqueeze(1) * cost
+    return target.masked(cost).sum() / (rays.num_directions * target.valid.sum().clamp(min=1))
+
+
+class _FieldGaps(torch.autograd.Function):
+    """(N, D, H, W) float: per direction the sum over k of w_k |E - Ê|^power."""
+
+    @staticmethod
+    def forward(
+        ctx,
+        probs: Tensor,
+        planes: Tensor,
+        valid: Tensor,
+        weights: Tensor,
+        power: int,
+        rays: Rays,
+    ) -> Tensor:
+        ctx.save_for_backward(probs, planes, valid, weights)
+        ctx.power, ctx.rays = power, rays
+        kernel = kernels_for(probs)(_gap_costs, power, rays)
+        bits = valid_bits(valid, probs)
+        costs = probs.new_zeros(len(probs), rays.num_directions, *probs.shape[2:])
+        for n, some in few_planes(probs):
+            canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
+            costs[n] += kernel(canvas, weights[some])
+        return costs
+
+    @staticmethod
+    @once_differentiable('epl_point_loss')
+    @left_out_of_graphs
+    def backward(ctx, slopes: Tensor) -> tuple:
+        probs, planes, valid, weights = ctx.saved_tensors
+        rays, kernels = ctx.rays, kernels_for(probs)
+        kernel = kernels(_gap_pulls, ctx.power, rays)
+        add_back = kernels(ray_sums_transpose_within, rays)
+        bits, slopes = valid_bits(valid, probs), slopes.contiguous()
+        gradient = torch.empty_like(probs)
+        for n, some in few_planes(probs):
+            canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
+            pulls = kernel(canvas, slopes[n], weights[some])
+            gradient[n, some] = ray_sums_transpose(pulls, rays, add_back)
+        return keep_valid(gradient, bits), *[None] * 5
+
+
+def _unweighted(probs: Tensor, target: Target, power: int, rays: Rays) -> Tensor:
+    weights = probs.new_ones(probs.shape[1], 1, 1)
+    return _FieldGaps.apply(probs, target.planes, target.valid, weights, power, rays)
+
+
+def _difference(probs: Tensor, planes: Tensor, bits: Tensor, rays: Rays) -> Tensor:
+    """With its margins. Ray sums are linear: the difference of two fields is the field of this."""
+    difference = planes.to(probs.dtype).sub_(probs)
+    return with_margins(keep_valid(difference, bits), rays)
+
+
+def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: Rays) -> Tensor:
+    gaps = ray_sums_within(canvas, rays)
+    return ((gaps.abs() if power == 1 else gaps.square()) * weights).sum(1)
+
+
+def _gap_pulls(canvas: Tensor, slopes: Tensor, weights: Tensor, power: int, rays: Rays) -> Tensor:
+    """The gradient of the predicted fields, given the `slopes`, that of `_gap_costs`."""
+    gaps = ray_sums_within(canvas, rays)
+    return (gaps.sign() if power == 1 else 2 * gaps) * -weights * slopes.unsqueeze(1)

@@ -1,0 +1,154 @@
+"""Sums along rays: the anisotropic convolution of EPL (Yin et al., eq. 2).
+
+A ray of half width h = kernel_size // 2 starts at a pixel, which it includes, and looks back h
+pixels, so that the content of a mask is extended by h pixels in the ray's direction:
+
+    E_s[x](p) = sum over j = 0..h of x(p - j u_s)
+
+A mask has energies 0 (outside) to h+1 (a full ray inside); 1..h are the equipotential lines.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...choices import require_choice
+
+AXES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # (row, column): up, down, left, right
+DIAGONALS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+SPLITTERS = {'A': AXES, 'B': DIAGONALS, 'C': AXES + DIAGONALS, 'SC': None}
+PADDINGS = ('constant', 'replicate')
+SC_SCALES = ('match', 'literal')
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Which pixels an energy is the sum of.
+
+    Args:
+        kernel_size: odd, 3 or more, in pixels; rays have (kernel_size + 1) / 2 pixels.
+        splitter: 'A' four axial rays, 'B' four diagonal rays (steps of one row and one column,
+            unweighted), 'C' all eight; 'SC' is the ablation without a splitter: one full window,
+            the standard convolution of EPL's Table III.
+        padding: what lies beyond the image, 'constant' (0) or 'replicate'.
+        sc_scale: for 'SC' alone. 'match' scales the largest energy, kernel_size^2, to h + 1, so
+            that the levels keep their meaning; 'literal' leaves the sums.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    kernel_size: int
+    splitter: str
+    padding: str
+    sc_scale: str = 'match'
+
+    def __post_init__(self) -> None:
+        size = self.kernel_size
+        if not isinstance(size, int) or size < 3 or size % 2 == 0:
+            raise ValueError(f'kernel_size is {size!r}; give an odd number of pixels, 3 or more.')
+        require_choice('splitter', self.splitter, SPLITTERS)
+        require_choice('padding', self.padding, PADDINGS)
+        require_choice('sc_scale', self.sc_scale, SC_SCALES)
+
+    @property
+    def half_width(self) -> int:
+        """h, the number of equipotential lines."""
+        return self.kernel_size // 2
+
+    @property
+    def is_box(self) -> bool:
+        """Whether there is no splitter: energies then lie between the levels, too."""
+        return self.splitter == 'SC'
+
+    @property
+    def num_directions(self) -> int:
+        """D, how many energies each pixel has."""
+        return 1 if self.is_box else len(SPLITTERS[self.splitter])
+
+
+def ray_sums(planes: Tensor, rays: Rays) -> Tensor:
+    """The energies of `planes` in all directions.
+
+    >>> mask = torch.tensor([[[[0., 1, 1, 0, 0, 0]]]])
+    >>> up, down, left, right = ray_sums(mask, Rays(5, 'A', 'constant'))
+    >>> right.int().tolist()
+    [[[[0, 1, 2, 2, 1, 0]]]]
+
+    Args:
+        planes: (..., H, W) float, with one or two dimensions before the image's.
+
+    Returns:
+        (D, ..., H, W) float in [0, h + 1] for `planes` in [0, 1] ([0, kernel_size^2] for the
+        'literal' scale).
+    """
+    return ray_sums_within(with_margins(planes, rays), rays)
+
+
+def with_margins(planes: Tensor, rays: Rays) -> Tensor:
+    """(..., H + 2h, W + 2h): `planes` and what lies beyond the image."""
+    return F.pad(planes, (rays.half_width,) * 4, mode=rays.padding)
+
+
+def ray_sums_within(canvas: Tensor, rays: Rays) -> Tensor:
+    """`ray_sums` of planes that have their margins already."""
+    size, h = rays.kernel_size, rays.half_width
+    if not rays.is_box:
+        # In the order of the ray: equal pixels then have equal sums, whatever zeros lie between.
+        sums = [sum(_shifts(canvas, step, h)) for step in SPLITTERS[rays.splitter]]
+        return torch.stack(sums)  # pyright: ignore[reportArgumentType]  (sum begins with 0)
+    height, width = (side - 2 * h for side in canvas.shape[-2:])
+    rows = (canvas[..., row : row + height, :] for row in range(size))
+    columns: Tensor = sum(rows)  # pyright: ignore[reportAssignmentType]
+    shifted = (columns[..., column : column + width] for column in range(size))
+    box: Tensor = sum(shifted)  # pyright: ignore[reportAssignmentType]
+    return (box * ((h + 1) / size**2) if rays.sc_scale == 'match' else box).unsqueeze(0)
+
+
+def ray_sums_transpose(
+    fields: Tensor, rays: Rays, within: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """The transpose of `ray_sums`: the gradient of the planes, given that of their energies.
+
+    Args:
+        fields: (D, ..., H, W) float.
+        within: `ray_sums_transpose_within` with these rays, if it is compiled.
+
+    Returns:
+        (..., H, W) float.
+    """
+    h, replicate = rays.half_width, rays.padding == 'replicate'
+    room = F.pad(fields, (2 * h if replicate else h,) * 4)
+    canvas = within(room) if within else ray_sums_transpose_within(room, rays)
+    if not replicate:
+        return canvas
+    for sides in (canvas, canvas.mT):  # what reached the margins came from the border's pixels
+        sides[..., h, :] += sides[..., :h, :].sum(-2)
+        sides[..., -h - 1, :] += sides[..., -h:, :].sum(-2)
+    return canvas[..., h:-h, h:-h]
+
+
+def ray_sums_transpose_within(room: Tensor, rays: Rays) -> Tensor:
+    """What reaches each pixel, and the margins if these are 'replicate'.
+
+    Args:
+        room: (D, ..., H, W), the fields with zeros around them as far as they are looked for.
+    """
+    if rays.is_box:  # a box is its own transpose
+        return ray_sums_within(room[0], rays)[0]
+    steps = [(-down, -right) for down, right in SPLITTERS[rays.splitter]]
+    h = rays.half_width
+    return sum(  # pyright: ignore[reportReturnType]
+        view for field, step in zip(room, steps, strict=True) for view in _shifts(field, step, h)
+    )
+
+
+def _shifts(canvas: Tensor, direction: tuple[int, int], h: int) -> Iterator[Tensor]:
+    """Views of what lies j steps back, for j = 0..h, of a canvas with margins of h pixels."""
+    height, width = (side - 2 * h for side in canvas.shape[-2:])
+    down, right = direction
+    for j in range(h + 1):
+        yield canvas[..., h - j * down :, h - j * right :][..., :height, :width]
