@@ -1,16 +1,17 @@
-"""Label maps as masks: the one home of void and of class planes, and of means over classes.
+"""Label maps as masks: the one home of void, of class planes and of which classes are present.
 
 Shape glossary, here for the whole package: N images, K planes (classes of the loss, one per logit),
 H x W pixels at label resolution, D directions.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from .choices import require_choice
 
 Measures = TypeVar('Measures')
 UNKNOWN_LABELS = ('refuse', 'wrong')
@@ -46,12 +47,19 @@ class Target:
                 self._measured[key] = ruler(self.regions, *options)
         return self._measured[key]
 
-    def require_shape(self, probs: Tensor) -> None:
-        """Raises a ValueError unless there is a probability for each class and pixel."""
-        if probs.shape != self.planes.shape:
+    @property
+    def present(self) -> Tensor:
+        """(N, K) bool, which classes an image has a pixel of."""
+        return self.planes.any(3).any(2)
+
+    def require_shape(self, given: Tensor, name: str = 'probs') -> None:
+        """Raises a ValueError unless there is a probability ('probs'), or one of the 'logits', for
+        each class and pixel: any other number of classes might be broadcast."""
+        if given.shape != self.planes.shape:
+            one = 'logit' if name == 'logits' else 'probability'
             raise ValueError(
-                f'probs are {tuple(probs.shape)} and the target is {tuple(self.planes.shape)}; '
-                'give one probability for each class and pixel of the labels.'
+                f'{name} are {tuple(given.shape)} and the target is {tuple(self.planes.shape)}; '
+                f'give one {one} for each class and pixel of the labels.'
             )
 
     def masked(self, fields: Tensor) -> Tensor:
@@ -199,63 +207,7 @@ def require_known_labels(
 
 def require_unknown_labels(unknown_labels: str) -> None:
     """Raises a ValueError for a word that means nothing."""
-    if unknown_labels not in UNKNOWN_LABELS:
-        raise ValueError(
-            f'unknown_labels is {unknown_labels!r}; choose one of '
-            f'{", ".join(map(repr, UNKNOWN_LABELS))}.'
-        )
-
-
-def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = None) -> Tensor:
-    """The mean of `values` over the eligible (image, class) pairs, weighted by class.
-
-    Args:
-        eligible: (N, K) bool.
-        values: (N, K) float, finite also where not eligible.
-        class_weight: (K,) float, non-negative; None weighs all classes alike.
-
-    Returns:
-        A scalar; 0, still connected to the graph of `values`, where nothing is eligible.
-    """
-    weights = eligible.to(values.dtype)
-    if class_weight is not None:
-        weights = weights * class_weight
-    total = weights.sum()
-    return (weights * values).sum() / total.where(total > 0, 1)
-
-
-def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor) -> Tensor:
-    """`class_weight` as a tensor of the type and on the device of the (N, K, H, W) fields `like`;
-    ones for None.
-
-    Raises:
-        ValueError: there is not one weight per plane, or (unless they are a tensor already, which
-            is not read back) they are no such numbers as `require_class_weight` asks for.
-    """
-    if class_weight is None:
-        return like.new_ones(like.shape[1])
-    if not isinstance(class_weight, Tensor):
-        require_class_weight(class_weight)
-    if len(class_weight) != like.shape[1]:
-        raise ValueError(
-            f'class_weight has {len(class_weight)} entries for {like.shape[1]} logits; give one '
-            'non-negative weight per logit.'
-        )
-    return torch.as_tensor(class_weight, dtype=like.dtype, device=like.device)
-
-
-def require_class_weight(class_weight: Sequence[float] | None) -> None:
-    """Raises a ValueError unless these are finite numbers, none negative and not all 0."""
-    if class_weight is None:
-        return
-    numbers = isinstance(class_weight, Sequence) and all(
-        isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in class_weight
-    )
-    if not numbers or sum(class_weight) == 0:
-        raise ValueError(
-            f'class_weight is {class_weight!r}; give a list of non-negative numbers, one per '
-            'logit and not all 0.'
-        )
+    require_choice('unknown_labels', unknown_labels, UNKNOWN_LABELS)
 
 
 def _is_integer(labels: Tensor) -> bool:

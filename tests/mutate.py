@@ -29,7 +29,8 @@ PASSED, FAILED, ANOTHER_PACKAGE = 0, 1, 99
 
 # {file of the package: the tests that should see to it}
 TESTS = {
-    'labels.py': 'tests/test_labels.py tests/losses/test_overlaps.py '
+    'labels.py': 'tests/test_labels.py tests/losses/test_reduction.py '
+    'tests/losses/test_overlaps.py '
     'tests/losses/test_cross_entropies.py '
     'tests/losses/test_kervadec.py tests/losses/test_distance_transform.py '
     'tests/metrics/test_definitions.py tests/registered/test_losses.py',
@@ -40,11 +41,13 @@ TESTS = {
     'choices.py': 'mmseg_boundary/choices.py tests/losses/epl/test_rays.py',
     'losses/bf1.py': 'tests/losses/test_bf1.py tests/losses/test_once_differentiable.py '
     'tests/registered/test_battery.py',
-    'losses/boundary_weighted_ce.py': 'tests/losses/test_cross_entropies.py '
+    'losses/boundary_weighted_ce.py': 'tests/losses/test_reduction.py '
+    'tests/losses/test_cross_entropies.py '
     'tests/registered/test_losses.py',
     'losses/decode_head_loss.py': 'tests/registered/test_shared_target.py '
     'tests/registered/test_losses.py tests/registered/test_battery.py',
-    'losses/distance_transform.py': 'tests/losses/test_distance_transform.py '
+    'losses/distance_transform.py': 'tests/losses/test_reduction.py '
+    'tests/losses/test_distance_transform.py '
     'tests/registered/test_losses.py',
     **{
         f'losses/epl/{name}.py': 'tests/losses/test_epl.py '
@@ -56,13 +59,17 @@ TESTS = {
     'losses/epl/rays.py': 'mmseg_boundary/losses/epl/rays.py tests/losses/epl/test_rays.py '
     'tests/losses/test_epl.py',
     'losses/epl/reference.py': 'tests/losses/test_epl.py',
-    'losses/jaccard.py': 'tests/losses/test_overlaps.py tests/registered/test_losses.py',
-    'losses/kervadec.py': 'tests/losses/test_kervadec.py tests/registered/test_losses.py',
+    'losses/jaccard.py': 'tests/losses/test_reduction.py '
+    'tests/losses/test_overlaps.py tests/registered/test_losses.py',
+    'losses/kervadec.py': 'tests/losses/test_reduction.py '
+    'tests/losses/test_kervadec.py tests/registered/test_losses.py',
     'losses/log_likelihood.py': 'tests/losses/test_cross_entropies.py',
     'losses/once_differentiable.py': 'tests/losses/test_once_differentiable.py',
-    'losses/soft_dice.py': 'tests/losses/test_overlaps.py tests/registered/test_losses.py',
-    'losses/softmax_focal.py': 'tests/losses/test_cross_entropies.py '
+    'losses/reduction.py': 'tests/losses/test_reduction.py',
+    'losses/soft_dice.py': 'tests/losses/test_overlaps.py tests/losses/test_reduction.py '
     'tests/registered/test_losses.py',
+    'losses/softmax_focal.py': 'tests/losses/test_reduction.py '
+    'tests/losses/test_cross_entropies.py tests/registered/test_losses.py',
     'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
     'metrics/boundary_f.py': 'tests/metrics',
     # First the tests: pytest would import a first file twice, and its function would be hidden.
@@ -103,15 +110,12 @@ MUTANTS = {
         (' or labels.is_complex()', ''),
         ('[self.valid & ~self.planes, self.planes]', '[~self.planes, self.planes]'),
         ('if self.planes.shape[1] > 1', 'if self.planes.shape[1] > 0'),
+        ('given.shape != self.planes.shape', 'given.dim() != self.planes.dim()'),
+        ('self.planes.any(3).any(2)', 'self.planes.all(3).any(2)'),
         ('fields.masked_fill(~self.valid, 0)', 'fields'),
         ('key = ruler, *options', 'key = ruler'),
         ('void | (each < 0)', '(each < 0)'),
         ('(each > num_classes), num_classes', '(each > num_classes), num_classes - 1'),
-        ('weights = weights * class_weight', 'weights = weights'),
-        ('total.where(total > 0, 1)', 'total'),
-        ('len(class_weight) != like.shape[1]', 'len(class_weight) > like.shape[1]'),
-        ('0 <= weight < math.inf', '0 <= weight'),
-        ('if not numbers or sum(class_weight) == 0', 'if not numbers'),
     ],
     'choices.py': [('given not in allowed', 'given is None')],
     'geometry/boundary.py': [
@@ -172,6 +176,7 @@ MUTANTS = {
         ('given % 2 == 0', 'False'),
     ],
     'losses/boundary_weighted_ce.py': [
+        ("    target.require_shape(logits, 'logits')\n", ''),
         ('within(contours, radius - 1)', 'within(contours, radius)'),
         ('weights * contour_band(target, radius)', 'weights'),
         ('everywhere + boundary_weight * near', 'everywhere + near'),
@@ -200,7 +205,7 @@ MUTANTS = {
         ("loss_name.startswith('loss_')", 'loss_name'),
         ('        require_class_weight(class_weight)\n', ''),
         ('ignore_index is None or isinstance(ignore_index, int)', 'True'),
-        ('pixel_weight not in PIXEL_WEIGHTS', 'False'),
+        ("require_choice('pixel_weight', pixel_weight, PIXEL_WEIGHTS)", 'pass'),
         ('if len(set(given)) > 1', 'if False'),
         ('return given[0] if given else 255', 'return 255 if of_head is None else of_head'),
         (
@@ -223,7 +228,7 @@ MUTANTS = {
     'losses/distance_transform.py': [
         ('target.valid & ~target.planes', '~target.planes'),
         ('mean_over(present, 1 - overlap', 'mean_over(size > 0, 1 - overlap'),
-        ('present = present.any(0, keepdim=True)', 'present = present.all(0, keepdim=True)'),
+        ('    target.require_shape(probs)\n', ''),
         ('(deepest - depth) / span', 'depth / span'),
         ('amin((2, 3), keepdim=True)', 'amin((2, 3), keepdim=True).clamp(max=1)'),
         ('flat = span < 2 * TOLERANCE', 'flat = span < 2'),
@@ -290,7 +295,6 @@ MUTANTS = {
         ('gaps.sign() if power == 1 else 2 * gaps', 'gaps.sign() if power == 1 else gaps'),
         ('* -weights * slopes', '* weights * slopes'),
         ('.where(apart, 1).sqrt()', '.sqrt()'),
-        ('pixel_weight.unsqueeze(1) * cost', 'cost'),
         ('costs[n] += kernel', 'costs[n] = kernel'),
         ('slopes[n], weights[some]', 'slopes[n], weights[:1]'),
         ("    @once_differentiable('epl_point_loss')\n", ''),
@@ -346,20 +350,19 @@ MUTANTS = {
         ('masked_fill(~chosen, 0)\n        has', 'masked_fill(~region, 0)\n        has'),
     ],
     'losses/jaccard.py': [
+        ('    target.require_shape(probs)\n', ''),
         ('both - shared', 'both'),
         ('1 - jaccard, as_class_weight(class_weight, probs)', '1 - jaccard'),
         ('(smooth + shared)', 'shared'),
     ],
     'losses/kervadec.py': [
-        ('outside[:, -planes:]', 'outside[:, :planes]'),
+        ('outside[:, -probs.shape[1] :]', 'outside[:, : probs.shape[1]]'),
         ('math.hypot(*signed.shape[2:])', 'max(signed.shape[2:])'),
         ('signed.abs().amax', 'signed.amax'),
         ('signed = target.masked(signed)', 'signed = signed'),
-        ('cost = pixel_weight * cost', 'cost = cost'),
-        ('target.valid.sum().clamp(min=1)', 'target.valid.numel()'),
-        ('target.valid.sum().clamp(min=1)', 'target.valid.sum()'),
-        ('weights / total.where(total > 0, 1)', 'weights'),
-        ('weights / total.where(total > 0, 1)', 'weights / total'),
+        ('target, pixel_weight)', 'target)'),
+        ('    target.require_shape(probs)\n', ''),
+        ('shares_of(weights) * signed', 'weights.view(-1, 1, 1) * signed'),
         ('range(planes) if planes > 1 else (1,)', 'range(planes)'),
         ('chosen[plane] = weights[plane]', 'chosen[plane] = 1'),
         ('len(set(classes)) < len(classes)', 'False'),
@@ -368,8 +371,6 @@ MUTANTS = {
         ('logits.where(target.planes, -logits)', 'logits'),
         ('weights * target.valid', 'weights * target.valid.new_ones(target.valid.shape)'),
         ('(weights * target.planes).sum(1, keepdim=True)', 'target.valid.to(weights.dtype)'),
-        ('pixel_weight.unsqueeze(1) * costs', 'costs'),
-        ('total.where(total > 0, 1)', 'total'),
         ('masked_fill(~target.planes, 0)', 'masked_fill(target.planes, 0)'),
     ],
     'losses/once_differentiable.py': [
@@ -381,17 +382,38 @@ MUTANTS = {
         ('loss, ctx.saved_tensors[0], *grads)', 'loss, ctx.saved_tensors[0])'),
         ('loss, ctx.saved_tensors[0], *grads)', 'loss, *grads)'),
     ],
+    'losses/reduction.py': [
+        ('weights = weights * class_weight', 'weights = weights'),
+        (
+            '(weights * values).sum() / total.where(total > 0, 1)',
+            '(weights * values).sum() / total',
+        ),
+        ('values = pixel_weight.unsqueeze(1) * values', 'values = values'),
+        ('costs = pixel_weight.unsqueeze(1) * costs', 'costs = costs'),
+        ('target.valid.sum().clamp(min=1)', 'target.valid.numel()'),
+        ('target.valid.sum().clamp(min=1)', 'target.valid.sum()'),
+        ('(costs.shape[1] * target', '(target'),
+        ('target.masked(costs)', 'costs'),
+        ('eligible.any(0, keepdim=True)', 'eligible.all(0, keepdim=True)'),
+        ('each.sum(0, keepdim=True)', 'each.amax(0, keepdim=True)'),
+        ('len(class_weight) != like.shape[1]', 'len(class_weight) > like.shape[1]'),
+        ('class_weight / total.where(total > 0, 1)', 'class_weight'),
+        ('class_weight / total.where(total > 0, 1)', 'class_weight / total'),
+        ('0 <= weight < math.inf', '0 <= weight'),
+        ('if not numbers or sum(class_weight) == 0', 'if not numbers'),
+    ],
     'losses/soft_dice.py': [
         ('smooth + 2 * shared', 'smooth + shared'),
         ('probs = target.masked(probs)', 'probs = probs'),
         ('(smooth + both)', 'both'),
-        ('eligible.any(0, keepdim=True)', 'eligible.all(0, keepdim=True)'),
-        ('(target.planes if per_class else target.valid)', 'target.planes'),
-        ('shared.sum(0, keepdim=True)', 'shared.amax(0, keepdim=True)'),
+        ('target.valid.any(3).any(2), ', 'target.present, '),
+        ('if per_image else pooled', 'if True else pooled'),
+        ('    target.require_shape(probs)\n', ''),
         ('1 - dice, as_class_weight(class_weight, probs)', '1 - dice'),
         ('smooth < 0', 'smooth < -1'),
     ],
     'losses/softmax_focal.py': [
+        ("    target.require_shape(logits, 'logits')\n", ''),
         ('doubt**gamma', 'doubt ** (gamma + 1)'),
         ('.clamp(max=-torch.finfo(log_q.dtype).tiny)', ''),
         ('gamma < 0', 'gamma < -1'),

@@ -16,11 +16,11 @@ PACKAGE = ROOT / 'mmseg_boundary'
 PURE = {'torch', 'numpy'}
 MMSEG = PURE | {'mmengine', 'mmcv', 'mmseg'}
 ROOMS = {
-    'labels': (set(), PURE),
+    'labels': ({'choices'}, PURE),
     'geometry': (set(), PURE | {'cv2', 'scipy'}),
     'choices': (set(), set()),
     'losses': ({'labels', 'geometry', 'choices'}, PURE),
-    'metrics': ({'labels', 'geometry'}, PURE),
+    'metrics': ({'labels', 'geometry', 'choices'}, PURE),
     'datasets': (set(), MMSEG | {'cv2'}),
     'models': (set(), MMSEG),
     'stacks': (set(), MMSEG),

@@ -1,15 +1,10 @@
-import math
-
 import pytest
 import torch
 
 from mmseg_boundary.labels import (
-    as_class_weight,
     encode,
     encode_pair,
     is_void,
-    mean_over,
-    require_class_weight,
 )
 from mmseg_boundary.metrics import count_boundary_iou, count_trimap_iou
 from mmseg_boundary.metrics.contour_errors import count_contour_errors
@@ -120,36 +115,6 @@ def test_nor_is_it_in_the_metrics(dtype, void, number):
         lambda label: count_boundary_iou(pred, label, classes, (1, 2), void),
     ):
         assert count(label).equal(count(wide)) and count(label).any()
-
-
-def test_mean_over_the_eligible_weighted_by_class():
-    """(1 x 2 + 3 x 4) / (1 + 3); the third pair is not eligible, however large."""
-    values = torch.tensor([[2.0, 4.0, 100.0]])
-    eligible = torch.tensor([[True, True, False]])
-    weights = torch.tensor([1.0, 3.0, 5.0])
-    assert mean_over(eligible, values, weights).item() == pytest.approx(3.5)
-    assert mean_over(eligible, values).item() == 3
-
-
-def test_mean_over_nothing_is_a_zero_with_a_graph():
-    values = torch.ones(1, 2, requires_grad=True)
-    mean = mean_over(torch.zeros(1, 2, dtype=torch.bool), values)
-    mean.backward()
-    assert mean.item() == 0 and values.grad.eq(0).all()
-
-
-def test_class_weights_have_one_entry_per_logit():
-    fields = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
-    assert as_class_weight([1, 2], fields).dtype == torch.float64
-    for weights in ([1, 2, 3], [1]):
-        with pytest.raises(ValueError, match=f'{len(weights)} entries for 2 logits'):
-            as_class_weight(weights, fields)
-
-
-@pytest.mark.parametrize('weight', [-1.0, math.inf, math.nan, None])
-def test_class_weights_are_finite_and_not_negative(weight):
-    with pytest.raises(ValueError, match='give a list of non-negative numbers'):
-        require_class_weight([1.0, weight])
 
 
 def test_what_is_measured_is_kept_by_ruler_and_options():

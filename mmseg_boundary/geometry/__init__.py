@@ -1,1 +1,1 @@
-"""Rulers on masks: sums along rays, contours. It knows neither labels nor losses."""
+"""Masks in, numbers out: contours and distances. It knows neither labels nor losses."""

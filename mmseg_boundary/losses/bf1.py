@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..labels import Target, as_class_weight, mean_over
+from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
 from .once_differentiable import once_differentiable
+from .reduction import as_class_weight, mean_over
 
 EPS = 1e-7
 # Pixels of one step: on the CPU its maps stay in the cache, elsewhere a call has to be worth it.

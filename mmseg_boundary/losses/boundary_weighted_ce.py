@@ -7,7 +7,8 @@ from torch import Tensor
 from ..geometry.boundary import transitions, within
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
-from .log_likelihood import likelihood_weights, log_likelihood, weighted_mean
+from .log_likelihood import likelihood_weights, log_likelihood
+from .reduction import weighted_mean
 
 
 def boundary_weighted_ce_loss(
@@ -38,9 +39,10 @@ def boundary_weighted_ce_loss(
         A scalar, 0 or more; 0 with a graph if no pixel is valid.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `logits` and `target` differ in shape.
     """
     require_boundary_weighted_options(radius, boundary_weight)
+    target.require_shape(logits, 'logits')
     costs = -log_likelihood(logits, target, one_vs_rest)
     weights = likelihood_weights(logits, target, one_vs_rest, class_weight)
     everywhere = weighted_mean(costs, weights, pixel_weight)

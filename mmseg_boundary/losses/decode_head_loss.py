@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..labels import Target, encode, require_class_weight
+from ..choices import require_choice
+from ..labels import Target, encode
+from .reduction import require_class_weight
 
 PIXEL_WEIGHTS = ('refuse', 'ignore')
 
@@ -112,11 +114,7 @@ class DecodeHeadLoss(nn.Module, ABC):
             raise ValueError(
                 f"ignore_index is {ignore_index!r}; give a whole number, or None for the head's."
             )
-        if pixel_weight not in PIXEL_WEIGHTS:
-            raise ValueError(
-                f'pixel_weight is {pixel_weight!r}; choose one of '
-                f'{", ".join(map(repr, PIXEL_WEIGHTS))}.'
-            )
+        require_choice('pixel_weight', pixel_weight, PIXEL_WEIGHTS)
         require_class_weight(class_weight)
         self.use_sigmoid = use_sigmoid
         self.loss_weight = loss_weight

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ..choices import require_choice
 from ..geometry.distance import METRICS, TOLERANCE, distances_between
-from ..labels import Target, as_class_weight, mean_over
+from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
+from .reduction import as_class_weight, mean_over, pooled_over_images
 
 CLASS_REDUCTIONS = ('mean', 'sum')
 
@@ -42,7 +44,7 @@ def distance_transform_loss(
         A scalar in [0, 1] ('mean'); 0 with a graph if no class is present.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
 
     Deviations:
         The text indexes the scalar D_sum by pixel; read as a sum over pixels, a perfect prediction
@@ -50,15 +52,15 @@ def distance_transform_loss(
         Absent classes, of constant value 1, do not enter. Void lies on neither side.
     """
     require_distance_transform_options(metric, class_reduction, class_weight)
+    target.require_shape(probs)
     _, inside = target.measured(distances_between, metric)
     q = nearness_to_contour(target.planes, inside).to(probs.dtype)
     others = target.valid & ~target.planes
     hits = (q * target.masked(probs)).sum((2, 3))
     size = q.sum((2, 3)) + probs.masked_fill(~others, 0).sum((2, 3))
-    present = target.planes.any(3).any(2)
+    present = target.present
     if not per_image:
-        hits, size = hits.sum(0, keepdim=True), size.sum(0, keepdim=True)
-        present = present.any(0, keepdim=True)
+        present, hits, size = pooled_over_images(present, hits, size)
     overlap = hits / size.where(present, 1)
     if class_reduction == 'mean':
         return mean_over(present, 1 - overlap, as_class_weight(class_weight, probs))
@@ -90,12 +92,8 @@ def require_distance_transform_options(
     metric: str, class_reduction: str, class_weight: object
 ) -> None:
     """Raises the ValueErrors of `distance_transform_loss`, before there is a batch."""
-    for name, given, allowed in (
-        ('metric', metric, METRICS),
-        ('class_reduction', class_reduction, CLASS_REDUCTIONS),
-    ):
-        if given not in allowed:
-            raise ValueError(f'{name} is {given!r}; choose one of {", ".join(map(repr, allowed))}.')
+    require_choice('metric', metric, METRICS)
+    require_choice('class_reduction', class_reduction, CLASS_REDUCTIONS)
     if class_reduction == 'sum' and class_weight is not None:
         raise ValueError(
             "class_weight has no meaning with class_reduction='sum', which takes no mean over the "

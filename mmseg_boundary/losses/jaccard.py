@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..labels import Target, as_class_weight, mean_over
+from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
+from .reduction import as_class_weight, mean_over
 from .soft_dice import region_sums, require_overlap_options
 
 
@@ -34,9 +35,10 @@ def jaccard_loss(
         A scalar in [0, 1]; 0 with a graph if no class is present.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
     """
     require_overlap_options(smooth, per_class, class_weight)
+    target.require_shape(probs)
     eligible, shared, both = region_sums(probs, target, per_class, per_image)
     jaccard = (smooth + shared) / (smooth + both - shared).where(eligible, 1)
     return mean_over(eligible, 1 - jaccard, as_class_weight(class_weight, probs))

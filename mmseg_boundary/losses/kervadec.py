@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..choices import require_choice
 from ..geometry.distance import distances_between, signed_distances
-from ..labels import Target, as_class_weight
+from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
+from .reduction import as_class_weight, mean_over_pixels, shares_of
 
 NORMALIZATIONS = (None, 'diag', 'max')
 
@@ -44,22 +46,20 @@ def kervadec_boundary_loss(
         A scalar, of either sign; 0 with a graph if no pixel is valid.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
 
     Deviations:
         The authors measure a class that covers the image against scipy's answer to an empty mask,
         which is arbitrary; it has no distances here. Void is on neither side of a contour.
     """
     require_kervadec_options(classes, normalize)
-    planes = probs.shape[1]
+    target.require_shape(probs)
     weights = as_class_weight(class_weight, probs)
     if classes is not None:
         weights = _of_classes(classes, weights)
-    total = weights.sum()
-    weights = (weights / total.where(total > 0, 1)).view(-1, 1, 1)
 
     outside, inside = target.measured(distances_between, 'euclidean')
-    signed = signed_distances(target.planes, outside[:, -planes:], inside)
+    signed = signed_distances(target.planes, outside[:, -probs.shape[1] :], inside)
     signed = target.masked(signed).to(probs.dtype)
     if normalize == 'diag':
         signed = signed / math.hypot(*signed.shape[2:])
@@ -67,10 +67,8 @@ def kervadec_boundary_loss(
         # A map of distances that is not 0 has an extreme of 1 or more.
         signed = signed / signed.abs().amax((2, 3), keepdim=True).clamp(min=1)
 
-    cost = (weights * signed * probs).sum(1)
-    if pixel_weight is not None:
-        cost = pixel_weight * cost
-    return target.masked(cost.unsqueeze(1)).sum() / target.valid.sum().clamp(min=1)
+    cost = (shares_of(weights) * signed * probs).sum(1, keepdim=True)
+    return mean_over_pixels(cost, target, pixel_weight)
 
 
 def require_kervadec_options(classes: Sequence[int] | None, normalize: str | None) -> None:
@@ -79,10 +77,7 @@ def require_kervadec_options(classes: Sequence[int] | None, normalize: str | Non
         raise ValueError(
             f'classes is {classes!r}; give different class numbers, or None for all classes.'
         )
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(
-            f'normalize is {normalize!r}; choose one of {", ".join(map(repr, NORMALIZATIONS))}.'
-        )
+    require_choice('normalize', normalize, NORMALIZATIONS)
 
 
 def _of_classes(classes: Sequence[int], weights: Tensor) -> Tensor:

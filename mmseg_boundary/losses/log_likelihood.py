@@ -1,4 +1,4 @@
-"""Log-probabilities of the truth, and their weighted means: what cross-entropies are made of.
+"""Log-probabilities of the truth, and their weights: what cross-entropies are made of.
 
 They take logits, since the logarithm of a saturated probability is minus infinity.
 """
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..labels import Target, as_class_weight
+from ..labels import Target
+from .reduction import as_class_weight
 
 
 def log_likelihood(logits: Tensor, target: Target, one_vs_rest: bool) -> Tensor:
@@ -38,15 +39,3 @@ def likelihood_weights(
     if one_vs_rest:
         return weights * target.valid
     return (weights * target.planes).sum(1, keepdim=True)
-
-
-def weighted_mean(costs: Tensor, weights: Tensor, pixel_weight: Tensor | None) -> Tensor:
-    """The mean of `costs`; `pixel_weight`, (N, H, W), multiplies terms and not the denominator.
-
-    Returns:
-        A scalar; 0, still connected to the graph of `costs`, where all weights are 0.
-    """
-    total = weights.sum()
-    if pixel_weight is not None:
-        costs = pixel_weight.unsqueeze(1) * costs
-    return (weights * costs).sum() / total.where(total > 0, 1)

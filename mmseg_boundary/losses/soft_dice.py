@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..labels import Target, as_class_weight, mean_over
+from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
+from .reduction import as_class_weight, mean_over, pooled_over_images
 
 
 def soft_dice_loss(
@@ -35,9 +36,10 @@ def soft_dice_loss(
         A scalar in [0, 1]; 0 with a graph if no class is present.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
     """
     require_overlap_options(smooth, per_class, class_weight)
+    target.require_shape(probs)
     eligible, shared, both = region_sums(probs, target, per_class, per_image)
     dice = (smooth + 2 * shared) / (smooth + both).where(eligible, 1)
     return mean_over(eligible, 1 - dice, as_class_weight(class_weight, probs))
@@ -45,7 +47,7 @@ def soft_dice_loss(
 
 def region_sums(
     probs: Tensor, target: Target, per_class: bool, per_image: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The sums that overlaps are made of, (N or 1, K or 1) each.
 
     Returns:
@@ -57,13 +59,10 @@ def region_sums(
     probs = target.masked(probs)
     shared = (truth * probs).sum((2, 3))
     both = (truth + probs).sum((2, 3))
-    eligible = (target.planes if per_class else target.valid).any(3).any(2)
+    sums = target.present, shared, both
     if not per_class:
-        shared, both = shared.sum(1, keepdim=True), both.sum(1, keepdim=True)
-    if not per_image:
-        shared, both = shared.sum(0, keepdim=True), both.sum(0, keepdim=True)
-        eligible = eligible.any(0, keepdim=True)
-    return eligible, shared, both
+        sums = target.valid.any(3).any(2), *(each.sum(1, keepdim=True) for each in (shared, both))
+    return sums if per_image else pooled_over_images(*sums)
 
 
 def require_overlap_options(smooth: float, per_class: bool, class_weight: object) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
-from .log_likelihood import likelihood_weights, log_likelihood, weighted_mean
+from .log_likelihood import likelihood_weights, log_likelihood
+from .reduction import weighted_mean
 
 
 def softmax_focal_loss(
@@ -35,9 +36,10 @@ def softmax_focal_loss(
         A scalar, 0 or more; 0 with a graph if no pixel is valid.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `logits` and `target` differ in shape.
     """
     require_focal_options(gamma)
+    target.require_shape(logits, 'logits')
     log_q = log_likelihood(logits, target, one_vs_rest)
     # Clamped, since a root (gamma < 1) has no finite gradient at 0.
     doubt = -torch.expm1(log_q).clamp(max=-torch.finfo(log_q.dtype).tiny)

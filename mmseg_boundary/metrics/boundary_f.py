@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..choices import require_choice
 from ..geometry.boundary import MAX_SETS, contours, count_members, rims, shared_within
 from ..labels import LabelPair, encode_pair
 from .metric import WIDTHS, Metric, Scores, require_ratio
@@ -164,8 +165,7 @@ def csurka_tolerance(height: int, width: int, ratio: float = CSURKA_RATIO) -> fl
 
 def require_mode(mode: str) -> None:
     """Raises a ValueError for a mode that there is not."""
-    if mode not in MODES:
-        raise ValueError(f'mode is {mode!r}; choose one of {", ".join(map(repr, MODES))}.')
+    require_choice('mode', mode, MODES)
 
 
 def _require_tolerances(tolerances: Sequence[float] | float) -> tuple[float, ...]:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ...choices import require_choice
-from ...labels import Target, as_class_weight
+from ...labels import Target
 from ..compiled import left_out_of_graphs
 from ..once_differentiable import once_differentiable
+from ..reduction import as_class_weight, mean_over_pixels, shares_of
 from .blocks import (
     at_least_float32,
     compile_kernels,
@@ -73,9 +74,7 @@ def epl_point_loss(
     require_choice('norm', norm, NORMS)
     target.require_shape(probs)
     probs = at_least_float32(probs)
-    weights = as_class_weight(class_weight, probs)
-    weights = (weights / weights.sum()).view(-1, 1, 1)  # of all classes together: 1
-
+    weights = shares_of(as_class_weight(class_weight, probs))
     power = 1 if norm == 'l1' else 2
     compile_kernels(_unweighted, probs, power, rays)
     # (N, D, H, W): summed over the classes
@@ -83,9 +82,7 @@ def epl_point_loss(
     if norm == 'pixel':
         apart = cost > 0  # the root has no finite gradient at 0
         cost = (probs.shape[1] * cost).where(apart, 1).sqrt().where(apart, 0)
-    if pixel_weight is not None:
-        cost = pixel_weight.unsqueeze(1) * cost
-    return target.masked(cost).sum() / (rays.num_directions * target.valid.sum().clamp(min=1))
+    return mean_over_pixels(cost, target, pixel_weight)
 
 
 class _FieldGaps(torch.autograd.Function):

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ...labels import Target, as_class_weight, mean_over
+from ...labels import Target
+from ..reduction import as_class_weight, mean_over, mean_over_pixels, shares_of
 from .rays import Rays, ray_sums
 
 
@@ -41,9 +42,8 @@ def epl_point_loss(
 ) -> Tensor:
     """Eq. (3): the mean over the directions and valid pixels of |E - Ê|^2, a weighted mean over the
     classes ('l2'; 'l1' takes |E - Ê|, 'pixel' the Euclidean norm over the classes)."""
-    weights = as_class_weight(class_weight, probs)
-    weights = (weights / weights.sum()).view(-1, 1, 1)
-
+    target.require_shape(probs)
+    weights = shares_of(as_class_weight(class_weight, probs))
     # Ray sums are linear: the difference of the fields is the field of the difference.
     difference = target.masked(target.planes.to(probs.dtype) - probs)
     rays, total = Rays(kernel_size, splitter, padding, sc_scale), 0.0
@@ -56,10 +56,8 @@ def epl_point_loss(
             scale = (probs.shape[1] * weights).sqrt()
             # vector_norm, since the root of a sum has no finite gradient at 0
             cost = torch.linalg.vector_norm(scale * gap, dim=1)
-        if pixel_weight is not None:
-            cost = pixel_weight * cost
-        total = total + target.masked(cost.unsqueeze(1)).sum()
-    return total / (rays.num_directions * target.valid.sum().clamp(min=1))
+        total = total + mean_over_pixels(cost.unsqueeze(1), target, pixel_weight)
+    return total / rays.num_directions  # pyright: ignore[reportReturnType]
 
 
 def epl_line_loss(
@@ -76,6 +74,7 @@ def epl_line_loss(
 ) -> Tensor:
     """Eq. (4): the mean over the directions, and over the images and classes that have lines, of
     the sum over the levels of 1 - EDC."""
+    target.require_shape(probs)
     rays, total = Rays(kernel_size, splitter, padding, sc_scale), 0.0
     h, weights = rays.half_width, as_class_weight(class_weight, probs)
     truths = ray_sums(target.planes.to(probs.dtype), rays)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_boundary.labels import Target, as_class_weight, mean_over
+from mmseg_boundary.labels import Target
+from mmseg_boundary.losses.reduction import as_class_weight, mean_over
 
 EPS = 1e-7
 
