@@ -21,7 +21,7 @@ settings.load_profile('torch')
 def checkpoints_are_read_safely():
     """As our tools read them, whose checkpoints the tests look into; the frozen stack cannot
     otherwise read its own."""
-    from mmseg_boundary import safe_loading
+    from mmseg_boundary.cli import safe_loading
 
     safe_loading.install()
 

@@ -22,8 +22,8 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from mmseg_boundary.checkpoints import load_fully
-from mmseg_boundary.launch import (
+from mmseg_boundary.cli.checkpoints import load_fully
+from mmseg_boundary.cli.launch import (
     add_config_options,
     add_partial_argument,
     plain_errors,

@@ -14,7 +14,7 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, METRICS
 
-from mmseg_boundary.launch import (
+from mmseg_boundary.cli.launch import (
     add_common_arguments,
     add_partial_argument,
     build_runner,
@@ -23,7 +23,7 @@ from mmseg_boundary.launch import (
     plain_errors,
     stop,
 )
-from mmseg_boundary.outputs import filled_when_whole, require_file, require_folder
+from mmseg_boundary.cli.outputs import filled_when_whole, require_file, require_folder
 from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.report import write_report
 

@@ -12,7 +12,7 @@ import os
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary.launch import (
+from mmseg_boundary.cli.launch import (
     add_common_arguments,
     add_partial_argument,
     build_runner,
@@ -22,8 +22,8 @@ from mmseg_boundary.launch import (
     plain_errors,
     stop,
 )
+from mmseg_boundary.cli.preflight import prepare_training
 from mmseg_boundary.losses.compiled import compile_from
-from mmseg_boundary.preflight import prepare_training
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,8 +5,8 @@
 from .. import stacks
 
 # isort: split
-from .. import datasets, models  # noqa: F401
-from . import losses  # noqa: F401
+
+from . import datasets, losses, models  # noqa: F401
 from .check_finite_loss import CheckFiniteLossHook
 from .loss_sum import LossSum
 from .loss_weight_schedule import LossWeightSchedule

@@ -240,7 +240,7 @@ def main():
 
     torch.set_num_threads(1)
     before, environment = torch.serialization.get_safe_globals(), dict(os.environ)
-    import mmseg_boundary.launch
+    import mmseg_boundary.cli.launch
     import mmseg_boundary.registered  # noqa: F401
 
     by_import = [*by_others(before), *(environment.items() ^ os.environ.items())]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-from mmseg_boundary.datasets.shapes import ShapesDataset, draw
+from mmseg_boundary.registered.datasets.shapes import ShapesDataset, draw
 from tests.support.commands import ROOT, SHAPES
 
 SIZE = 64

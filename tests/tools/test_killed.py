@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.runner import CheckpointLoader, save_checkpoint
 
-from mmseg_boundary.launch import WholeFileBackend, plain_errors
+from mmseg_boundary.cli.launch import WholeFileBackend, plain_errors
 from mmseg_boundary.report import write_report
 from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
 from tests.support.logs import losses

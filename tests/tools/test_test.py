@@ -12,7 +12,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmseg_boundary.datasets.shapes import ShapesDataset, draw
+from mmseg_boundary.registered.datasets.shapes import ShapesDataset, draw
 from tests.support.commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
 from tests.support.logs import metrics, scalars
 from tests.support.small_run import evaluate as evaluate_here

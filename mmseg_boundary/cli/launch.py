@@ -24,9 +24,10 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from . import checkpoints, safe_loading, stacks
+from .. import stacks
+from ..report import REMEDIES, UnwrittenFile, whole_file
+from . import checkpoints, safe_loading
 from .outputs import GatherInWorkFolder, require_folder
-from .report import REMEDIES, UnwrittenFile, whole_file
 
 
 class WholeFileBackend(LocalBackend):
@@ -276,7 +277,7 @@ def plain_errors(config: Config) -> Iterator[None]:
                 stop(_label_out_of_range(stranger[1]), every_rank=True)
             if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
                 # Before training all ranks have looked at the same.
-                before = ('mmseg_boundary.preflight', 'prepare_training') in frames
+                before = ('mmseg_boundary.cli.preflight', 'prepare_training') in frames
                 shared = building or before or getattr(cause, 'same_on_all_ranks', False)
                 stop(str(cause), every_rank=not shared)
         raise

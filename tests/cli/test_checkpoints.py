@@ -14,8 +14,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmseg.registry import MODELS
 
-from mmseg_boundary import checkpoints, safe_loading
-from mmseg_boundary.checkpoints import (
+from mmseg_boundary.cli import checkpoints, safe_loading
+from mmseg_boundary.cli.checkpoints import (
     UnfitStart,
     checkpoints_of,
     choose_start,
@@ -26,7 +26,7 @@ from mmseg_boundary.checkpoints import (
     require_agreement,
     watch_runner,
 )
-from mmseg_boundary.launch import build_runner
+from mmseg_boundary.cli.launch import build_runner
 from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
 from tests.support.logs import text_of
 from tests.support.small_run import evaluate, run_tool, train, truncate, write_config, write_data

@@ -11,7 +11,7 @@ import torch
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-from mmseg_boundary.outputs import (
+from mmseg_boundary.cli.outputs import (
     GatherInWorkFolder,
     filled_when_whole,
     make_shared_folder,

@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 
-from mmseg_boundary import launch, safe_loading, stacks
-from mmseg_boundary.launch import build_runner, check_losses, plain_errors, require_parts, stop
+from mmseg_boundary import stacks
+from mmseg_boundary.cli import launch, safe_loading
+from mmseg_boundary.cli.launch import build_runner, check_losses, plain_errors, require_parts, stop
 from mmseg_boundary.registered import CheckFiniteLossHook
 from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
 from tests.support.hostile import Touch

@@ -17,9 +17,9 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 from torch import nn
 
-from mmseg_boundary import preflight
-from mmseg_boundary.launch import plain_errors
-from mmseg_boundary.preflight import (
+from mmseg_boundary.cli import preflight
+from mmseg_boundary.cli.launch import plain_errors
+from mmseg_boundary.cli.preflight import (
     ObjectSeenHook,
     compare_classes,
     decode_heads,

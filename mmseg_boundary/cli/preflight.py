@@ -12,8 +12,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from .registered import BoundaryMetric
-from .registered.model_losses import unwrapped
+from ..registered import BoundaryMetric
+from ..registered.model_losses import unwrapped
 
 FIRST_LABELS = 8  # of the validation set; each is read together with its image
 FIRST_BATCHES = 100

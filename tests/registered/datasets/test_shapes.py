@@ -9,7 +9,7 @@ from mmengine import fileio
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
-from mmseg_boundary.datasets.shapes import VOID, draw
+from mmseg_boundary.registered.datasets.shapes import VOID, draw
 
 PIPELINE = [dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
 

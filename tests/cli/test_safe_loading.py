@@ -23,8 +23,8 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from torch._weights_only_unpickler import _get_user_allowed_globals
 
-from mmseg_boundary import safe_loading
-from mmseg_boundary.launch import plain_errors
+from mmseg_boundary.cli import safe_loading
+from mmseg_boundary.cli.launch import plain_errors
 from tests.support import hostile
 from tests.support.commands import ROOT, run
 
