@@ -23,13 +23,14 @@ ROOMS = {
     'metrics': ({'labels', 'geometry', 'choices'}, PURE),
     'stacks': (set(), MMSEG),
     'registered': (
-        {'labels', 'geometry', 'losses', 'metrics', 'stacks', 'report'},
+        {'labels', 'geometry', 'losses', 'metrics', 'stacks', 'files'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
-    'cli': ({'registered', 'stacks', 'report'}, MMSEG),
+    'cli': ({'registered', 'stacks', 'files'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
-    'report': (set(), set()),
+    'files': (set(), set()),
+    'report': ({'files'}, set()),
     'config': (set(), set()),
     '__init__': (set(), set()),
 }

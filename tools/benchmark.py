@@ -49,13 +49,14 @@ from torch import Tensor
 
 from mmseg_boundary import losses as ours
 from mmseg_boundary.config import path
+from mmseg_boundary.files import atomic_write
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses.compiled import compile_from
 from mmseg_boundary.losses.epl import reference
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou
-from mmseg_boundary.report import whole_file, write_report
+from mmseg_boundary.report import write_report
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = {'point': 0.02, 'line': 0.2}  # of the published code
@@ -164,7 +165,7 @@ def main() -> None:
     if args.json:
         write_report(args.json, report)
     if args.page:
-        with whole_file(args.page) as unfinished:
+        with atomic_write(args.page) as unfinished:
             Path(unfinished).write_text(page(report, args.beside))
 
 

@@ -30,10 +30,10 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
+from mmseg_boundary.files import atomic_write
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
-from mmseg_boundary.report import whole_file
 
 
 class Net(NamedTuple):
@@ -242,7 +242,7 @@ def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> 
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Writes the picture and says where."""
-    with whole_file(path) as picture:
+    with atomic_write(path) as picture:
         figure.savefig(picture, dpi=110)
     plt.close(figure)
     print(f'Picture: {path}')

@@ -18,7 +18,8 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 
-from mmseg_boundary.report import UnwrittenFile, by_width, whole_file
+from mmseg_boundary.files import UnwrittenFile, atomic_write
+from mmseg_boundary.report import by_width
 
 CURVES = {'BoundaryF': 'boundary F', 'TrimapIoU': 'trimap mIoU'}
 # Okabe and Ito's colours and a shape each, for the colour-blind and for grey print.
@@ -40,10 +41,11 @@ def main() -> None:
         )
     runs = {name: read(path) for name, path in zip(names, args.reports, strict=True)}
     try:
-        with whole_file(args.out) as picture:
+        with atomic_write(args.out) as picture:
             draw(runs, picture)
-        with whole_file(args.out.with_suffix('.csv')) as table, table.open('w', newline='') as file:
-            write_table(runs, file)
+        with atomic_write(args.out.with_suffix('.csv')) as table:
+            with table.open('w', newline='') as file:
+                write_table(runs, file)
     except UnwrittenFile as error:
         raise SystemExit(str(error)) from None
     write_table(runs, sys.stdout)

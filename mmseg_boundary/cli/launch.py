@@ -25,7 +25,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .. import stacks
-from ..report import REMEDIES, UnwrittenFile, whole_file
+from ..files import REMEDIES, UnwrittenFile, atomic_write
 from . import checkpoints, safe_loading
 from .outputs import GatherInWorkFolder, require_folder
 
@@ -36,18 +36,18 @@ class WholeFileBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes `obj` to `filepath`, all of it or nothing."""
-        with whole_file(filepath) as unfinished:
+        with atomic_write(filepath) as unfinished:
             super().put(obj, unfinished)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Writes `obj` to `filepath`, all of it or nothing."""
-        with whole_file(filepath) as unfinished:
+        with atomic_write(filepath) as unfinished:
             super().put_text(obj, unfinished, encoding)
 
 
 register_backend('local', WholeFileBackend, force=True, prefixes='')
 
-# of MMEngine's modules, those that write without `whole_file`
+# of MMEngine's modules, those that write without `atomic_write`
 WRITERS = (
     'config.config',
     'dist.dist',

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from ..report import UnwrittenFile, named_if_unwritten
+from ..files import UnwrittenFile, named_if_unwritten
 
 
 def require_folder(path: str | Path, what: str) -> None:

@@ -18,9 +18,9 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..files import atomic_write
 from ..geometry.boundary import transitions, within
 from ..labels import is_void
-from ..report import whole_file
 
 # Of Okabe and Ito's palette, and of different lightness, so that every kind of colour blindness,
 # and grey print, leaves them apart.
@@ -128,7 +128,7 @@ def keep(visualizer: Visualizer, name: str, picture: np.ndarray, step: int) -> N
     for backend in visualizer._vis_backends.values():
         if isinstance(backend, LocalVisBackend):
             folder = Path(backend.experiment._img_save_dir)
-            with whole_file(folder / f'{name}_{step}.png') as unfinished:
+            with atomic_write(folder / f'{name}_{step}.png') as unfinished:
                 png = cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
                 unfinished.write_bytes(png.tobytes())
         elif is_main_process():

@@ -18,7 +18,7 @@ from mmseg_boundary.cli.outputs import (
     require_file,
     require_folder,
 )
-from mmseg_boundary.report import UnwrittenFile, whole_file
+from mmseg_boundary.files import UnwrittenFile, atomic_write
 
 
 class Images:
@@ -207,11 +207,11 @@ def test_a_file_on_a_full_disk_is_not_there(tmp_path):
         (tmp_path / f'.{os.getpid()}.{name}').symlink_to('/dev/full')
         sentence = f'^{tmp_path}/{name} could not be written: No space left on device. Free some '
         with pytest.raises(UnwrittenFile, match=sentence):
-            with whole_file(tmp_path / name) as unfinished:
+            with atomic_write(tmp_path / name) as unfinished:
                 unfinished.write_text('after')
     assert files_in(tmp_path) == {'a': b'before'}
     for error in (OSError('of no number'), ValueError()):
-        with pytest.raises(type(error)) as caught, whole_file(tmp_path / 'a'):
+        with pytest.raises(type(error)) as caught, atomic_write(tmp_path / 'a'):
             raise error
         assert caught.value is error
 

@@ -11,9 +11,9 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from mmseg_boundary.files import UnwrittenFile
 from mmseg_boundary.registered import visualization
 from mmseg_boundary.registered.visualization import COLOURS, contour_layers, paint
-from mmseg_boundary.report import UnwrittenFile
 from tests.support.scenes import square
 
 PICTURE = 'shapes://0/32x40/image/000000.png'
