@@ -22,12 +22,13 @@ ROOMS = {
     'losses': ({'labels', 'geometry', 'choices'}, PURE),
     'metrics': ({'labels', 'geometry', 'choices'}, PURE),
     'stacks': (set(), MMSEG),
+    'compat': ({'stacks', 'files'}, MMSEG),
     'registered': (
-        {'labels', 'geometry', 'losses', 'metrics', 'stacks', 'files'},
+        {'labels', 'geometry', 'losses', 'metrics', 'compat', 'files'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
-    'cli': ({'registered', 'stacks', 'files'}, MMSEG),
+    'cli': ({'registered', 'stacks', 'compat', 'files'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'files': (set(), set()),
     'report': ({'files'}, set()),

@@ -112,7 +112,7 @@ def test_no_block_passes_unseen():
 @pytest.mark.parametrize('path', PAGES, ids=name_of)
 def test_commands_name_what_is_there(path):
     """Files exist, modules can be found, and our tools know the options."""
-    known = (ROOT / 'mmseg_boundary/cli/launch.py').read_text()
+    known = (ROOT / 'mmseg_boundary/cli/arguments.py').read_text()
     for module in re.findall(r'python -m (mmseg_boundary[\w.]*)', path.read_text()):
         assert find_spec(module), module
     for line in shell_lines(path):

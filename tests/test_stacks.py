@@ -44,12 +44,3 @@ def test_too_old_a_part_is_refused(monkeypatch, module, name, distributions, pre
     minimum = stacks.MINIMUM_VERSIONS[module]
     with pytest.raises(RuntimeError, match=f"-U '{prefix}{name}>={minimum}'"):
         stacks.installed_stack()
-
-
-def test_other_packages_are_looked_up_as_ever():
-    """Names of distributions too, which are no modules."""
-    from mmengine.config import config as loader
-
-    assert loader.get_installed_path('mmseg').endswith('mmseg')
-    with pytest.raises(Exception, match='mmaction2|pkg_resources'):
-        loader.get_installed_path('mmaction2')

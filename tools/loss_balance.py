@@ -8,6 +8,7 @@ Runs a few training batches, forwards and backwards, without a step of the optim
 import argparse
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,14 +23,17 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
-from mmseg_boundary.cli.checkpoints import load_fully
-from mmseg_boundary.cli.launch import (
+from mmseg_boundary import compat
+from mmseg_boundary.cli import patches
+from mmseg_boundary.cli.arguments import (
     add_config_options,
+    add_debug_argument,
     add_partial_argument,
-    plain_errors,
     read_config,
-    require_parts,
 )
+from mmseg_boundary.cli.checkpoints import load_fully
+from mmseg_boundary.cli.errors import plain_errors
+from mmseg_boundary.cli.parts import require_parts
 from mmseg_boundary.registered.model_losses import Entry, LossCalls, heads_by_name, without_stage
 
 NEAR_INERT, OVERBEARING = 0.01, 1.0
@@ -85,6 +89,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_partial_argument(parser)
     add_config_options(parser)
+    add_debug_argument(parser)
     args = parser.parse_args()
     if args.batches < 1 or not 0 < args.ratio < math.inf:
         parser.error(
@@ -96,6 +101,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    patches.install()
     config = read_config(args.config, args.cfg_options)
     config.load_from = args.checkpoint or config.get('load_from')
     require_parts(config, ('train_dataloader',))
@@ -104,10 +110,10 @@ def main() -> None:
     # quiet: MMEngine would list the initialisation of every parameter
     MMLogger.get_instance('loss_balance', log_level='WARNING')
     init_default_scope(config.get('default_scope', 'mmseg'))
-    with plain_errors(config):
-        model = build_model(config, initialise=args.checkpoint is None, partial=args.partial)
-    batches = list(islice(build_loader(config, seed), args.batches))
-    rows = balance(model, batches)
+    with plain_errors(config, args.debug):
+        model = build_model(config, args.checkpoint is None, args.partial)
+        batches = list(islice(build_loader(config, seed), args.batches))
+        rows = balance(model, batches)
 
     state = config.load_from or 'the net as training begins'
     print(f'{args.config}, {state}: mean over {len(batches)} batches\n')
@@ -116,7 +122,7 @@ def main() -> None:
     print('\n'.join(['', *remarks(rows, config)]))
 
 
-def build_model(config: Config, initialise: bool, partial: bool) -> nn.Module:
+def build_model(config: Config, initialise: bool, allow_partial: bool) -> nn.Module:
     """The segmentor in training mode; a given checkpoint needs no pretrained weights."""
     model = revert_sync_batchnorm(MODELS.build(config.model))
     if initialise:
@@ -128,7 +134,7 @@ def build_model(config: Config, initialise: bool, partial: bool) -> nn.Module:
             lambda: load_checkpoint(model, config.load_from, map_location='cpu'),
             config.load_from,
             model,
-            partial,
+            allow_partial,
         )
     return model.to(get_device()).train()
 
@@ -190,9 +196,8 @@ def watch_logits(heads: dict[str, nn.Module]) -> dict[str, list[Tensor]]:
         return watched
 
     for name, head in heads.items():
-        # Not a forward hook: heads call their own `forward`, which passes by all hooks.
         if hasattr(head, 'loss_by_feat'):
-            head.loss_by_feat = watch(name, head.loss_by_feat)
+            compat.wrap_loss_by_feat(head, partial(watch, name))
     return seen
 
 

@@ -14,16 +14,13 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS, METRICS
 
-from mmseg_boundary.cli.launch import (
-    add_common_arguments,
-    add_partial_argument,
-    build_runner,
-    leave,
-    load_config,
-    plain_errors,
-    stop,
-)
-from mmseg_boundary.cli.outputs import filled_when_whole, require_file, require_folder
+from mmseg_boundary.cli import patches
+from mmseg_boundary.cli.arguments import add_common_arguments, add_partial_argument, load_config
+from mmseg_boundary.cli.errors import plain_errors, stop
+from mmseg_boundary.cli.label_images import filled_when_whole
+from mmseg_boundary.cli.outputs import require_file, require_folder
+from mmseg_boundary.cli.ranks import leave
+from mmseg_boundary.cli.runner import build_runner
 from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.report import write_report
 
@@ -51,6 +48,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    patches.install()
     config = load_config(args)
     config.load_from, config.resume = args.checkpoint, False
     require_test(config)
@@ -60,7 +58,7 @@ def main() -> None:
         use_test_time_augmentation(config)
     if args.boundary:
         add_boundary_metrics(config)
-    with plain_errors(config):
+    with plain_errors(config, args.debug):
         try_outputs(args)
         runner = build_runner(config, ('test_dataloader',), args.partial)
         with keep_predictions(runner, args.out) if args.out else nullcontext():

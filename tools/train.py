@@ -12,17 +12,12 @@ import os
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary.cli.launch import (
-    add_common_arguments,
-    add_partial_argument,
-    build_runner,
-    check_losses,
-    leave,
-    load_config,
-    plain_errors,
-    stop,
-)
+from mmseg_boundary.cli import patches
+from mmseg_boundary.cli.arguments import add_common_arguments, add_partial_argument, load_config
+from mmseg_boundary.cli.errors import plain_errors, stop
 from mmseg_boundary.cli.preflight import prepare_training
+from mmseg_boundary.cli.ranks import leave
+from mmseg_boundary.cli.runner import build_runner, check_losses
 from mmseg_boundary.losses.compiled import compile_from
 
 
@@ -42,12 +37,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    patches.install()
     config = load_config(args)
     config.resume = args.resume
     if args.amp:
         use_mixed_precision(config)
     check_losses(config)
-    with plain_errors(config):
+    with plain_errors(config, args.debug):
         runner = build_runner(config, ('train_dataloader', 'val_dataloader'), args.partial)
         prepare_training(runner)
         runner.train()

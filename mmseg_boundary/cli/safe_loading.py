@@ -5,7 +5,6 @@ list here has stand-ins that check what they are given, for the few names that M
 checkpoints need. It is the whole list while a checkpoint is read, and empty of ours otherwise.
 """
 
-import os
 import pickle
 import threading
 import traceback
@@ -17,8 +16,10 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader, checkpoint
+from mmengine.runner import CheckpointLoader
 from mmengine.utils import digit_version
+
+from .. import compat
 
 UNPICKLER = 'torch._weights_only_unpickler'
 STATISTICS = ('min', 'max', 'current', 'mean')
@@ -34,13 +35,7 @@ def install() -> None:
 
     Not at import: the lists and the environment of other projects are theirs.
     """
-    # torch obeys this over any argument: onedl's loader falls back to running a pickle that it
-    # could not load safely, torch.hub asks for that, and mmlab users often have the opposite set.
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    # onedl: its own loader would add another list, with the real getattr.
-    checkpoint.get_torch_safe_globals = safe_globals
-    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+    compat.load_checkpoints_with(load_checkpoint, safe_globals)
 
 
 _one_at_a_time = threading.RLock()  # torch has one list for all threads

@@ -2,10 +2,9 @@
 `custom_imports`."""
 
 # First, since it refuses a broken installation before MMSegmentation is imported.
-from .. import stacks
+from .. import compat
 
 # isort: split
-
 from . import datasets, losses, models  # noqa: F401
 from .check_finite_loss import CheckFiniteLossHook
 from .loss_sum import LossSum
@@ -21,4 +20,4 @@ __all__ = [
     'LossWeightSchedule',
 ]
 
-stacks.mend_visualizer()
+compat.install()

@@ -5,14 +5,13 @@ from inspect import signature
 
 import numpy as np
 import torch
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmengine.logging import MMLogger, print_log
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
-from .. import metrics
+from .. import compat, metrics
 from ..labels import encode_pair, require_known_labels, require_unknown_labels
 from ..metrics.boundary_f import CSURKA_RATIO, require_mode
 from ..metrics.metric import Metric, Scores, require_ratio, require_widths
@@ -24,9 +23,7 @@ KNOWN = {
     if isinstance(metric, type) and issubclass(metric, Metric) and metric is not Metric
 }
 
-# So that `save_best='mBoundaryF_3px'` needs no `rule`: MMEngine goes by parts of the key.
-for _hook in (CheckpointHook, EarlyStoppingHook):
-    _hook._default_greater_keys.extend(KNOWN)
+compat.prefer_greater(KNOWN)
 
 
 @METRICS.register_module()

@@ -1,38 +1,20 @@
-"""Which checkpoint a run loads, whether it is of its net, and that it has its work folder alone."""
-
-import errno
-import os
-import signal
-import time
-from pathlib import Path
+"""Whether a checkpoint is of its net, and what a run that goes on from it has lost."""
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
 
-from mmseg_boundary.cli import checkpoints, safe_loading
-from mmseg_boundary.cli.checkpoints import (
-    UnfitStart,
-    checkpoints_of,
-    choose_start,
-    claim,
-    load_fully,
-    newest_checkpoint,
-    origin_of,
-    require_agreement,
-    watch_runner,
-)
-from mmseg_boundary.cli.launch import build_runner
-from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
+from mmseg_boundary.cli import safe_loading
+from mmseg_boundary.cli.checkpoints import load_fully, origin_of, watch_runner
+from mmseg_boundary.cli.errors import UnfitStart
+from tests.support.commands import SHAPES
 from tests.support.logs import text_of
-from tests.support.small_run import evaluate, run_tool, train, truncate, write_config, write_data
+from tests.support.small_run import evaluate, run_tool, train
 from tests.support.tiny import build_tiny
-
-# --- Another net ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope='module')
@@ -192,18 +174,9 @@ def test_the_config_that_a_file_names(meta, name):
     assert origin_of({}) is None
 
 
-# --- Through the tools ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def place(tmp_path):
-    """Two pictures and a config, see small_run."""
-    write_data(tmp_path / 'data')
-    write_config(tmp_path)
-    return tmp_path
-
-
 ONE, TWO = 'train_cfg.max_iters=1', 'train_cfg.max_iters=2'
+
+
 OTHER_NET = 'model.decode_head.channels=32'
 
 
@@ -296,193 +269,6 @@ def test_load_from_is_a_transfer_and_what_loss_balance_is_given_is_not(place):
     assert train(place, ONE, OTHER_NET, f'load_from={checkpoint}') is None
 
 
-def test_two_ranks_say_it_once(trained, tmp_path):
-    done = attempt(
-        'bash', ROOT / 'tools/dist_test.sh', SHAPES, trained / 'iter_4.pth', 2, '--work-dir',
-        tmp_path, '--cfg-options', *TINY, OTHER_NET, PORT=free_port(),
-    )  # fmt: skip
-    assert done.returncode != 0 and done.stdout.count('(it says: of pspnet_epl_shapes)') == 1
-
-
-# --- Where to go on -------------------------------------------------------------------------------
-
-
-def test_resume_goes_on_whatever_load_from_names(place):
-    """And says so; without load_from's file it did not even start."""
-    assert train(place, TWO) is None
-    wanted = f'load_from={place}/nothing.pth'
-    assert train(place, wanted, resume=True) is None
-    assert (
-        f'--resume goes on from {place}/work/iter_2.pth. load_from={place}/nothing.pth is not'
-        in text_of(place / 'work')
-    )
-    state = CheckpointLoader.load_checkpoint(str(place / 'work/iter_3.pth'), 'cpu')
-    (step,) = {int(each['step']) for each in state['optimizer']['state'].values()}
-    assert step == 3
-    assert 'resumed epoch: 0, iter: 2' in text_of(place / 'work')
-
-
-def test_nothing_to_resume_and_another_run_in_the_folder(place):
-    assert train(place, ONE, resume=True) is None
-    assert f'--resume found no checkpoint in {place}/work: training starts at iteration 0.' in (
-        text_of(place / 'work')
-    )
-    assert 'holds checkpoints' not in text_of(place / 'work')
-    assert train(place, ONE) is None
-    assert (
-        text_of(place / 'work').count(
-            'work holds checkpoints of another run, iter_1.pth the newest'
-        )
-        == 1
-    )
-
-
-def configured(folder, resume=True, **settings):
-    return Config(dict(work_dir=str(folder), resume=resume, **settings))
-
-
-def write(folder, *names, at=1000, damaged=False):
-    """Checkpoints, a second apart."""
-    for name in names:
-        path = folder / name
-        torch.save(dict(state_dict={}), path)
-        if damaged:
-            truncate(path)
-        at += 1
-        os.utime(path, (at, at))
-
-
-def point(folder, name, at=2000):
-    (folder / 'last_checkpoint').write_text(str(name))
-    os.utime(folder / 'last_checkpoint', (at, at))
-
-
-def found(folder, **settings):
-    path, _ = newest_checkpoint(configured(folder, **settings))
-    return path and Path(path).name
-
-
-def test_the_pointer_decides(tmp_path):
-    """Also where it was written by hand, and where numbers are higher, of a run before."""
-    write(tmp_path, 'iter_2.pth', 'iter_4.pth', 'best_mIoU_iter_9.pth')
-    point(tmp_path, tmp_path / 'iter_2.pth')
-    assert newest_checkpoint(configured(tmp_path)) == (str(tmp_path / 'iter_2.pth'), '')
-    point(tmp_path, 's3://bucket/iter_8.pth')
-    assert newest_checkpoint(configured(tmp_path)) == ('s3://bucket/iter_8.pth', '')
-
-
-def test_killed_before_the_pointer_was_written(tmp_path):
-    write(tmp_path, 'iter_2.pth')
-    point(tmp_path, tmp_path / 'iter_2.pth')
-    write(tmp_path, 'iter_4.pth', at=3000)
-    assert found(tmp_path) == 'iter_4.pth'
-    write(tmp_path, 'iter_4.pth', at=3000, damaged=True)
-    assert found(tmp_path) == 'iter_2.pth'
-
-
-def test_no_pointer(tmp_path):
-    assert newest_checkpoint(configured(tmp_path / 'nowhere')) == (None, '')
-    write(tmp_path, 'best_mIoU_iter_9.pth')
-    assert found(tmp_path) is None
-    write(tmp_path, 'iter_9.pth', 'iter_10.pth')
-    assert found(tmp_path) == 'iter_10.pth'  # 10 after 9
-    assert choose_start(configured(tmp_path)) == [
-        f'--resume goes on from {tmp_path}/iter_10.pth, the newest there (last_checkpoint is '
-        'missing).'
-    ]
-    write(tmp_path, 'iter_10.pth', damaged=True)
-    assert found(tmp_path) == 'iter_9.pth'
-    truncate(tmp_path / 'iter_9.pth', 0)
-    assert found(tmp_path) in ('iter_9.pth', 'iter_10.pth')  # reading it tells
-
-
-@pytest.mark.parametrize('later', ['iter_2.pth', 'epoch_1.pth', 'epoch_9.pth'])
-def test_no_pointer_and_several_runs(later, tmp_path):
-    write(tmp_path, 'iter_4.pth')
-    write(tmp_path, later, at=2000)
-    with pytest.raises(UnfitStart, match=f'{later} was written after iter_4.pth: .* Write the'):
-        newest_checkpoint(configured(tmp_path))
-    point(tmp_path, later, at=3000)
-    assert found(tmp_path) == later
-
-
-@pytest.mark.parametrize('state', ['damaged', 'missing', 'empty'])
-def test_a_pointer_to_nothing_whole(state, tmp_path):
-    """The newest before it; what has a higher number and is older is of another run."""
-    write(tmp_path, 'iter_9.pth' if state != 'empty' else 'iter_1.pth', 'iter_2.pth', 'iter_4.pth')
-    if state == 'damaged':
-        truncate(tmp_path / 'iter_4.pth')
-    elif state == 'missing':
-        (tmp_path / 'iter_4.pth').unlink()
-    point(tmp_path, tmp_path / 'iter_4.pth' if state != 'empty' else '')
-    path, reason = newest_checkpoint(configured(tmp_path))
-    assert Path(path).name == ('iter_4.pth' if state == 'empty' else 'iter_2.pth')
-    assert f'is {state})' in reason
-
-
-def test_a_pointer_that_is_no_text(tmp_path):
-    write(tmp_path, 'iter_2.pth')
-    (tmp_path / 'last_checkpoint').write_bytes(b'\xff\0')
-    path, reason = newest_checkpoint(configured(tmp_path))
-    assert Path(path).name == 'iter_2.pth' and 'is missing)' in reason
-
-
-def test_a_pointer_to_nothing_whole_and_nothing_else(tmp_path):
-    point(tmp_path, 'gone/iter_4.pth')
-    assert newest_checkpoint(configured(tmp_path)) == ('gone/iter_4.pth', '')
-    point(tmp_path, '\n')
-    with pytest.raises(UnfitStart, match='last_checkpoint is empty'):
-        newest_checkpoint(configured(tmp_path))
-
-
-def test_a_folder_that_was_moved_or_copied(tmp_path):
-    """The pointer has the path of the folder as it was, where there may still be a file."""
-    for name in ('old', 'new'):
-        (tmp_path / name).mkdir()
-        write(tmp_path / name, 'iter_2.pth')
-    point(tmp_path / 'new', tmp_path / 'old/iter_2.pth')
-    assert newest_checkpoint(configured(tmp_path / 'new'))[0] == str(tmp_path / 'new/iter_2.pth')
-    (tmp_path / 'new/iter_2.pth').unlink()
-    assert newest_checkpoint(configured(tmp_path / 'new'))[0] == str(tmp_path / 'old/iter_2.pth')
-
-
-def test_names_and_places_of_the_config(tmp_path):
-    hook = dict(filename_tmpl='net_{:04d}.pth', out_dir=str(tmp_path / 'out'))
-    config = configured(tmp_path / 'work', default_hooks=dict(checkpoint=hook))
-    (tmp_path / 'out/work').mkdir(parents=True)
-    write(tmp_path / 'out/work', 'net_0002.pth', 'net_0010.pth', 'iter_99.pth', 'net_0003.txt')
-    assert [each.number for each in sorted(checkpoints_of(config))] == [2, 10]
-    assert newest_checkpoint(config)[0] == str(tmp_path / 'out/work/net_0010.pth')
-
-
-def test_what_becomes_of_load_from(tmp_path):
-    config = configured(tmp_path, load_from='a.pth')
-    (note,) = choose_start(config)
-    assert note.endswith('at iteration 0, with the weights of a.pth.')
-    assert (config.resume, config.load_from) == (False, 'a.pth')
-    write(tmp_path, 'iter_2.pth')
-    config = configured(tmp_path, load_from='a.pth')
-    (note,) = choose_start(config)
-    assert note.endswith('load_from=a.pth is not read.')
-    assert (config.resume, config.load_from) == (True, str(tmp_path / 'iter_2.pth'))
-    config = configured(tmp_path, resume=False, load_from='a.pth')
-    (note,) = choose_start(config)
-    assert 'iter_2.pth the newest' in note
-    assert (config.resume, config.load_from) == (False, 'a.pth')
-
-
-@pytest.mark.parametrize('starts, agree', [(['a', 'a'], True), (['a', 'none'], False)])
-def test_nodes_that_do_not_share_the_folder(starts, agree, monkeypatch):
-    """Else the one would go on, and the other start anew."""
-    monkeypatch.setattr(checkpoints, 'all_gather_object', lambda mine: starts)
-    config = configured('work', load_from='work/a')
-    if agree:
-        require_agreement(config)
-    else:
-        with pytest.raises(UnfitStart, match=r'\(a, none\): --resume needs a work folder'):
-            require_agreement(config)
-
-
 def runner_that_resumes(folder, **settings):
     """Of one layer; `load_checkpoint` is the first thing that `resume` does."""
     runner = Runner(
@@ -547,88 +333,3 @@ def test_weights_alone_cannot_be_resumed(lacks, tmp_path):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(UnfitStart, match='a.pth holds weights, but not how far .*load_from='):
         runner_that_resumes(tmp_path).load_checkpoint(str(tmp_path / 'a.pth'))
-
-
-# --- One run at a time ----------------------------------------------------------------------------
-
-
-def forked(act):
-    """A child that does `act` and then waits for its end; returns once it has."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            act()
-            os.write(writer, b'.')
-            time.sleep(600)
-        finally:
-            os._exit(1)
-    os.close(writer)
-    assert os.read(reader, 1) == b'.'
-    os.close(reader)
-    return child
-
-
-def end(child):
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-
-
-def test_a_second_run_waits_for_the_first_to_end(tmp_path):
-    """Killed, it has no time to say so; and a worker of its data loader may outlive it."""
-    workers, writer = os.pipe()
-
-    def work():
-        claim(tmp_path)
-        os.write(writer, str(forked(lambda: None)).encode())
-
-    first = forked(work)
-    worker = int(os.read(workers, 20))
-    try:
-        with pytest.raises(UnfitStart, match=rf'in use by another run \(process {first} on .*\)'):
-            claim(tmp_path)
-        os.kill(first, signal.SIGKILL)
-        os.waitpid(first, 0)
-        os.kill(worker, 0)  # is alive
-        assert claim(tmp_path) == []
-    finally:
-        os.kill(worker, signal.SIGKILL)
-    assert claim(tmp_path) == []  # as often as it likes
-    assert [path.name for path in tmp_path.iterdir()] == ['.lock']
-
-
-def test_a_forked_process_has_not_the_lock_of_its_parent(tmp_path):
-    claim(tmp_path)
-
-    def act():
-        with pytest.raises(UnfitStart):
-            claim(tmp_path)
-
-    end(forked(act))
-
-
-@pytest.mark.parametrize('kind', [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_file_system_without_locks(kind, monkeypatch, tmp_path):
-    def refuse(*arguments):
-        raise OSError(kind, os.strerror(kind))
-
-    monkeypatch.setattr(checkpoints.fcntl, 'lockf', refuse)
-    (note,) = claim(tmp_path)
-    assert note.startswith(f'{tmp_path} cannot be locked ({os.strerror(kind)})')
-
-
-@pytest.mark.parametrize(
-    'launcher, variable',
-    [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')],
-)
-def test_the_first_rank_alone_takes_the_lock(launcher, variable, monkeypatch, place):
-    """All the others share the folder."""
-    monkeypatch.setenv(variable, '1')
-    config = Config.fromfile(place / 'config.py')
-    config.launcher, config.work_dir = launcher, str(place / 'work')
-    monkeypatch.setattr(checkpoints, 'choose_start', lambda config: 1 / 0)
-    for rank, takes in (('1', False), ('0', True)):
-        monkeypatch.setenv(variable, rank)
-        with pytest.raises(ZeroDivisionError):
-            build_runner(config, ('train_dataloader',))
-        assert (place / 'work/.lock').exists() is takes

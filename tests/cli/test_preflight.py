@@ -17,8 +17,8 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 from torch import nn
 
-from mmseg_boundary.cli import preflight
-from mmseg_boundary.cli.launch import plain_errors
+from mmseg_boundary.cli import errors, preflight
+from mmseg_boundary.cli.errors import plain_errors
 from mmseg_boundary.cli.preflight import (
     ObjectSeenHook,
     compare_classes,
@@ -178,6 +178,7 @@ def test_heads_of_a_wrapped_model(monkeypatch):
 def test_what_all_ranks_look_at_is_said_once(rank, monkeypatch):
     """Labels that one rank alone has seen are said by that one."""
     monkeypatch.setenv('LOCAL_RANK', str(rank))
+    monkeypatch.setattr(errors, 'PATIENCE', 0)
     run = run_with(dict(FCN, num_classes=3))
     run.train_loop, run.train_dataloader = object(), SimpleNamespace(dataset=data_set(4))
     with pytest.raises(SystemExit) as end, plain_errors(Config(dict(model={}))):

@@ -24,9 +24,10 @@ from mmengine.runner import CheckpointLoader
 from torch._weights_only_unpickler import _get_user_allowed_globals
 
 from mmseg_boundary.cli import safe_loading
-from mmseg_boundary.cli.launch import plain_errors
+from mmseg_boundary.cli.errors import plain_errors
 from tests.support import hostile
-from tests.support.commands import ROOT, run
+from tests.support.commands import ROOT, SHAPES, run, sentence
+from tests.support.hostile import Touch
 
 # As MMEngine 0.10.4 wrote it with NumPy 1.26: three steps of two curves, one of a third.
 OLD = Path(__file__).with_name('mmengine-0.10.4_numpy-1.26.pth')
@@ -77,7 +78,7 @@ def attacked(folder):
 
 
 def test_nothing_is_added_at_import(attacked):
-    """To torch's list or the environment; by `registered` and by `launch`."""
+    """To torch's list or the environment; by `registered` and by `cli`."""
     assert attacked['by_import'] == []
 
 
@@ -421,3 +422,47 @@ def test_an_old_torch_reads_no_checkpoint(version, refused, monkeypatch):
             load(OLD)
     assert "refused. Update torch: pip install -U 'torch>=2.6'" in end.value.code
     assert str(OLD) in end.value.code and os.linesep not in end.value.code
+
+
+# --- Through a tool, and by itself ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('switch', [{}, {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}])
+def test_a_checkpoint_with_code_is_refused(switch, tmp_path):
+    """Also for those who once told torch to load everything."""
+    torch.save(dict(state_dict={}, meta=Touch(tmp_path / 'touched')), tmp_path / 'bad.pth')
+    tool = ROOT / 'tools/test.py'
+    said = sentence(tool, SHAPES, tmp_path / 'bad.pth', '--work-dir', tmp_path, **switch)
+    assert 'bad.pth cannot be read as tensors and plain values' in said
+    assert not (tmp_path / 'touched').exists()
+
+
+@pytest.mark.parametrize('form', ['zip', 'legacy', 'bare pickle'])
+def test_a_checkpoint_with_code_is_refused_in_every_form(form, tmp_path):
+    content = dict(state_dict={}, meta=Touch(tmp_path / 'touched'))
+    if form == 'bare pickle':
+        (tmp_path / 'bad.pth').write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, tmp_path / 'bad.pth', _use_new_zipfile_serialization=form == 'zip')
+    config = Config(dict(model={}, load_from=str(tmp_path / 'bad.pth')))
+    with pytest.raises(SystemExit, match='bad.pth cannot be read as tensors and plain values'):
+        with plain_errors(config):
+            CheckpointLoader.load_checkpoint(str(tmp_path / 'bad.pth'), 'cpu')
+    assert not (tmp_path / 'touched').exists()
+
+
+def test_the_pickle_of_the_test_above_works(tmp_path):
+    pickle.loads(pickle.dumps(Touch(tmp_path / 'touched')))
+    assert (tmp_path / 'touched').exists()
+
+
+@pytest.mark.parametrize('name', ['__init__', '__class__'])
+def test_the_loader_fetches_nothing_but_statistics(name):
+    """MMEngine's history is pickled with `getattr`, which fetches anything else as well."""
+    from mmengine.logging import HistoryBuffer
+
+    history = safe_loading._History
+    assert safe_loading._statistic(history, 'mean') is HistoryBuffer.mean
+    for owner in (history, HistoryBuffer, os):
+        with pytest.raises(pickle.UnpicklingError, match='is refused'):
+            safe_loading._statistic(owner, name)

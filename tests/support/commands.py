@@ -66,6 +66,13 @@ def attempt(*command, cwd=ROOT, **environment):
     )
 
 
+def sentence(*command, **environment):
+    """The last line of a process that ends without a stack of frames."""
+    done = attempt(sys.executable, *command, **environment)
+    assert done.returncode == 1 and 'Traceback' not in done.stdout, done.stdout
+    return done.stdout.strip().splitlines()[-1]
+
+
 def environment_for(**changes):
     """This interpreter first on the PATH, one thread, nothing left over from another launcher, and
     no compilation, which takes longer than a run of four iterations."""

@@ -6,10 +6,12 @@ forked, since importing MMSegmentation takes longer than all they do.
 """
 
 import gc
+import importlib
 import io
 import json
 import os
 import pickle
+import pkgutil
 import shutil
 import signal
 import struct
@@ -240,9 +242,11 @@ def main():
 
     torch.set_num_threads(1)
     before, environment = torch.serialization.get_safe_globals(), dict(os.environ)
-    import mmseg_boundary.cli.launch
+    import mmseg_boundary.cli
     import mmseg_boundary.registered  # noqa: F401
 
+    for module in pkgutil.iter_modules(mmseg_boundary.cli.__path__):
+        importlib.import_module(f'mmseg_boundary.cli.{module.name}')
     by_import = [*by_others(before), *(environment.items() ^ os.environ.items())]
     warm_up()
     os.environ['TORCH_HOME'] = str(folder / 'hub')

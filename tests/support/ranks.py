@@ -123,7 +123,7 @@ def main():
                 try:
                     be_a_rank(folder, rank, ranks)
                     sys.stderr.flush()
-                    os._exit(0)  # see launch.leave
+                    os._exit(0)  # see mmseg_boundary.cli.ranks
                 except BaseException:
                     sys.excepthook(*sys.exc_info())
                     sys.stderr.flush()

@@ -20,7 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import HOOKS
 
-from mmseg_boundary.cli.checkpoints import claim
+from mmseg_boundary.cli.lock import claim
 from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
 from mmseg_boundary.metrics import Accumulator, BoundaryF, boundary_f_score, boundary_iou

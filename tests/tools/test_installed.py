@@ -140,7 +140,7 @@ def test_every_way_reads_the_config_of_the_checkout(installed, tmp_path):
     """Stock bases and ours, out of the wheel."""
     script = """
 import sys
-import mmseg_boundary.stacks
+import mmseg_boundary.registered
 from mmengine.config import Config
 def plain(node):
     if isinstance(node, dict):
@@ -170,7 +170,7 @@ def test_an_editable_install_links_to_the_checkout(editable, tmp_path):
     assert Path(path) == checkout.resolve() / 'configs/pspnet_epl_city.py'
     config = inherits(tmp_path, 'by package', 'pspnet_epl_city')
     script = f"""
-import mmseg_boundary.stacks
+import mmseg_boundary.registered
 from mmengine.config import Config
 assert Config.fromfile('{config}').model.decode_head.loss_decode[1].type == 'EPLLoss'
 """

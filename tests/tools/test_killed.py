@@ -14,12 +14,19 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.runner import CheckpointLoader, save_checkpoint
 
-from mmseg_boundary.cli.launch import WholeFileBackend, plain_errors
+from mmseg_boundary.cli import patches
+from mmseg_boundary.cli.errors import plain_errors
+from mmseg_boundary.compat import AtomicBackend
 from mmseg_boundary.report import write_report
 from tests.support.commands import ROOT, SHAPES, TINY, attempt, free_port
 from tests.support.logs import losses
 
 DIST_TRAIN = ROOT / 'tools/dist_train.sh'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def files_are_written_as_in_our_tools():
+    patches.install()
 
 
 # --- In the middle of a file ----------------------------------------------------------------------
@@ -89,8 +96,8 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_a_text_is_whole_or_not_there(tmp_path):
     path = tmp_path / 'a.txt'
-    WholeFileBackend().put_text('before', path)
-    killed_in_the_middle(lambda: WholeFileBackend().put_text('a' * 10_000, path), 5000)
+    AtomicBackend().put_text('before', path)
+    killed_in_the_middle(lambda: AtomicBackend().put_text('a' * 10_000, path), 5000)
     assert path.read_text() == 'before'
 
 

@@ -156,6 +156,14 @@ def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
     assert ours['evaluators'] == theirs['evaluators']
 
 
+def test_two_ranks_say_once_that_a_checkpoint_is_of_another_net(trained, tmp_path):
+    done = attempt(
+        'bash', ROOT / 'tools/dist_test.sh', SHAPES, trained / 'iter_4.pth', 2, '--work-dir',
+        tmp_path, '--cfg-options', *TINY, 'model.decode_head.channels=32', PORT=free_port(),
+    )  # fmt: skip
+    assert done.returncode != 0 and done.stdout.count('(it says: of pspnet_epl_shapes)') == 1
+
+
 def test_labels_of_no_class_may_count_as_wrong(trained, tmp_path):
     """In this process; without the option test_errors has the sentence."""
     shutil.copy(trained / 'iter_4.pth', tmp_path / 'good.pth')
@@ -250,7 +258,7 @@ default_hooks = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, inte
         '--work-dir',
         folder / 'test',
         # what users of the frozen stack set, which cannot read its own checkpoints otherwise; our
-        # launch module, where this process has imported it, sets the contrary
+        # tools, where this process has run one, set the contrary
         TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD='1',
         TORCH_FORCE_WEIGHTS_ONLY_LOAD='0',
     )

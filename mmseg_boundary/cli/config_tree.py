@@ -1,0 +1,26 @@
+"""What a config holds, at whatever depth."""
+
+from collections.abc import Iterator
+
+from mmengine.config import Config
+
+
+def dicts_in(config: object, key: str = '') -> Iterator[tuple[str, dict]]:
+    """Every dict of a config, with its key as `--cfg-options` writes it."""
+    if isinstance(config, dict):
+        yield key, config
+        parts = list(config.items())
+    else:
+        parts = list(enumerate(config)) if isinstance(config, (list, tuple)) else []
+    for name, part in parts:
+        yield from dicts_in(part, f'{key}.{name}' if key else str(name))
+
+
+def checkpoints_in(config: Config, training: bool) -> list[str]:
+    """Every checkpoint that a run reads: paths, URLs and MMEngine's names for URLs."""
+    found = [config.get('load_from')]
+    for _, node in dicts_in(config.model) if training else ():
+        found.append(node.get('pretrained'))
+        if node.get('type') == 'Pretrained':
+            found.append(node.get('checkpoint'))
+    return list(dict.fromkeys(name for name in found if isinstance(name, str) and name))

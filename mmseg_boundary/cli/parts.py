@@ -1,0 +1,90 @@
+"""What a run would stumble over much later: operators, data and checkpoints that are not there."""
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .. import stacks
+from .config_tree import checkpoints_in, dicts_in
+from .errors import stop
+
+HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
+
+
+def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
+    """Looks for what a run would stumble over much later.
+
+    Args:
+        config: the whole config.
+        dataloaders: the names of those that will be read, such as 'train_dataloader'.
+
+    Raises:
+        SystemExit: an operator, a data set or a checkpoint is missing; says which and the remedy.
+    """
+    _require_operators(config.model)
+    for name in dataloaders:
+        _require_data(name, config.get(name))
+    # A run that is resumed reads its own instead of `load_from`.
+    unread = config.get('load_from') if config.get('resume') else None
+    for checkpoint in checkpoints_in(config, 'train_dataloader' in dataloaders):
+        if checkpoint != unread:
+            require_checkpoint(checkpoint)
+
+
+def require_checkpoint(name: str) -> None:
+    """Ends the process where a checkpoint is no file; a URL may be one."""
+    if '://' not in name and not Path(name).expanduser().is_file():
+        stop(
+            f'The checkpoint {name} does not exist. Training writes iter_N.pth, and the last '
+            "one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
+        )
+
+
+def _require_operators(model: dict) -> None:
+    if stacks.has_compiled_operators():
+        return
+    for _, node in dicts_in(model):
+        operator = HEADS_WITH_OPERATORS.get(node.get('type'))
+        if operator:
+            mmcv = 'onedl-mmcv' if stacks.STACK == 'onedl' else 'mmcv==2.1.0'
+            stop(
+                f"{node['type']} needs mmcv's compiled {operator}, and mmcv is installed without "
+                'its operators. Compile it (mmlab: with setuptools below 81): pip install '
+                f'--no-build-isolation --no-cache-dir --force-reinstall --no-deps {mmcv}'
+            )
+
+
+def _require_data(dataloader: str, config: dict | None) -> None:
+    for key, dataset in dicts_in(config, dataloader):
+        # Another storage than the file system is not ours to look into.
+        if not dataset.get('data_root') or dataset.get('backend_args'):
+            continue
+        # Not the labels: a test set may have none.
+        images = (dataset.get('data_prefix') or {}).get('img_path')
+        places = list(filter(None, (dataset.get('ann_file'), images)))
+        for place in places:
+            path = Path(dataset['data_root'], place)
+            if '://' in str(place) + dataset['data_root']:
+                continue
+            if not path.exists():
+                stop(
+                    f'The data set is not there: {path} ({key}, {dataset.get("type")}) does not '
+                    f'exist. Put or link the data at {dataset["data_root"]}, or name its place: '
+                    f'--cfg-options {key}.data_root=/path/to/data'
+                )
+            # a list says which images there are, and else the folder does
+            suffix = dataset.get('img_suffix') or ''
+            if place == places[0] and not _has_names(path, suffix):
+                stop(
+                    f'The data set is empty: {path} ({key}, {dataset.get("type")}) has no images'
+                    f'{suffix and f" that end in {suffix!r}"}. Is it the right place?'
+                )
+
+
+def _has_names(path: Path, suffix: str) -> bool:
+    """Whether a list has a line, or a folder, at whatever depth, a file of this suffix."""
+    if path.is_file():
+        return bool(path.read_text().strip())
+    folders = os.walk(path, followlinks=True)
+    return any(name.endswith(suffix) for _, _, names in folders for name in names)

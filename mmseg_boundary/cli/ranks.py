@@ -1,0 +1,60 @@
+"""Ranks, without a GPU too: how they begin and how they end."""
+
+import logging
+import os
+import sys
+from datetime import timedelta
+from typing import NoReturn
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from .config_tree import dicts_in
+
+
+def is_first_rank(config: Config) -> bool:
+    """Whether this is the first of all ranks, before they make a group."""
+    ranks = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+    return os.environ.get(ranks.get(config.launcher, ''), '0') == '0'
+
+
+def prepare_cpu_ranks(config: Config) -> None:
+    """Several ranks without a GPU: gloo instead of NCCL, and no device for the wrapper."""
+    # MMEngine asks CUDA for a device when it makes the group itself.
+    timeout = config.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
+    torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+    config.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': config.get('find_unused_parameters', False),
+        **(config.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
+    synchronised = [node for _, node in dicts_in(config.model) if node.get('type') == 'SyncBN']
+    for node in synchronised:
+        node['type'] = 'BN'
+    if synchronised and torch.distributed.get_rank() == 0:
+        print_log('No GPU: SyncBN runs as BN, whose statistics are those of each rank.')
+
+
+def leave() -> None:
+    """Ends a rank without a GPU when all is done."""
+    if has_gloo():
+        torch.distributed.barrier()
+        end(0)
+
+
+def has_gloo() -> bool:
+    """Whether this is one of several ranks without a GPU."""
+    return torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo'
+
+
+def end(status: int) -> NoReturn:
+    """Ends the process of a rank at once."""
+    # Before the interpreter takes itself apart: now and then gloo's threads abort that, and the
+    # launcher reports a failure that is none.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,152 @@
+"""Patches of foreign code: which an import brings, which our tools have, and where they stand."""
+
+import ast
+import json
+import sys
+
+import pytest
+from mmengine.config import config as loader
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+
+from mmseg_boundary import compat
+from mmseg_boundary.cli import patches
+from tests.support.commands import run
+from tests.support.skips import ROOT
+
+# What may be there, or not, in a process of its own, with everything of the stacks imported.
+STATE = """
+import importlib, json, os, pkgutil, sys
+import mmengine.fileio.backends.registry_utils as files
+import mmseg.apis
+import torch
+from mmcv.transforms import LoadImageFromFile
+from mmengine.runner import CheckpointLoader, checkpoint
+from mmseg.datasets.transforms import LoadAnnotations
+
+def state():
+    return {
+        'safe list': sorted(map(str, torch.serialization.get_safe_globals())),
+        'environment': dict(os.environ),
+        'backends': {
+            name: str(backend)
+            for name, backend in {**files.backends, **files.prefix_to_backends}.items()
+            if not backend.__module__.startswith('mmseg_boundary.registered.')
+        },
+        'transforms': str((LoadImageFromFile.transform, LoadAnnotations._load_seg_map)),
+        'loader': str(CheckpointLoader.load_checkpoint),
+        'list of the loader': str(getattr(checkpoint, 'get_torch_safe_globals', None)),
+    }
+
+states = [state()]
+import mmseg_boundary.registered
+states.append(state())
+import mmseg_boundary.cli
+for module in pkgutil.iter_modules(mmseg_boundary.cli.__path__):
+    importlib.import_module(f'mmseg_boundary.cli.{module.name}')
+states.append(state())
+mmseg_boundary.cli.patches.install()
+states.append(state())
+print('STATES', json.dumps(states))
+"""
+
+
+@pytest.fixture(scope='module')
+def states():
+    """Before, after `registered`, after every module of `cli`, and as a tool has it."""
+    said = run(sys.executable, '-W', 'ignore', '-c', STATE)
+    return json.loads(said.rpartition('STATES')[2])
+
+
+def test_registering_leaves_the_rest_of_the_process_alone(states):
+    """`ShapesDataset` adds a backend for its own prefix, and replaces none."""
+    assert states[1] == states[0]
+
+
+def test_importing_what_the_tools_share_changes_nothing(states):
+    assert states[2] == states[0]
+
+
+def test_a_tool_changes_all_of_it(states):
+    """So that the tests above look at the right places."""
+    changed = {name for name in states[0] if states[3][name] != states[0][name]}
+    assert changed == set(states[0]) - {'safe list'}  # that is changed while a file is read
+    backends = states[3]['backends']
+    assert backends['local'] == backends[''] == str(compat.AtomicBackend)
+
+
+def test_installing_again_changes_nothing():
+    from mmcv.transforms import LoadImageFromFile
+    from mmseg.datasets.transforms import LoadAnnotations
+
+    def patched():
+        keys = [hook._default_greater_keys for hook in (CheckpointHook, EarlyStoppingHook)]
+        transforms = LoadImageFromFile.transform, LoadAnnotations._load_seg_map
+        return loader.is_installed, loader.get_installed_path, transforms, [*map(list, keys)]
+
+    patches.install()
+    compat.prefer_greater(['BoundaryF'])
+    once = patched()
+    patches.install()
+    compat.prefer_greater(['BoundaryF'])
+    assert patched() == once
+    assert all(keys.count('BoundaryF') == 1 for keys in once[-1])
+
+
+def test_other_packages_are_looked_up_as_ever():
+    """Names of distributions too, which are no modules."""
+    compat.resolve_packages()
+    assert loader.get_installed_path('mmseg').endswith('mmseg')
+    with pytest.raises(Exception, match='mmaction2|pkg_resources'):
+        loader.get_installed_path('mmaction2')
+
+
+# --- Where patches stand --------------------------------------------------------------------------
+
+SOURCES = [*(ROOT / 'mmseg_boundary').rglob('*.py'), *(ROOT / 'tools').glob('*.py')]
+
+
+def patches_in(source):
+    """The attributes of imported things, and the methods of any, that a file assigns to; settings
+    of a `config`, such as torch's, are made to be assigned to."""
+    tree = ast.parse(source)
+    imported, functions = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imported |= {(alias.asname or alias.name).partition('.')[0] for alias in node.names}
+        if isinstance(node, ast.FunctionDef):
+            functions.add(node.name)
+    for node in ast.walk(tree):
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if not isinstance(target, ast.Attribute) or '.config.' in ast.unparse(target):
+                continue
+            owner, value = target.value, node.value
+            while isinstance(owner, ast.Attribute):
+                owner = owner.value
+            name = owner.id if isinstance(owner, ast.Name) else ''
+            wrapped = isinstance(value, ast.Lambda) or (
+                isinstance(value, ast.Name) and value.id in functions
+            )
+            if name in imported or (wrapped and name != 'self'):
+                yield ast.unparse(target)
+
+
+def test_patches_are_seen():
+    code = 'import a.b, c as d\ndef f(): pass\n'
+    code += 'a.b.x = 1\nd.y = f\nz.w = f\nz.v = lambda: 0\nz.u = 1\na.config.t = 1'
+    assert list(patches_in(code)) == ['a.b.x', 'd.y', 'z.w', 'z.v']
+    assert len(list(patches_in((ROOT / 'mmseg_boundary/compat.py').read_text()))) >= 6
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_foreign_code_is_patched_in_one_place(path):
+    if path != ROOT / 'mmseg_boundary/compat.py':
+        assert list(patches_in(path.read_text())) == []
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'tools').glob('*.py')), ids=lambda path: path.name)
+def test_a_tool_patches_before_it_reads_a_config(path):
+    """Every one that reads one with our functions."""
+    source = path.read_text()
+    reads = [source.find(f' = {name}(') for name in ('load_config', 'read_config')]
+    first = min((place for place in reads if place >= 0), default=None)
+    assert first is None or 0 <= source.find('    patches.install()\n') < first
