@@ -1,13 +1,21 @@
 """Who says a sentence, and which errors stay what they are."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmseg.registry import MODELS
 
 from mmseg_boundary.cli import errors
 from mmseg_boundary.cli.errors import plain_errors, stop
+from mmseg_boundary.files import UnwrittenFile
+from tests.support import last_run
 from tests.support.commands import ROOT, SHAPES, TINY, sentence
+from tests.support.logs import log_of
+from tests.support.small_run import run_tool, train
 
 TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
 
@@ -88,3 +96,88 @@ def test_a_bug_in_a_constructor_keeps_its_stack_of_frames():
     with pytest.raises(TypeError, match='unsupported operand'):
         with plain_errors(Config(dict(model={}))):
             MODELS.build(dict(type=Broken))
+
+
+# --- The traceback --------------------------------------------------------------------------------
+
+BAD = 'model.decode_head.loss_decode.1.mu=-1'
+TRACEBACK = 'Traceback (most recent call last)'
+
+
+@pytest.fixture
+def new_log():
+    """The run under test is the first of this process."""
+    last_run.forget()
+
+
+def test_the_traceback_of_a_sentence_is_in_the_log(place, new_log, capsys):
+    said = train(place, BAD)
+    assert 'mu' in said and '\n' not in said
+    log = log_of(place)
+    assert log.count(f'\n{TRACEBACK}') >= 1 and said in log
+    assert re.search(r'File ".*mmseg_boundary/losses/', log)
+    assert TRACEBACK not in ''.join(capsys.readouterr())
+
+
+@pytest.mark.parametrize('tool', ['train', 'test', 'loss_balance'])
+def test_debug_prints_it_too(tool, place, new_log, capsys):
+    given = [place / 'config.py', '--debug', '--cfg-options', BAD]
+    given[1:1] = [place / 'none.pth'] if tool == 'test' else []
+    given[1:1] = [] if tool == 'loss_balance' else ['--work-dir', place / 'work']
+    (place / 'none.pth').touch()
+    said = run_tool(tool, *given)
+    printed = capsys.readouterr().err
+    assert TRACEBACK in printed and re.search(r'File ".*mmseg_boundary/losses/', printed)
+    assert printed.strip().splitlines()[-1] == f'ValueError: {said}'
+
+
+def test_before_there_is_a_log_it_is_in_the_work_folder(place, new_log, capsys):
+    (place / 'work').mkdir()
+    (place / 'work/last_checkpoint').touch()
+    said = train(place, resume=True)
+    written = (place / 'work/errors.log').read_text()
+    assert written.startswith(TRACEBACK) and written.endswith(f'UnfitStart: {said}\n')
+    assert TRACEBACK not in capsys.readouterr().err
+    assert train(place, resume=True) == said
+    assert (place / 'work/errors.log').read_text().count(TRACEBACK) == 2
+
+
+def test_a_mistake_in_our_code_is_not_hidden_behind_a_sentence(new_log, tmp_path):
+    """It may raise a ValueError too."""
+    ours = {'__name__': 'mmseg_boundary.made_up'}
+    exec("def mistaken(): int('x')", ours)
+    with pytest.raises(SystemExit, match='invalid literal'):
+        with plain_errors(Config(dict(model={}, work_dir=str(tmp_path)))):
+            ours['mistaken']()
+    assert 'in mistaken\n' in (tmp_path / 'errors.log').read_text()
+
+
+def test_an_error_that_is_raised_is_in_the_log_too(new_log, tmp_path):
+    logger = MMLogger.get_instance('errors', log_file=str(tmp_path / 'a.log'))
+    logger.info('before')
+    with pytest.raises(RuntimeError):
+        with plain_errors(Config(dict(model={}))):
+            failing(RuntimeError('of another package'))
+    log = (tmp_path / 'a.log').read_text()
+    assert log.index('before') < log.index(TRACEBACK) < log.index('in failing\n')
+
+
+@pytest.mark.parametrize('every_rank', [True, False])
+def test_another_rank_has_a_file_of_its_own(every_rank, new_log, tmp_path, monkeypatch):
+    """Where it is the one that says it: the first may be writing to the log."""
+    MMLogger.get_instance('errors', log_file=str(tmp_path / 'a.log'))
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    monkeypatch.setattr(errors, 'PATIENCE', 0)
+    monkeypatch.setattr(errors, 'get_rank', lambda: 1)
+    with pytest.raises(SystemExit):
+        with plain_errors(Config(dict(model={})), debug=True):
+            failing(UnwrittenFile('full', every_rank))
+    assert (tmp_path / 'a.log').read_text() == ''
+    assert (tmp_path / 'a_rank1.log').exists() is every_rank
+
+
+def test_a_log_that_cannot_be_written_leaves_the_sentence(monkeypatch):
+    monkeypatch.setattr(errors, '_log_file', lambda config: Path('/dev/full'))
+    with pytest.raises(SystemExit, match='^full$'):
+        with plain_errors(Config(dict(model={}))):
+            failing(UnwrittenFile('full'))
