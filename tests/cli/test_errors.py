@@ -14,7 +14,7 @@ from mmseg_boundary.cli.errors import plain_errors, stop
 from mmseg_boundary.files import UnwrittenFile
 from tests.support import last_run
 from tests.support.commands import ROOT, SHAPES, TINY, sentence
-from tests.support.logs import log_of
+from tests.support.logs import text_of
 from tests.support.small_run import run_tool, train
 
 TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
@@ -113,7 +113,7 @@ def new_log():
 def test_the_traceback_of_a_sentence_is_in_the_log(place, new_log, capsys):
     said = train(place, BAD)
     assert 'mu' in said and '\n' not in said
-    log = log_of(place)
+    log = text_of(place / 'work')
     assert log.count(f'\n{TRACEBACK}') >= 1 and said in log
     assert re.search(r'File ".*mmseg_boundary/losses/', log)
     assert TRACEBACK not in ''.join(capsys.readouterr())

@@ -44,7 +44,12 @@ def test_nothing_to_resume_and_another_run_in_the_folder(place):
     )
     assert 'holds checkpoints' not in text_of(place / 'work')
     assert train(place, ONE) is None
-    assert text_of(place / 'work').count('work holds checkpoints of another run, iter_1.pth the newest') == 1
+    assert (
+        text_of(place / 'work').count(
+            'work holds checkpoints of another run, iter_1.pth the newest'
+        )
+        == 1
+    )
 
 
 def configured(folder, resume=True, **settings):
