@@ -1,4 +1,4 @@
-"""Contours between regions, and what lies near them."""
+"""Boundaries between classes, and what lies near them."""
 
 import math
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_SETS = 31  # as many regions as an int32 has bits beside its sign
+MAX_SETS = 31  # as many classes as an int32 has bits beside its sign
 
 
-def transitions(labels: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Pixels with a 4-neighbour of a different label: both sides of each contour.
+def find_boundaries(labels: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Pixels with a 4-neighbour of a different label: both sides of each boundary.
 
-    The image border is no contour.
+    The image border is no boundary.
 
     >>> labels = torch.tensor([[0, 0, 0, 1],
     ...                        [0, 0, 0, 1],
     ...                        [2, 2, 2, 2]])
-    >>> transitions(labels).int()
+    >>> find_boundaries(labels).int()
     tensor([[0, 0, 1, 1],
             [1, 1, 1, 1],
             [1, 1, 1, 1]], dtype=torch.int32)
-    >>> transitions(labels, valid=labels != 2).int()
+    >>> find_boundaries(labels, valid=labels != 2).int()
     tensor([[0, 0, 1, 1],
             [0, 0, 1, 1],
             [0, 0, 0, 0]], dtype=torch.int32)
 
     Args:
-        labels: (..., H, W), region numbers or a mask.
+        labels: (..., H, W), a label map or a mask.
         valid: (..., H, W) bool, pixels that have a label; the others touch nothing. None: all.
 
     Returns:
@@ -77,58 +77,50 @@ def within(mask: Tensor, width: float) -> Tensor:
     return found
 
 
-def contours(regions: Tensor, numbers: Sequence[int]) -> Tensor:
-    """The contours of regions, one pixel wide, as the DAVIS benchmark draws them, in one picture.
+def class_boundaries(labels: Tensor, classes: Sequence[int], mode: str = 'davis') -> Tensor:
+    """The boundaries of several classes, one pixel wide, in one map of bit sets.
 
-    A pixel is on one if of the pixel itself and its east, south and south-east neighbours some
-    belong to the region and some do not: on upper and left edges it lies just outside. The image
-    border is no contour.
+    'davis', as the DAVIS benchmark draws them: a pixel is on the boundary of a class if of the
+    pixel itself and its east, south and south-east neighbors some belong to the class and some do
+    not; on upper and left sides it lies just outside. 'inner': the pixels of the class with a
+    4-neighbor of another one. The image border is no boundary.
 
-    >>> regions = torch.tensor([[0, 0, 0, 0],
-    ...                         [0, 5, 5, 0],
-    ...                         [0, 5, 5, 0],
-    ...                         [0, 0, 0, 0]])
-    >>> contours(regions, [5])
+    >>> labels = torch.tensor([[0, 0, 0, 0],
+    ...                        [0, 5, 5, 0],
+    ...                        [0, 5, 5, 0],
+    ...                        [0, 0, 0, 0]])
+    >>> class_boundaries(labels, [5])
     tensor([[1, 1, 1, 0],
             [1, 0, 1, 0],
             [1, 1, 1, 0],
             [0, 0, 0, 0]], dtype=torch.int32)
+    >>> class_boundaries(labels, [5], mode='inner')
+    tensor([[0, 0, 0, 0],
+            [0, 1, 1, 0],
+            [0, 1, 1, 0],
+            [0, 0, 0, 0]], dtype=torch.int32)
 
     Args:
-        regions: (H, W) integer, 0 or more: the number of the region that a pixel belongs to.
-        numbers: the regions asked for, at most `MAX_SETS`.
+        labels: (H, W) integer, 0 or more.
+        classes: those asked for, at most `MAX_SETS`.
+        mode: 'davis' or 'inner'.
 
     Returns:
-        (H, W) int32, the pixels as sets: bit i says whether one is on the contour of `numbers[i]`.
+        (H, W) int32: bit i of a pixel says whether it is on the boundary of `classes[i]`.
+
+    Raises:
+        ValueError: there are more classes than bits.
     """
-    owners = _owners(regions, numbers)
+    members = _members(labels, classes)
+    if mode == 'inner':
+        return members * find_boundaries(labels)
     # Beyond the image lies more of the same.
-    owners = torch.cat([owners, owners[-1:]])
-    owners = torch.cat([owners, owners[:, -1:]], 1)
-    upper, lower = owners[:-1], owners[1:]
+    members = torch.cat([members, members[-1:]])
+    members = torch.cat([members, members[:, -1:]], 1)
+    upper, lower = members[:-1], members[1:]
     some = upper[:, :-1] | upper[:, 1:] | lower[:, :-1] | lower[:, 1:]
     all_four = upper[:, :-1] & upper[:, 1:] & lower[:, :-1] & lower[:, 1:]
     return some & ~all_four
-
-
-def rims(regions: Tensor, numbers: Sequence[int]) -> Tensor:
-    """The inner rims of regions: their pixels with a 4-neighbour that is not of them.
-
-    The image border is no rim.
-
-    >>> regions = torch.tensor([[0, 0, 0, 0],
-    ...                         [0, 5, 5, 5],
-    ...                         [0, 5, 5, 5],
-    ...                         [0, 5, 5, 5]])
-    >>> rims(regions, [5])
-    tensor([[0, 0, 0, 0],
-            [0, 1, 1, 1],
-            [0, 1, 0, 0],
-            [0, 1, 0, 0]], dtype=torch.int32)
-
-    Args and Returns: as for `contours`.
-    """
-    return _owners(regions, numbers) * transitions(regions)
 
 
 def count_members(sets: Tensor, members: int) -> Tensor:
@@ -139,7 +131,7 @@ def count_members(sets: Tensor, members: int) -> Tensor:
             [0, 3]])
 
     Args:
-        sets: (..., M) int32, as from `contours`.
+        sets: (..., M) int32, as from `class_boundaries`.
         members: how many members to look for.
 
     Returns:
@@ -150,33 +142,33 @@ def count_members(sets: Tensor, members: int) -> Tensor:
     return torch.stack(counts, -1).long()
 
 
-def shared_within(picture: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor:
-    """What the pixels of a picture share with a pixel of another within the radii.
+def shared_within(sets: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor:
+    """What the pixels of a map share with a pixel of another within the radii.
 
-    A disk is a pile of rows. The other picture is widened along its rows, by a pixel to both sides
+    A disk is a pile of rows. The other map is widened along its rows, by a pixel to both sides
     at a time, and what then lies above and below a pixel is what a row of that length meets.
 
-    >>> picture = torch.tensor([[1, 1, 3, 1], [0, 0, 0, 0]], dtype=torch.int32)
+    >>> sets = torch.tensor([[1, 1, 3, 1], [0, 0, 0, 0]], dtype=torch.int32)
     >>> other = torch.tensor([[0, 0, 0, 0], [1, 2, 0, 0]], dtype=torch.int32)
-    >>> shared_within(picture, other, radii=[1, 1.5, 3])
+    >>> shared_within(sets, other, radii=[1, 1.5, 3])
     tensor([[1, 0, 0, 0],
             [1, 1, 2, 0],
             [1, 1, 3, 0]], dtype=torch.int32)
 
     Args:
-        picture, other: (H, W) int32, sets as from `contours`.
+        sets, other: (H, W) int32, sets as from `class_boundaries`.
         radii: T Euclidean distances, 0 or more, in pixels.
 
     Returns:
-        (T, M) int32, a set for each of the M pixels of `picture` with one, row by row: its members
+        (T, M) int32, a set for each of the M pixels of `sets` with one, row by row: its members
         that lie within the radius in `other`.
     """
     reach = math.floor(max(radii))
-    places = picture.flatten().nonzero().squeeze(1)
-    own = picture.flatten()[places]
+    places = sets.flatten().nonzero().squeeze(1)
+    own = sets.flatten()[places]
     # In a frame rows stay apart as they widen. Places are counted from the frame's top.
-    width = picture.shape[1] + 2 * reach
-    places = places // picture.shape[1] * width + places % picture.shape[1] + reach
+    width = sets.shape[1] + 2 * reach
+    places = places // sets.shape[1] * width + places % sets.shape[1] + reach
     wide = F.pad(other, (reach,) * 4).flatten()
     met = torch.zeros(len(radii), len(places), dtype=torch.int32)
     rows = [
@@ -202,11 +194,11 @@ def _half_width(radius: float, row: int) -> int:
     return half
 
 
-def _owners(regions: Tensor, numbers: Sequence[int]) -> Tensor:
-    """(H, W) int32, of each pixel the set of the regions that it belongs to: one or none."""
-    if len(numbers) > MAX_SETS:
-        raise ValueError(f'{len(numbers)} regions are asked for; give at most {MAX_SETS}.')
-    bits = torch.zeros(max(int(regions.max()), *numbers, 0) + 1, dtype=torch.int32)
-    for place, number in enumerate(numbers):
+def _members(labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """(H, W) int32, of each pixel the set of the classes that it belongs to: one or none."""
+    if len(classes) > MAX_SETS:
+        raise ValueError(f'{len(classes)} classes are asked for; give at most {MAX_SETS}.')
+    bits = torch.zeros(max(int(labels.max()), *classes, 0) + 1, dtype=torch.int32)
+    for place, number in enumerate(classes):
         bits[number] = 1 << place
-    return bits.index_select(0, regions.flatten()).view(regions.shape)
+    return bits.index_select(0, labels.flatten()).view(labels.shape)

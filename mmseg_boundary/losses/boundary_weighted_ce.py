@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..geometry.boundary import transitions, within
+from ..geometry.boundary import find_boundaries, within
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
 from .log_likelihood import likelihood_weights, log_likelihood
@@ -52,7 +52,7 @@ def boundary_weighted_ce_loss(
 
 def contour_band(target: Target, radius: float) -> Tensor:
     """(N, 1, H, W) bool, the pixels within `radius` of a label change."""
-    contours = transitions(target.planes, target.valid).any(1, keepdim=True)
+    contours = find_boundaries(target.planes, target.valid).any(1, keepdim=True)
     return within(contours, radius - 1)
 
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..choices import require_choice
-from ..geometry.boundary import MAX_SETS, contours, count_members, rims, shared_within
+from ..geometry.boundary import MAX_SETS, class_boundaries, count_members, shared_within
 from ..labels import LabelPair, encode_pair
 from .metric import WIDTHS, Metric, Scores, require_ratio
 
@@ -180,13 +181,13 @@ def _require_tolerances(tolerances: Sequence[float] | float) -> tuple[float, ...
 
 def _boundary_f(pair: LabelPair, tolerances: Sequence[float], mode: str) -> Tensor:
     pred, label, num_classes = pair.pred, pair.label, pair.num_classes
-    outlines = rims if mode == 'csurka' else contours
+    drawn = partial(class_boundaries, mode='inner' if mode == 'csurka' else 'davis')
     areas = torch.bincount(torch.stack([pred, label]).flatten(), minlength=num_classes + 1)
     classes = areas[:num_classes].nonzero().flatten().tolist()
     scores = torch.full((num_classes, len(tolerances)), torch.nan, dtype=torch.float64)
     for first in range(0, len(classes), MAX_SETS):
         some = classes[first : first + MAX_SETS]
-        scores[some] = _f(outlines(pred, some), outlines(label, some), len(some), tolerances)
+        scores[some] = _f(drawn(pred, some), drawn(label, some), len(some), tolerances)
     return scores
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..geometry.boundary import transitions, within
+from ..geometry.boundary import find_boundaries, within
 from ..labels import is_void
 
 
@@ -26,7 +26,7 @@ def count_contour_errors(
     pred, label = pred.long(), label.long()  # narrow types do not compare with each other
     valid = ~is_void(label, ignore_index)
     wrong = (pred != label) & valid
-    near = within(transitions(label, valid), width)
+    near = within(find_boundaries(label, valid), width)
     return torch.stack([(wrong & near).sum(), wrong.sum()])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..geometry.boundary import transitions
+from ..geometry.boundary import find_boundaries
 from ..geometry.distance import TOLERANCE, distance_to
 from ..labels import LabelPair, encode_pair
 from .areas import iou, overlap_within
@@ -106,7 +106,7 @@ class TrimapIoU(Metric):
 def _count(pair: LabelPair, widths: Sequence[int], void_is_boundary: bool) -> Tensor:
     # As given: between two numbers that are no class there is a boundary too.
     label, valid = pair.label_as_given, pair.valid
-    boundary = transitions(label) & valid if void_is_boundary else transitions(label, valid)
+    boundary = find_boundaries(label) & valid if void_is_boundary else find_boundaries(label, valid)
     longest = max(widths)
     distance = distance_to(boundary, longest).clamp(max=longest)
     # The tolerance keeps a whole distance from being rounded down into the band before.

@@ -19,7 +19,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..files import atomic_write
-from ..geometry.boundary import transitions, within
+from ..geometry.boundary import find_boundaries, within
 from ..labels import is_void
 
 # Of Okabe and Ito's palette, and of different lightness, so that every kind of colour blindness,
@@ -177,7 +177,7 @@ def contour_layers(
         return {'predicted': _lines(pred, torch.zeros_like(pred, dtype=torch.bool), zoom)}
     pred, label = pred.long(), label.long()
     void = is_void(label, ignore_index)
-    wrong_near = (pred != label) & ~void & within(transitions(label, ~void), width)
+    wrong_near = (pred != label) & ~void & within(find_boundaries(label, ~void), width)
     true, predicted = _lines(label, void, zoom), _lines(pred, void, zoom)
     return {
         'error': _enlarged(wrong_near, zoom),
@@ -207,7 +207,7 @@ def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
 
 
 def _lines(labels: Tensor, void: Tensor, zoom: int) -> Tensor:
-    edges = transitions(_enlarged(labels, zoom), ~_enlarged(void, zoom))
+    edges = find_boundaries(_enlarged(labels, zoom), ~_enlarged(void, zoom))
     return within(edges, zoom // 4)
 
 

@@ -5,15 +5,14 @@ import torch
 
 from mmseg_boundary.geometry.boundary import (
     MAX_SETS,
-    contours,
-    rims,
+    class_boundaries,
+    find_boundaries,
     shared_within,
-    transitions,
     within,
 )
 
 
-def naive_transitions(labels, valid):
+def naive_boundaries(labels, valid):
     height, width = labels.shape
     found = torch.zeros(height, width, dtype=torch.bool)
     for y in range(height):
@@ -25,14 +24,14 @@ def naive_transitions(labels, valid):
 
 
 @pytest.mark.parametrize('seed', range(5))
-def test_transitions_agree_with_the_definition(seed):
+def test_boundaries_agree_with_the_definition(seed):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (2, 7, 9), generator=generator)
     valid = torch.rand(2, 7, 9, generator=generator) > 0.2
-    found = transitions(labels, valid)
-    assert all(found[i].equal(naive_transitions(labels[i], valid[i])) for i in range(2))
+    found = find_boundaries(labels, valid)
+    assert all(found[i].equal(naive_boundaries(labels[i], valid[i])) for i in range(2))
     everywhere = torch.ones_like(valid)
-    assert transitions(labels).equal(transitions(labels, everywhere))
+    assert find_boundaries(labels).equal(find_boundaries(labels, everywhere))
 
 
 @pytest.mark.parametrize('width', [0, 1, 1.5, 3])
@@ -50,23 +49,23 @@ def test_nothing_lies_within_reach_of_an_empty_mask():
     assert not within(torch.zeros(2, 5, 5, dtype=torch.bool), 3).any()
 
 
-# --- Pictures of many contours --------------------------------------------------------------------
+# --- Boundaries of many classes -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('draw', [contours, rims])
-def test_each_region_has_its_bit(draw):
-    regions = torch.randint(MAX_SETS + 9, (15, 17), generator=torch.Generator().manual_seed(1))
-    numbers = list(range(2, MAX_SETS + 2))
-    picture = draw(regions, numbers)
-    for bit, number in enumerate(numbers):
-        alone = draw((regions == number).int(), [1])
-        assert (picture >> bit & 1).equal(alone)
-    assert not draw(regions, [MAX_SETS + 20]).any()
+@pytest.mark.parametrize('mode', ['davis', 'inner'])
+def test_each_class_has_its_bit(mode):
+    labels = torch.randint(MAX_SETS + 9, (15, 17), generator=torch.Generator().manual_seed(1))
+    classes = list(range(2, MAX_SETS + 2))
+    sets = class_boundaries(labels, classes, mode)
+    for bit, number in enumerate(classes):
+        alone = class_boundaries((labels == number).int(), [1], mode)
+        assert (sets >> bit & 1).equal(alone)
+    assert not class_boundaries(labels, [MAX_SETS + 20], mode).any()
 
 
-def test_more_regions_than_bits_are_refused():
-    with pytest.raises(ValueError, match='32 regions are asked for; give at most 31'):
-        contours(torch.zeros(2, 2, dtype=torch.long), list(range(32)))
+def test_more_classes_than_bits_are_refused():
+    with pytest.raises(ValueError, match='32 classes are asked for; give at most 31'):
+        class_boundaries(torch.zeros(2, 2, dtype=torch.long), list(range(32)))
 
 
 @pytest.mark.parametrize('shape', [(9, 11), (1, 12), (12, 1), (1, 1)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.ndimage import binary_dilation
 
-from mmseg_boundary.geometry.boundary import contours
+from mmseg_boundary.geometry.boundary import class_boundaries
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, iou, score_boundary_f
 from mmseg_boundary.metrics.boundary_f import csurka_tolerance
 from tests.support import naive
@@ -30,7 +30,7 @@ def test_f_by_dilation(radius):
     for k in range(3):
         maps = []
         for mask in ((label == k) & valid, (pred == k) & valid):
-            drawn = contours(mask.int(), [1]).bool()
+            drawn = class_boundaries(mask.int(), [1]).bool()
             maps.append((drawn, torch.from_numpy(binary_dilation(drawn, disk))))
         (true, near_true), (guess, near_guess) = maps
         precision = (guess & near_true).sum() / guess.sum()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmseg_boundary import metrics
-from mmseg_boundary.geometry.boundary import contours, count_members, shared_within
+from mmseg_boundary.geometry.boundary import class_boundaries, count_members, shared_within
 from mmseg_boundary.metrics import (
     boundary_f,
     count_boundary_iou,
@@ -104,7 +104,7 @@ def test_worked_examples(name):
     change, (n_pred, n_true, precision, recall, f), rims, trimaps = WORKED[name]
     label = square()
     pred = change(label)
-    predicted, true = contours(pred, [1]), contours(label, [1])
+    predicted, true = class_boundaries(pred, [1]), class_boundaries(label, [1])
     assert (predicted.sum(), true.sum()) == (n_pred, n_true)
     hits, found = shared_within(predicted, true, [1]), shared_within(true, predicted, [1])
     assert count_members(hits, 1).item() / n_pred == pytest.approx(precision)
