@@ -226,12 +226,10 @@ def served(folder):
 def warm_up():
     """Once, what every run would do anew; not a run, which would install what it has to prove."""
     import matplotlib.pyplot  # noqa: F401
-    import mmengine.config.config as loader
 
     from tests.support.small_run import small_net
 
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports torch's compiler
-    loader.FormatCode = lambda config, **style: (config, True)  # nobody reads these logs
     small_net()
     gc.freeze()
 

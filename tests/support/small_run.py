@@ -5,8 +5,11 @@ import sys
 from functools import lru_cache
 
 import cv2
+import mmengine.config.config
 import numpy as np
+import pytest
 from mmengine.config import Config
+from yapf.yapflib import yapf_api
 
 from mmseg_boundary.registered.datasets.shapes import ShapesDataset, draw
 from tests.support.commands import ROOT, SHAPES
@@ -72,14 +75,21 @@ def run_tool(name, *arguments):
     spec = importlib.util.spec_from_file_location(f'{name}_under_test', ROOT / f'tools/{name}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    given, sys.argv = sys.argv, [f'tools/{name}.py', *map(str, arguments)]
-    try:
-        tool.main()
-    except SystemExit as end:
-        return end.code
-    finally:
-        sys.argv = given
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [f'tools/{name}.py', *map(str, arguments)])
+        leave_configs_unformatted(patch)
+        try:
+            tool.main()
+        except SystemExit as end:
+            return end.code
     return None
+
+
+def leave_configs_unformatted(patch):
+    """MMEngine has yapf format the config three times a run, for the log, the work folder and the
+    visualizer: most of the seconds of a run as small as this. Unformatted it says the same."""
+    for module in (yapf_api, mmengine.config.config):  # where each of the stacks looks it up
+        patch.setattr(module, 'FormatCode', lambda text, **style: (text, True), raising=False)
 
 
 def train(folder, *options, config=None, resume=False, flags=()):

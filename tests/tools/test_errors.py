@@ -543,11 +543,11 @@ def said_by(call):
 
 def collect_tools(folder):
     """{tool: {input: message}}; each case in a folder of its own."""
-    gc.freeze()  # MMSegmentation's data sets collect all garbage, of all that pytest has seen
     good = folder / 'good'
     write_data(good / 'data')
     write_config(good)
     assert train(good, 'train_cfg.max_iters=1', 'train_cfg.val_interval=9') is None
+    gc.freeze()  # once more, with what a first run imports: see tests/conftest.py
     checkpoint = (good / 'work/iter_1.pth').read_bytes()
     messages = {}
     for tool, cases in TOOL_CASES.items():
