@@ -260,7 +260,7 @@ MUTANTS = {
         ('    keep_valid(both[len(planes) :], bits)\n', ''),
         ('counts[0], counts', 'counts[1], counts'),
         ('if form.rays.is_box:', 'if False:'),
-        ('sum(-1) - counts[1:].sum(0)', 'sum(-1) - 0 * counts[0]'),
+        ('num_valid - counts[1:].sum(0)', 'num_valid - 0 * counts[0]'),
         ('q + outside * d.square()', 'q + outside * d'),
         ('for table in (d, d.square())', 'for table in (d, d)'),
         ('truth < tau + 0.5', 'truth <= tau'),

@@ -6,6 +6,7 @@ is always the same, with its sizes left open, and then takes all.
 """
 
 import functools
+import logging
 import os
 import types
 import warnings
@@ -13,6 +14,10 @@ from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor
+
+# A training puts what it hears of this one into its log. A script has the warnings, and not twice.
+logger = logging.getLogger(__name__)
+logger.addHandler(logging.NullHandler())
 
 # Elements of the probabilities from which on kernels are compiled. Compilation takes half a minute:
 # too long for a script with a few small batches, and nothing to a training.
@@ -65,11 +70,11 @@ def compiled(kernel: Callable, form: Hashable) -> Callable:
                 return fast(*args)
             except Exception as error:  # of whatever torch, the compiler or a driver raises
                 given_up = True
-                warnings.warn(
-                    f'torch has given up compiling {name} ({type(error).__name__}: '
-                    f'{str(error).strip().splitlines()[0]}). From here on it runs as it stands, '
-                    'several times slower.',
-                    stacklevel=2,
+                words = str(error).strip().partition('\n')[0]
+                reason = type(error).__name__ + (f': {words}' if words else '')
+                _warn(
+                    f'torch has given up compiling {name} ({reason}). From here on it runs as it '
+                    'stands, several times slower.'
                 )
         return kernel(*args)
 
@@ -105,11 +110,15 @@ def _can_compile(device_type: str) -> bool:
     try:
         torch.compile(lambda x: x + 1)(probe)
     except Exception as error:  # whatever a missing compiler, header or driver raises
-        warnings.warn(
+        _warn(
             f'torch.compile does not work here ({type(error).__name__}), so the losses run '
             'uncompiled, several times slower. On the CPU it needs a C++ compiler (g++) and the '
-            'headers of Python; TORCHDYNAMO_DISABLE=1 silences this.',
-            stacklevel=2,
+            'headers of Python; TORCHDYNAMO_DISABLE=1 silences this.'
         )
         return False
     return True
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)
+    logger.warning(sentence)

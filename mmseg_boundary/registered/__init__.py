@@ -5,7 +5,7 @@
 from .. import compat
 
 # isort: split
-from . import datasets, losses, models  # noqa: F401
+from . import compiler_log, datasets, losses, models  # noqa: F401
 from .check_finite_loss import CheckFiniteLossHook
 from .loss_sum import LossSum
 from .loss_weight_schedule import LossWeightSchedule

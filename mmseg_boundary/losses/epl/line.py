@@ -184,6 +184,7 @@ class _LineSums(torch.autograd.Function):
         kernels = kernels_for(probs)
         add_rays = kernels(_fields_within, form.rays)
         bits, beyond = valid_bits(valid, probs), _beyond(valid, probs)
+        num_valid = valid.sum((1, 2, 3))
         shape = form.rays.num_directions, *probs.shape[:2]
         predicted = probs.new_zeros(form.num_sums, form.h, *shape)
         true = probs.new_zeros(3, form.h, *shape)
@@ -195,7 +196,9 @@ class _LineSums(torch.autograd.Function):
                 probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, form.rays
             )
             at = ..., n, some
-            predicted[at], true[at], window = line_sums(truth, energies, form, kernels)
+            predicted[at], true[at], window = line_sums(
+                truth, energies, num_valid[n], form, kernels
+            )
             for all_bounds, bounds in zip(windows, window, strict=True):
                 all_bounds[at] = bounds
         ctx.save_for_backward(probs, planes, valid, *windows)
@@ -258,6 +261,7 @@ def _fields_within(canvas: Tensor, beyond: Tensor, rays: Rays) -> Tensor:
 def line_sums(
     truth: Tensor,
     energies: Tensor,
+    num_valid: Tensor,
     form: LineForm,
     kernels: Callable[..., Callable] = as_it_stands,
 ) -> tuple[Tensor, Tensor, RankWindow]:
@@ -265,6 +269,7 @@ def line_sums(
 
     Args:
         truth, energies: (D, K, M) float, inf at void.
+        num_valid: integer, how many of the M pixels are not void.
         kernels: `blocks.kernels_for`, to have them compiled.
 
     Returns:
@@ -278,7 +283,7 @@ def line_sums(
     counts = kernels(level_counts, form.h)(truth)
     window = rank_window(energies, counts[0], counts[1:].sum(0))
     predicted = kernels(sums_of_prediction, form)(truth, energies, window)
-    return predicted, sums_of_truth(truth, counts, form), window
+    return predicted, sums_of_truth(truth, counts, num_valid, form), window
 
 
 def level_counts(truth: Tensor, h: int) -> Tensor:
@@ -288,7 +293,7 @@ def level_counts(truth: Tensor, h: int) -> Tensor:
     return torch.stack([level.sum(-1, dtype=torch.int32) for level in levels])
 
 
-def sums_of_truth(truth: Tensor, counts: Tensor, form: LineForm) -> Tensor:
+def sums_of_truth(truth: Tensor, counts: Tensor, num_valid: Tensor, form: LineForm) -> Tensor:
     """(3, h, D, K), as in `line_sums`, from the (D, K, M) energies and their `level_counts`."""
     taus, pixels = range(1, form.h + 1), counts[1:].to(truth.dtype)
     levels = torch.arange(1, form.h + 1, dtype=truth.dtype, device=truth.device)
@@ -301,7 +306,7 @@ def sums_of_truth(truth: Tensor, counts: Tensor, form: LineForm) -> Tensor:
         d = torch.stack([closeness(levels, tau, form.mu) for tau in taus])
         g, q = ((table.view(*table.shape, 1, 1) * pixels).sum(1) for table in (d, d.square()))
     if form.authors:
-        outside = truth.isfinite().sum(-1) - counts[1:].sum(0)
+        outside = num_valid - counts[1:].sum(0)
         d = closeness(levels, 0, form.mu).view(-1, 1, 1)
         g, q = g + outside * d, q + outside * d.square()
     return torch.stack([g, q, pixels])
