@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.error import URLError
@@ -71,7 +71,7 @@ def plain_errors(config: Config, debug: bool = False) -> Iterator[None]:
     These are: no network, a checkpoint that is damaged, would run code or is of another net, a
     picture that cannot be read, a full disk, an argument in the config that its class does not
     know, and whatever this package refuses. The traceback of any error is in the run's log file,
-    so that a mistake in the code is not hidden behind a sentence.
+    so that a mistake in the code is not hidden behind a sentence; a line says so where it is not.
 
     Args:
         config: of the run.
@@ -81,12 +81,15 @@ def plain_errors(config: Config, debug: bool = False) -> Iterator[None]:
         yield
     except Exception as error:
         sentence, every_rank = _sentence_for(config, error)
-        if sentence is None or _says(every_rank):
-            _log_traceback(config, error)
         if sentence is None:
+            _log_traceback(config, error)
             raise
-        if debug and _says(every_rank):
-            traceback.print_exception(error)
+        if _says(every_rank):
+            logged = _log_traceback(config, error)
+            if debug:
+                traceback.print_exception(error)
+            elif not logged:
+                print('No log has the traceback of this; --debug prints it.', file=sys.stderr)
         stop(sentence, every_rank)
 
 
@@ -125,13 +128,17 @@ def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
     return None, True
 
 
-def _log_traceback(config: Config, error: Exception) -> None:
+def _log_traceback(config: Config, error: Exception) -> bool:
+    """Whether there is a log that has taken it."""
     log = _log_file(config)
-    # The disk may be what is wrong, and the sentence says so.
-    with suppress(OSError):
-        if log is not None:
-            with log.open('a') as file:
-                file.write(''.join(traceback.format_exception(error)))
+    if log is None:
+        return False
+    try:
+        with log.open('a') as file:
+            file.write(''.join(traceback.format_exception(error)))
+    except OSError:  # such as a full disk, which may be the error itself
+        return False
+    return True
 
 
 def _log_file(config: Config) -> Path | None:

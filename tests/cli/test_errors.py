@@ -116,7 +116,8 @@ def test_the_traceback_of_a_sentence_is_in_the_log(place, new_log, capsys):
     log = text_of(place / 'work')
     assert log.count(f'\n{TRACEBACK}') >= 1 and said in log
     assert re.search(r'File ".*mmseg_boundary/losses/', log)
-    assert TRACEBACK not in ''.join(capsys.readouterr())
+    printed = ''.join(capsys.readouterr())
+    assert TRACEBACK not in printed and '--debug' not in printed
 
 
 @pytest.mark.parametrize('tool', ['train', 'test', 'loss_balance'])
@@ -176,8 +177,14 @@ def test_another_rank_has_a_file_of_its_own(every_rank, new_log, tmp_path, monke
     assert (tmp_path / 'a_rank1.log').exists() is every_rank
 
 
-def test_a_log_that_cannot_be_written_leaves_the_sentence(monkeypatch):
-    monkeypatch.setattr(errors, '_log_file', lambda config: Path('/dev/full'))
-    with pytest.raises(SystemExit, match='^full$'):
-        with plain_errors(Config(dict(model={}))):
-            failing(UnwrittenFile('full'))
+@pytest.mark.parametrize('log', [None, Path('/dev/full')])
+def test_a_log_that_cannot_be_written_leaves_the_sentence(log, monkeypatch, capsys):
+    """And how to get at the traceback."""
+    monkeypatch.setattr(errors, '_log_file', lambda config: log)
+    for debug in (False, True):
+        with pytest.raises(SystemExit, match='^full$'):
+            with plain_errors(Config(dict(model={})), debug):
+                failing(UnwrittenFile('full'))
+        printed = capsys.readouterr().err
+        assert (TRACEBACK in printed) is debug
+        assert ('No log has the traceback of this; --debug prints it.\n' == printed) is not debug
