@@ -1,7 +1,3 @@
-_base_ = [
-    './_base_/boundary.py',
-    './_base_/bf1.py',
-    'mmseg::ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-512x1024.py',
-]
-model = dict(decode_head=dict(loss_decode=[_base_.cross_entropy, _base_.bf1]))
+_base_ = ['./_base_/losses/bf1.py', './_base_/models/ccnet_city.py']
+model = dict(decode_head=dict(loss_decode=_base_.losses))
 val_evaluator = test_evaluator = _base_.evaluator

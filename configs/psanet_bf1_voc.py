@@ -1,7 +1,3 @@
-_base_ = [
-    './_base_/boundary.py',
-    './_base_/bf1.py',
-    'mmseg::psanet/psanet_r50-d8_4xb4-40k_voc12aug-512x512.py',
-]
-model = dict(decode_head=dict(loss_decode=[_base_.cross_entropy, _base_.bf1]))
-val_evaluator = test_evaluator = _base_.voc_evaluator
+_base_ = ['./_base_/losses/bf1.py', './_base_/models/psanet_voc.py']
+model = dict(decode_head=dict(loss_decode=_base_.losses))
+val_evaluator = test_evaluator = _base_.evaluator

@@ -1,3 +1,3 @@
-_base_ = ['./_base_/boundary.py', './_base_/kervadec_camvid.py', './_base_/pspnet_camvid.py']
-model = dict(decode_head=dict(loss_decode=[_base_.cross_entropy, _base_.kervadec]))
+_base_ = ['./_base_/losses/kervadec_camvid.py', './_base_/models/pspnet_camvid.py']
+model = dict(decode_head=dict(loss_decode=_base_.losses))
 val_evaluator = test_evaluator = _base_.evaluator

@@ -1,3 +1,3 @@
-_base_ = ['./_base_/boundary.py', './_base_/kervadec_shapes.py', './_base_/pspnet_shapes.py']
-model = dict(decode_head=dict(loss_decode=[_base_.cross_entropy, _base_.kervadec]))
+_base_ = ['./_base_/losses/kervadec_shapes.py', './_base_/models/pspnet_shapes.py']
+model = dict(decode_head=dict(loss_decode=_base_.losses))
 val_evaluator = test_evaluator = _base_.evaluator

@@ -6,19 +6,26 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 # `.mim` comes with an installation; a clone on PYTHONPATH has none, but the folder itself.
 _FOLDERS = [_PACKAGE / '.mim/configs/configs', _PACKAGE.parent / 'configs']
+# What our configs inherit, and what `tools/study.py` reads.
+_NO_CONFIGS = {'_base_', 'studies'}
 
 
 def path(name: str) -> str:
     """The absolute path of a config of ours, to inherit from anywhere.
 
     Args:
-        name: the file's name, such as 'pspnet_epl_city', with or without '.py'.
+        name: the file's name, such as 'pspnet_epl_city', with or without '.py', in whichever
+            folder of `configs/` it is.
 
     Raises:
         ValueError: there is no such config; lists those that there are.
     """
     folder = next(filter(Path.is_dir, _FOLDERS), _FOLDERS[0]).resolve()
-    known = {file.stem: str(file) for file in sorted(folder.glob('*.py'))}
+    known = {
+        file.stem: str(file)
+        for file in sorted(folder.rglob('*.py'))
+        if not _NO_CONFIGS & set(file.relative_to(folder).parts)
+    }
     if name.removesuffix('.py') not in known:
         raise ValueError(f"{folder} has no config '{name}', but these: {', '.join(known)}.")
     return known[name.removesuffix('.py')]

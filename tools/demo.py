@@ -105,7 +105,7 @@ def main() -> None:
     print(f'{len(scenes)} held-out images. One seed and a short training: a difference of a point')
     print('or two is chance and says nothing about the losses.\n')
     draw_predictions(args.work_dir / 'predictions.png', nets, scenes, held_out.metainfo)
-    draw_fields(args.work_dir / 'fields.png', scenes, held_out, config.epl.kernel_size)
+    draw_fields(args.work_dir / 'fields.png', scenes, held_out, config.losses[-1].kernel_size)
 
 
 def run_steps(nets: list[Net], work_dir: Path, iterations: int) -> None:

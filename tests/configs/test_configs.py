@@ -1,6 +1,8 @@
-"""Every config we ship: short, a stock file plus its losses, and able to train."""
+"""Every config we ship: of one shape, a net plus its losses, and able to train."""
 
 import math
+import shutil
+from collections import Counter
 
 import pytest
 import torch
@@ -14,17 +16,19 @@ from tests.support import losses as table
 from tests.support.nets import preprocessed
 from tests.support.skips import NO_OPERATORS, ROOT
 
-CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+FOLDER = ROOT / 'configs'
+CONFIGS = sorted(
+    path
+    for path in FOLDER.rglob('*.py')
+    if not {'_base_', 'studies'} & set(path.relative_to(FOLDER).parts)
+)
 NEEDS_OPERATORS = ('psanet', 'ccnet')
-# What a config of ours may say beyond its stock base: this, and the loss it is named after.
-OURS = {
-    'custom_imports',
-    'cross_entropy',
-    'evaluator',
-    'voc_evaluator',
-    'val_evaluator',
-    'test_evaluator',
-}
+# What a config of ours may say beyond its stock base.
+OURS = {'custom_imports', 'losses', 'evaluator', 'val_evaluator', 'test_evaluator'}
+LEAF = """\
+model = dict(decode_head=dict(loss_decode=_base_.losses))
+val_evaluator = test_evaluator = _base_.evaluator
+"""
 LOSSES = {'ce': ['CrossEntropyLoss']}
 for _row in table.LOSSES.values():
     LOSSES |= _row.configs
@@ -35,11 +39,62 @@ def path(request):
     return request.param
 
 
-def test_it_is_short_and_begins_with_our_base(path):
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
-    assert len(lines) <= 10
-    bases = Config._get_base_files(str(path))
-    assert bases[0] == './_base_/boundary.py'
+def bases_of(path):
+    """As the file names them."""
+    return [str(base) for base in Config._get_base_files(str(path))]
+
+
+def stock_of(path):
+    """MMSegmentation's config that a file inherits, `mmseg::…`; None of a net that has none there,
+    whose parts may come from `mmseg::_base_`."""
+    for base in bases_of(path):
+        if not base.startswith('mmseg::'):
+            base = stock_of(path.parent / base)
+        if base and not base.startswith('mmseg::_base_/'):
+            return base
+    return None
+
+
+def auxiliary_heads(config):
+    """Some nets have none, some several."""
+    heads = config.model.get('auxiliary_head') or []
+    return heads if isinstance(heads, list) else [heads]
+
+
+def test_it_has_the_shape_of_all(path):
+    """A loss base, which begins with the patch that `mmseg::` needs, and a base of net and data."""
+    assert len(path.stem.split('_')) == 3, 'NETWORK_LOSS_DATA'
+    losses, model = bases_of(path)
+    root = '.' if path.parent == FOLDER else '..'
+    assert losses.startswith(f'{root}/_base_/losses/')
+    assert model.startswith(f'{root}/_base_/models/')
+    # A net of another folder may say more.
+    text = path.read_text()
+    assert text.endswith(LEAF) and len(text.splitlines()) <= (3 if root == '.' else 10)
+    first = path
+    while bases := bases_of(first):
+        first = first.parent / bases[0]
+    assert first == first.parent / 'runtime.py' and 'mmseg_boundary.stacks' in first.read_text()
+
+
+def test_names_are_unique_and_say_the_network():
+    assert max(Counter(path.stem for path in CONFIGS).values()) == 1
+    for path in CONFIGS:
+        if path.parent != FOLDER:
+            assert path.stem.startswith(f'{path.parent.name}-')
+            assert (path.parent / 'README.md').is_file()
+
+
+def test_each_base_is_inherited():
+    """By a config, or by a base that is."""
+    used, left = set(), list(CONFIGS)
+    while left:
+        path = left.pop().resolve()
+        for base in bases_of(path):
+            if '::' not in base and (found := (path.parent / base).resolve()) not in used:
+                used.add(found)
+                left.append(found)
+    assert used == set((FOLDER / '_base_').resolve().rglob('*.py'))
 
 
 def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
@@ -48,8 +103,13 @@ def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
     assert [loss.type for loss in losses] == LOSSES[path.stem.split('_')[1]]
     if losses[0].type == 'CrossEntropyLoss':
         assert losses[0] == dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
-    auxiliary = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
-    assert config.model.auxiliary_head.loss_decode == auxiliary
+    heads = auxiliary_heads(config)
+    assert len(heads) == 1 or path.parent != FOLDER
+    for head in heads:
+        auxiliary = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
+        if path.parent != FOLDER and stock_of(path):
+            continue  # compared with the stock file
+        assert head.loss_decode == auxiliary
 
 
 def test_it_evaluates_boundaries(path):
@@ -67,16 +127,23 @@ def test_test_time_augmentation_is_the_papers(path):
     assert [each.prob for each in flips] == [0.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    'path', [p for p in CONFIGS if p.stem.endswith(('_city', '_voc'))], ids=lambda path: path.stem
-)
+WITH_STOCK = [path for path in CONFIGS if stock_of(path)]
+
+
+def test_the_large_nets_are_stock():
+    large = {
+        path for path in CONFIGS if path.parent == FOLDER and path.stem[-4:] in ('city', '_voc')
+    }
+    assert len(large) == 32 and large <= set(WITH_STOCK)
+
+
+@pytest.mark.parametrize('path', WITH_STOCK, ids=lambda path: path.stem)
 def test_it_differs_from_stock_in_its_losses_alone(path):
     ours = Config.fromfile(path).to_dict()
-    stock = Config.fromfile(installed_config(Config._get_base_files(str(path))[-1])).to_dict()
+    stock = Config.fromfile(installed_config(stock_of(path))).to_dict()
     ours['model']['decode_head'].pop('loss_decode')
     stock['model']['decode_head'].pop('loss_decode')
-    name = path.stem.split('_')[1].replace('boundary', 'kervadec')
-    assert set(ours) - set(stock) == OURS - {'val_evaluator', 'test_evaluator'} | {name}
+    assert set(ours) - set(stock) == OURS - {'val_evaluator', 'test_evaluator'}
     for key in set(stock) - OURS:
         assert without_scopes(ours[key]) == stock[key], key
 
@@ -102,7 +169,7 @@ def without_scopes(config):
 )
 def test_weights_shrink_as_the_terms_grow(name, kernel_size, mu, weights, ablation_kernel):
     """The stock crops are twice the ablation's: the kernel doubles to the next odd number up."""
-    epl = Config.fromfile(ROOT / f'configs/_base_/epl_{name}.py').epl
+    _, epl = Config.fromfile(FOLDER / f'_base_/losses/epl_{name}.py').losses
     h, h0 = kernel_size // 2, ablation_kernel // 2
     assert (epl.kernel_size, epl.mu) == (2 * ablation_kernel + 1, mu)
     assert epl.point_weight == pytest.approx(weights[0] * ((h0 + 1) / (h + 1)) ** 2, rel=0.02)
@@ -122,17 +189,24 @@ def test_kervadecs_weight_shrinks_as_distances_grow(name, crop, weight, ablation
     config = Config.fromfile(ROOT / f'configs/pspnet_boundary_{name}.py')
     assert config.crop_size == crop
     growth = (math.prod(crop) / math.prod(ablation_crop)) ** 0.5
-    assert config.kervadec.loss_weight == pytest.approx(weight / growth, rel=0.01)
+    assert config.losses[1].loss_weight == pytest.approx(weight / growth, rel=0.01)
 
 
-# One config per head and loss; the data sets differ in numbers alone.
-STEPS = [path for path in CONFIGS if path.stem.endswith('_city')]
+# One config per net and loss, of Cityscapes where there is one: data sets differ in numbers alone.
+STEPS = {}
+for each in sorted(CONFIGS, key=lambda path: not path.stem.endswith('_city')):
+    STEPS.setdefault(each.stem.rpartition('_')[0], each)
 
 
-@pytest.mark.parametrize('path', STEPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', STEPS.values(), ids=lambda path: path.stem)
 def test_it_makes_a_training_step(path):
     if path.stem.startswith(NEEDS_OPERATORS) and not stacks.has_compiled_operators():
         pytest.skip(NO_OPERATORS)
+    makes_a_step(path)
+
+
+def makes_a_step(path):
+    """Each of its losses has a gradient at the last layer."""
     register_all_modules()
     config = Config.fromfile(path)
     config.model.pretrained = None
@@ -142,10 +216,33 @@ def test_it_makes_a_training_step(path):
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()
     batch = preprocessed(model, config.model.decode_head.num_classes, 33, 65)
     losses = model.loss(batch['inputs'], batch['data_samples'])
-    (boundary,) = {key for key in losses if key.startswith('decode.loss_')} - {'decode.loss_ce'}
+    names = [key for key in losses if key.startswith('decode.loss_')]
+    assert len(names) == len(config.losses)
     last_layer = model.decode_head.conv_seg.weight
-    (gradient,) = torch.autograd.grad(losses[boundary], last_layer, retain_graph=True)
-    assert gradient.isfinite().all() and gradient.abs().max() > 0
+    for name in names:
+        (gradient,) = torch.autograd.grad(losses[name], last_layer, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.abs().max() > 0
     total, _ = model.parse_losses(losses)
     total.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_net_of_its_own_is_tested_alike(tmp_path):
+    """In a folder, without a stock file and without an auxiliary head."""
+    shutil.copytree(FOLDER / '_base_', tmp_path / '_base_')
+    tmp_path.joinpath('_base_/models/plain_shapes.py').write_text("""\
+_base_ = ['./pspnet_small.py', '../datasets/shapes.py']
+model = dict(auxiliary_head=None, decode_head=dict(num_classes=6))
+""")
+    config = tmp_path / 'plain/plain-r18_bf1_shapes.py'
+    config.parent.mkdir()
+    config.write_text(
+        f"_base_ = ['../_base_/losses/bf1.py', '../_base_/models/plain_shapes.py']\n{LEAF}"
+    )
+    assert stock_of(config) is None and auxiliary_heads(Config.fromfile(config)) == []
+    test_it_has_the_shape_of_all(config)
+    test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(config)
+    test_it_evaluates_boundaries(config)
+    test_test_time_augmentation_is_the_papers(config)
+    register_all_modules()
+    makes_a_step(config)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mmseg_boundary
+from mmseg_boundary.config import path as path_of
 from tests.support.commands import MMSEG_TOOLS, TINY, attempt, run
 from tests.support.logs import losses, scalars
 from tests.support.skips import ROOT
@@ -89,15 +90,29 @@ def test_a_config_that_is_none_of_ours_is_refused_with_those_that_are(installed,
     assert done.returncode == 1
     assert "has no config 'pspnet_epl', but these: " in done.stdout
     known = done.stdout.partition('these: ')[2].strip().removesuffix('.').split(', ')
-    assert known == sorted(path.stem for path in ROOT.glob('configs/*.py'))
+    assert sorted(known) == sorted(
+        Path(name).stem for name in CONFIGS if not name.startswith(('configs/_base_', 'configs/st'))
+    )
+
+
+def test_configs_are_found_in_folders_too(tmp_path, monkeypatch):
+    """A net of its own has a folder; what is inherited, and what studies read, is no config."""
+    for name in ('a', '_base_/b', '_base_/losses/c', 'net/net-r18_d', 'studies/e'):
+        file = tmp_path / f'{name}.py'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.setattr('mmseg_boundary.config._FOLDERS', [tmp_path / 'none', tmp_path])
+    assert path_of('a') == str(tmp_path / 'a.py')
+    assert path_of('net-r18_d.py') == str(tmp_path / 'net/net-r18_d.py')
+    for name in 'bce':
+        with pytest.raises(ValueError, match=f"has no config '{name}', but these: a, net-r18_d."):
+            path_of(name)
 
 
 def test_a_clone_on_the_path_needs_no_installation(tmp_path):
     """Its `.mim`, if an editable install made one, is the same folder."""
-    from mmseg_boundary.config import path
-
-    assert path('pspnet_epl_city') == path('pspnet_epl_city.py')
-    assert os.path.samefile(path('pspnet_epl_city'), ROOT / 'configs/pspnet_epl_city.py')
+    assert path_of('pspnet_epl_city') == path_of('pspnet_epl_city.py')
+    assert os.path.samefile(path_of('pspnet_epl_city'), ROOT / 'configs/pspnet_epl_city.py')
 
 
 @pytest.mark.parametrize('how', ['by absolute path', 'by expression'])

@@ -1,5 +1,5 @@
-# What the small experiments share: a PSPNet of 1 million parameters that learns from scratch on a
-# CPU, the stock test pipelines without resizing, AdamW, and the loops and hooks of a short run.
+# A PSPNet of 1 million parameters that learns from scratch on a CPU: AdamW, and the loops and hooks
+# of a short run.
 _base_ = ['mmseg::_base_/models/pspnet_r50-d8.py', 'mmseg::_base_/default_runtime.py']
 model = dict(
     pretrained=None,
@@ -7,28 +7,6 @@ model = dict(
     decode_head=dict(in_channels=128, channels=64),
     auxiliary_head=dict(in_channels=64, channels=32),
 )
-
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-img_ratios = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
-tta_pipeline = [
-    dict(type='LoadImageFromFile', backend_args=None),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale_factor=r, keep_ratio=True) for r in img_ratios],
-            [
-                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
-                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
-            ],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackSegInputs')],
-        ],
-    ),
-]
 
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.005, weight_decay=0.01), clip_grad=None

@@ -1,2 +1,3 @@
 # The control that a boundary loss has to beat: the cross-entropy, plus itself near the contours.
-bwce = dict(type='BoundaryWeightedCELoss')
+_base_ = '../runtime.py'
+losses = [dict(type='BoundaryWeightedCELoss')]

@@ -1,4 +1,8 @@
 # EPL at the stock 512x1024 crop, twice the ablation's 256x512: kernel 11 -> 23. The terms grow with
 # the half width h (5 -> 11), so the paper's best weights (Table XV: 0.20 and 0.50) shrink by
 # ((h+1)/(h0+1))^2 for the point and h/h0 for the line term. mu as in Table IV.
-epl = dict(type='EPLLoss', kernel_size=23, mu=2, point_weight=0.05, line_weight=0.23)
+_base_ = './ce.py'
+losses = [
+    *_base_.losses,
+    dict(type='EPLLoss', kernel_size=23, mu=2, point_weight=0.05, line_weight=0.23),
+]

@@ -1,3 +1,4 @@
 # BF1 beside a cross-entropy, since flat predictions give it no gradient; the paper's weight is not
 # known, 0.5 is that of its re-implementations.
-bf1 = dict(type='BF1Loss', loss_weight=0.5)
+_base_ = './ce.py'
+losses = [*_base_.losses, dict(type='BF1Loss', loss_weight=0.5)]

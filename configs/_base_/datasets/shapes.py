@@ -1,12 +1,6 @@
-# A small PSPNet on drawn shapes: no files needed, about a minute on two CPU cores.
-_base_ = './pspnet_small.py'
+# Drawn shapes: no files needed.
+_base_ = './small.py'
 crop_size = (128, 128)
-data_preprocessor = dict(size=crop_size)
-model = dict(
-    data_preprocessor=data_preprocessor,
-    decode_head=dict(num_classes=6),
-    auxiliary_head=dict(num_classes=6),
-)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -33,6 +27,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-
-param_scheduler = [dict(type='PolyLR', eta_min=1e-5, power=0.9, begin=0, end=700, by_epoch=False)]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=700, val_interval=700)

@@ -1,3 +1,4 @@
 # The thesis' distance-transform loss, alone on the main head as in the thesis; the auxiliary head
 # keeps its cross-entropy.
-dt = dict(type='DistanceTransformLoss')
+_base_ = '../runtime.py'
+losses = [dict(type='DistanceTransformLoss')]

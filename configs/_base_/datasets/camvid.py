@@ -1,13 +1,7 @@
-# A small PSPNet on CamVid, 480x360.
-_base_ = './pspnet_small.py'
+# CamVid, 480x360.
+_base_ = './small.py'
 data_root = '{{$CAMVID_ROOT:data/CamVid}}'
 crop_size = (240, 320)
-data_preprocessor = dict(size=crop_size)
-model = dict(
-    data_preprocessor=data_preprocessor,
-    decode_head=dict(num_classes=11),
-    auxiliary_head=dict(num_classes=11),
-)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -43,6 +37,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-
-param_scheduler = [dict(type='PolyLR', eta_min=1e-5, power=0.9, begin=0, end=600, by_epoch=False)]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=600, val_interval=300)

@@ -1,2 +1,3 @@
 # A control that knows no boundaries: cross-entropy + Dice (the thesis' Combo).
-dice = dict(type='SoftDiceLoss')
+_base_ = './ce.py'
+losses = [*_base_.losses, dict(type='SoftDiceLoss')]

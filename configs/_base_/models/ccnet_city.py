@@ -1,0 +1,1 @@
+_base_ = ['../datasets/city.py', 'mmseg::ccnet/ccnet_r50-d8_4xb2-40k_cityscapes-512x1024.py']

@@ -1,0 +1,4 @@
+_base_ = [
+    '../datasets/voc.py',
+    'mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb4-40k_voc12aug-512x512.py',
+]

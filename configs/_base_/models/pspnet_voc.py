@@ -1,0 +1,1 @@
+_base_ = ['../datasets/voc.py', 'mmseg::pspnet/pspnet_r50-d8_4xb4-40k_voc12aug-512x512.py']
