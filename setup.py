@@ -16,6 +16,8 @@ class BuildWithMim(build_py):
 
     # MMEngine's `package::folder/file.py` wants a folder, and our bases stand in the same one.
     PLACES = {'configs': 'configs/configs', 'tools': 'tools'}
+    # Of the tools, those that say something of this package, not of a user's net.
+    LEFT_OUT = ('__pycache__', 'benchmark.py', 'benchmarks', 'demo.py')
 
     def run(self) -> None:
         super().run()
@@ -28,12 +30,12 @@ class BuildWithMim(build_py):
             if self.editable_mode:
                 target.symlink_to(os.path.relpath(source, target.parent), target_is_directory=True)
             else:
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns(*self.LEFT_OUT))
 
     def get_source_files(self) -> list[str]:
-        """What an sdist holds: the two folders too, so that a wheel can be built from it."""
+        """What an sdist holds: the two folders too, whole, so that a wheel can be built from it."""
         files = [str(file) for folder in self.PLACES for file in Path(folder).rglob('*.*')]
-        return super().get_source_files() + [f for f in files if f.endswith(('.py', '.sh'))]
+        return super().get_source_files() + [f for f in files if f.endswith(('.py', '.sh', '.md'))]
 
 
 setup(cmdclass={'build_py': BuildWithMim})

@@ -69,6 +69,20 @@ def test_imports_point_one_way(path):
             assert top in worlds, f'{path} imports {name}'
 
 
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'tools').rglob('*.py')), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_tool_imports_tests(path):
+    """Except for the readable EPL, until it is in the package."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    names = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
+    tree = ast.walk(ast.parse(path.read_text()))
+    names += [node.module for node in tree if isinstance(node, ast.ImportFrom) if node.module]
+    found = [name for name in names if name.split('.')[0] == 'tests']
+    expected = path == ROOT / 'tools/benchmarks/peers.py'
+    assert found == ['tests.support.readable'] * expected
+
+
 def test_every_room_is_listed():
     assert {room_of(path) for path in SOURCES} == set(ROOMS)
 

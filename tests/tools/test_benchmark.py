@@ -1,7 +1,7 @@
 """tools/benchmark.py as a real process, on pictures as small as can be. What it measures depends on
 the machine; that it measures everything, and compares it before, does not."""
 
-import importlib.util
+import importlib
 import json
 import math
 import re
@@ -35,8 +35,33 @@ def measure(folder, *arguments):
 
 
 @pytest.fixture(scope='module')
-def measured(tmp_path_factory):
-    return measure(tmp_path_factory.mktemp('benchmark'), *FORMS, '--config', SHAPES)
+def written(tmp_path_factory):
+    return tmp_path_factory.mktemp('benchmark') / 'page.md'
+
+
+@pytest.fixture(scope='module')
+def measured(written):
+    return measure(written.parent, *FORMS, '--config', SHAPES, '--page', written)
+
+
+def test_the_page_has_every_table(measured, written):
+    """And names the command, without the place of `--json`."""
+    _, report = measured
+    shown = written.read_text().splitlines()
+    assert f'`tools/benchmark.py {" ".join(FORMS)}' in shown[2] and '--json' not in shown[2]
+    assert [line for line in shown if line.startswith('#')] == [
+        '# What the losses cost',
+        '## A loss, forwards and backwards',
+        '## Beside other code',
+        '## A step',
+    ]
+    tables = {line for line in shown if line.startswith('| ') and '---' not in line}
+    for name in ('losses', 'distances', 'metrics'):
+        for row in report['rows'][name]:
+            assert sum(line.startswith(f'| {row["name"]} |') for line in tables) == 1
+    assert not any('EPL at' in line for line in tables)
+    for name in report['rows']['costs'][0]['forms']:
+        assert sum(line.startswith(f'| {name} |') for line in tables) == 2  # time, memory
 
 
 @pytest.mark.parametrize('subject', FORMS)
@@ -88,38 +113,36 @@ def test_what_is_compared_is_equal(measured):
 @pytest.mark.parametrize('subject', ['metrics', 'distances', 'losses'])
 def test_unequal_forms_are_not_measured(subject, monkeypatch):
     """A peer that computes something else ends the run."""
-    tool = load(monkeypatch)
-    setting = tool.Setting('cpu', 1, True, '')
+    peers, measuring = load('peers', monkeypatch), load('measuring', monkeypatch)
+    setting = load('cases', monkeypatch).Setting('cpu', 1, True, '')
     name = {'metrics': 'boundary_f', 'distances': 'signed_distances', 'losses': 'epl_line_loss'}
-    theirs = getattr(tool.published, name[subject])
-    monkeypatch.setattr(tool.published, name[subject], lambda *given: theirs(*given) + 0.01)
+    theirs = getattr(peers, name[subject])
+    monkeypatch.setattr(peers, name[subject], lambda *given: theirs(*given) + 0.01)
     with pytest.raises(SystemExit, match=r'ours.* differ by .* of the largest entry'):
-        tool.compare_with_authors(setting) if subject == 'losses' else tool.times_of(
+        measuring.compare_with_authors(setting) if subject == 'losses' else measuring.times_of(
             subject, setting
         )
 
 
-def load(monkeypatch):
+def load(module, monkeypatch):
+    """A module of the tool's folder, or the tool itself, which are not installed."""
     monkeypatch.syspath_prepend(TOOL.parent)
-    spec = importlib.util.spec_from_file_location('benchmark', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return importlib.import_module(module if module == 'benchmark' else f'benchmarks.{module}')
 
 
 def test_labels_are_what_they_are_said_to_be(monkeypatch):
-    tool = load(monkeypatch)
-    blobs, thin = (draw(1, 5, 60, 90)[0] for draw in (tool.blobs, tool.thin))
+    scenes = load('scenes', monkeypatch)
+    blobs, thin = (draw(1, 5, 60, 90)[0] for draw in (scenes.blobs, scenes.thin))
     assert blobs.unique().tolist() == thin.unique().tolist() == [0, 1, 2, 3, 4]
     edges = [(labels[1:] != labels[:-1]).float().mean().item() for labels in (blobs, thin)]
     assert 0.01 < edges[0] < 0.2 and edges[1] > 1.5 * edges[0]
-    again = tool.blobs(1, 5, 60, 90, wobble=1)[0]
+    again = scenes.blobs(1, 5, 60, 90, wobble=1)[0]
     assert 0.5 < (again == blobs).float().mean() < 0.99
 
 
 def test_a_peak_is_what_was_held_at_once(monkeypatch):
     """In blocks that come from the system and go back to it, whatever the allocator's settings."""
-    tool = load(monkeypatch)
+    measuring = load('measuring', monkeypatch)
     size = 2**26
 
     def hold():
@@ -131,13 +154,13 @@ def test_a_peak_is_what_was_held_at_once(monkeypatch):
             torch.ones(size // 4)
 
     for allocate, blocks in ((hold, 3), (drop, 1)):
-        assert tool.peak_of(allocate, 'cpu') == pytest.approx(blocks * size, rel=0.1)
+        assert measuring.peak_of(allocate, 'cpu') == pytest.approx(blocks * size, rel=0.1)
 
 
 def test_factors_are_of_the_worst_case(monkeypatch):
-    tool = load(monkeypatch)
-    assert tool.smallest_factor({'a': 6.0, 'b': 9.0}, {'a': 2.0, 'b': 4.5}) == 2
-    assert tool.smallest_factor({'a': 8.0}, {'a': 1.0, 'b': 2.0}) == 4
+    reporting = load('reporting', monkeypatch)
+    assert reporting.smallest_factor({'a': 6.0, 'b': 9.0}, {'a': 2.0, 'b': 4.5}) == 2
+    assert reporting.smallest_factor({'a': 8.0}, {'a': 1.0, 'b': 2.0}) == 4
 
 
 @pytest.mark.parametrize(
@@ -155,7 +178,7 @@ def test_factors_are_of_the_worst_case(monkeypatch):
 def test_what_a_user_can_mend_is_said_in_a_sentence(arguments, words, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments])
     with pytest.raises(SystemExit) as stopped:
-        load(monkeypatch).main()
+        load('benchmark', monkeypatch).main()
     assert words in f'{stopped.value} {capsys.readouterr().err}'
 
 
@@ -175,20 +198,22 @@ def test_on_a_gpu(tmp_path):
 
 
 def test_every_loss_has_its_costs(monkeypatch):
-    tool = load(monkeypatch)
-    setting = tool.Setting('cpu', 1, True, '')
-    (row,) = tool.times_of('costs', setting)
+    measuring = load('measuring', monkeypatch)
+    setting = load('cases', monkeypatch).Setting('cpu', 1, True, '')
+    (row,) = measuring.times_of('costs', setting)
     modules = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
     assert set(row['forms']) == {'cross-entropy', *modules}
-    found = tool.slowdowns(setting, 1)
+    found = measuring.slowdowns(setting, 1)
     (medians,) = found.values()
     assert list(medians) == ['cross-entropy', 'EPLLoss', 'BF1Loss']
     assert all(seconds > 0 for pair in medians.values() for seconds in pair)
-    lines = tool.beside_table(found).splitlines()
+    lines = load('reporting', monkeypatch).beside_table(found).splitlines()
     assert len(lines) == 5 and lines[2].endswith('1x |')
     shown = (ROOT / 'docs/performance.md').read_text()
     assert all(f'| {name} | ' in shown for name in row['forms'])
     assert 'tools/benchmark.py' in shown and 'on one machine' in shown
+    for n, k, height, width in load('cases', monkeypatch).CROPS:
+        assert shown.count(f'| {n} x {k} classes, {height}x{width} |') == 2
 
 
 @pytest.mark.parametrize(
@@ -197,11 +222,11 @@ def test_every_loss_has_its_costs(monkeypatch):
         ([], 'nothing to measure'),
         (['loses'], "invalid choice: 'loses' (choose from losses, "),
         (['--beside', '0'], '--beside is 0; give the number of busy processes'),
+        (['--page', 'page.md', '--config', 'none.py'], 'The config none.py does not exist'),
     ],
 )
 def test_what_cannot_be_measured(arguments, said, monkeypatch, capsys):
-    tool = load(monkeypatch)
     monkeypatch.setattr('sys.argv', ['benchmark.py', *arguments])
     with pytest.raises(SystemExit) as ended:
-        tool.main()
+        load('benchmark', monkeypatch).main()
     assert said in f'{ended.value} {capsys.readouterr().err}'

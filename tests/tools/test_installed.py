@@ -14,8 +14,15 @@ from tests.support.commands import MMSEG_TOOLS, TINY, attempt, run
 from tests.support.logs import losses, scalars
 from tests.support.skips import ROOT
 
-CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/**/*.py'))
-TOOLS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('tools/*.*'))
+CONFIGS, TOOLS = (
+    sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(f'{folder}/**/*.*'))
+    for folder in ('configs', 'tools')
+)
+CONFIGS, TOOLS = (
+    [name for name in names if '__pycache__' not in name] for names in (CONFIGS, TOOLS)
+)
+# What measures and shows this package needs a clone.
+OF_A_CLONE = ('tools/benchmark', 'tools/demo.py')
 IN_BASE = {
     'by absolute path': "['{path}']",
     'by expression': "[__import__('mmseg_boundary.config', fromlist=['path']).path('{name}')]",
@@ -42,11 +49,19 @@ def folder_of(python):
 
 
 def test_wheel_and_sdist_carry_every_config_and_tool_once(distributions):
+    """The wheel, the tools of a user alone."""
     sdist, wheel = distributions
     with zipfile.ZipFile(wheel) as archive:
         carried = [name for name in archive.namelist() if '/.mim/' in name]
     prefix = 'mmseg_boundary/.mim/'
-    expected = [f'configs/{name}' for name in CONFIGS] + TOOLS + ['model-index.yml']
+    users = [name for name in TOOLS if not name.startswith(OF_A_CLONE)]
+    assert {f'tools/{name}.py' for name in ('train', 'test', 'loss_balance', 'plot_boundary')} <= {
+        *users
+    }
+    assert {'tools/benchmark.py', 'tools/benchmarks/peers.py', 'tools/demo.py'} <= {*TOOLS} - {
+        *users
+    }
+    expected = [f'configs/{name}' for name in CONFIGS] + users + ['model-index.yml']
     assert sorted(carried) == sorted(prefix + name for name in expected)
     with tarfile.open(sdist) as archive:
         names = [name.partition('/')[2] for name in archive.getnames() if '.' in Path(name).name]
@@ -91,7 +106,9 @@ def test_a_config_that_is_none_of_ours_is_refused_with_those_that_are(installed,
     assert "has no config 'pspnet_epl', but these: " in done.stdout
     known = done.stdout.partition('these: ')[2].strip().removesuffix('.').split(', ')
     assert sorted(known) == sorted(
-        Path(name).stem for name in CONFIGS if not name.startswith(('configs/_base_', 'configs/st'))
+        Path(name).stem
+        for name in CONFIGS
+        if name.endswith('.py') and not name.startswith(('configs/_base_/', 'configs/studies/'))
     )
 
 

@@ -1,4 +1,4 @@
-"""What `benchmark.py` holds ours against: published algorithms, and plain forms.
+"""What ours is held against: published algorithms, and plain forms.
 
 Written from the papers and from what the authors' programs do; none of their code is here. They
 take no void, and none of them is meant for anything but to be measured.

@@ -1,0 +1,2 @@
+"""What `tools/benchmark.py` measures (`cases`, on `scenes`, beside `peers`), and how (`measuring`,
+`reporting`)."""
