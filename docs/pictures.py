@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/ with the package's own functions.
+"""Draws the pictures of docs/ and of the README with the package's own functions.
 
 python docs/pictures.py
 
@@ -33,6 +33,7 @@ from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from mmseg_boundary.losses.boundary_weighted_ce import contour_band
 from mmseg_boundary.losses.distance_transform import nearness_to_contour
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
+from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
 HEIGHT, WIDTH = 40, 48
 TRUE, PREDICTED = '#0072b2', '#d55e00'  # of Okabe and Ito's palette
@@ -50,6 +51,7 @@ def main() -> None:
         'distance-transform': draw_distance_transform,
         'bf1': draw_bf1,
         'comparators': draw_comparators,
+        'readme': draw_alike,
     }
     for name, draw in pages.items():
         figure = draw()
@@ -220,6 +222,55 @@ def draw_comparators() -> plt.Figure:
         outline(axis)
     band = contour_band(target, 3)[0, 0].float()
     axes[1].contour(band, [0.5], colors='black', linewidths=0.6, linestyles='dotted')
+    return figure
+
+
+def street(rows: Tensor, columns: Tensor) -> Tensor:
+    """Labels of the places: a sky (0), a ground (1), a tree (2) and a house (3)."""
+    label = torch.zeros(rows.shape, dtype=torch.long)
+    label[rows >= 100 + 4 * torch.sin(columns / 30)] = 1
+    label[(columns >= 48) & (columns < 58) & (rows >= 60) & (rows < 116)] = 2
+    label[(rows - 52) ** 2 + (columns - 53) ** 2 <= 30**2] = 2
+    label[(rows >= 78) & (rows < 124) & (columns >= 120) & (columns < 204)] = 3
+    label[(rows >= 58) & (rows < 78) & ((columns - 160).abs() <= rows - 38)] = 3
+    return label
+
+
+def alike() -> tuple[Tensor, dict[str, Tensor]]:
+    """(160, 240) labels, and two predictions that plain IoU hardly tells apart."""
+    rows, columns = torch.meshgrid(torch.arange(160), torch.arange(240), indexing='ij')
+    label = street(rows, columns)
+    holes = label.clone()
+    holes[(rows - 98) ** 2 + (columns - 150) ** 2 <= 15**2] = 1
+    holes[(rows - 50) ** 2 + (columns - 53) ** 2 <= 12**2] = 0
+    down = torch.sin(columns / 6) + torch.sin(rows / 5 + 1)
+    right = torch.sin(rows / 6 + 2) + torch.cos(columns / 7)
+    return label, {
+        'two patches missed': holes,
+        'ragged outlines': street(rows + 3 * down, columns + 3 * right),
+    }
+
+
+def scores_of(pred: Tensor, label: Tensor) -> tuple[float, float]:
+    """mIoU and boundary F at 3 px, in percent. Boundary IoU in a band that holds all is IoU."""
+    found = boundary_iou(pred, label, 4, widths=label.shape[1:])
+    contours = boundary_f_score(pred, label, 4, tolerances=(3,))
+    return 100 * found.mean.item(), 100 * contours.mean.item()
+
+
+def draw_alike() -> plt.Figure:
+    """What the boundary metrics see and mIoU does not."""
+    label, preds = alike()
+    colours = ListedColormap(['#bcd7ee', '#c9bca2', '#4f9d69', '#d98c5f'])
+    figure, axes = panels(3, height=2.9)
+    for axis, (name, drawn) in zip(axes, {'label': label, **preds}.items(), strict=True):
+        title = f'{name}\n'
+        if name != 'label':
+            miou, f = scores_of(drawn, label)
+            title += f'mIoU {miou:.1f}, boundary F {f:.1f}'
+        show(axis, drawn, title, cmap=colours)
+        for k in range(4):
+            axis.contour(label == k, [0.5], colors='black', linewidths=0.5)
     return figure
 
 

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from mmseg.utils import register_all_modules
 from PIL import Image
 
 import mmseg_boundary.registered  # noqa: F401
+from mmseg_boundary import metrics
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
+from mmseg_boundary.metrics import Metric
 from tests.support.commands import LIMIT, environment_for, run
 from tests.support.losses import LOSSES as LOSS_ROWS
 from tests.support.metrics import METRICS as METRIC_ROWS
@@ -193,8 +196,8 @@ def test_messages_are_said():
 @pytest.mark.parametrize('path', PICTURES, ids=lambda path: path.stem)
 def test_pictures_are_small(path):
     assert path.stat().st_size < 60 * 1024
-    page = ROOT / 'docs' / f'{path.stem}.md'
-    assert f'pictures/{path.name}' in page.read_text()
+    page = 'README.md' if path.stem == 'readme' else f'docs/{path.stem}.md'
+    assert f'pictures/{path.name}' in (ROOT / page).read_text()
 
 
 def test_pictures_are_those_of_the_script(tmp_path):
@@ -207,6 +210,56 @@ def test_pictures_are_those_of_the_script(tmp_path):
             for each in (tmp_path / path.name, path)
         )
         assert drawn.shape == kept.shape and np.abs(drawn - kept).mean() < 2, path
+
+
+def test_the_readme_is_a_first_screen():
+    """Six lines of config, six lines of PyTorch, a row for each loss and metric, and no more."""
+    readme = (ROOT / 'README.md').read_text()
+    assert len(readme.splitlines()) <= 120
+    config, program = (code for language, code in fenced(ROOT / 'README.md') if language)
+    assert len(config.splitlines()) == len(program.splitlines()) == 6
+    assert is_config(config) and not is_config(program) and '__import__' not in readme
+    assert all(f'`{name}`' in readme for name in LOSSES)
+    measured = [each for each in vars(metrics).values() if isinstance(each, type)]
+    names = {each.name for each in measured if issubclass(each, Metric) and each is not Metric}
+    assert {'BoundaryIoU', 'BoundaryF', 'TrimapIoU'} <= names
+    assert all(f'`m{name}_3px`' in readme for name in names)
+
+
+def test_every_page_can_be_reached():
+    linked = {
+        (path.parent / target.partition('#')[0]).resolve()
+        for path in PAGES
+        for target in re.findall(r'\]\(([^)\s]+)\)', path.read_text())
+    }
+    assert not [path.name for path in ROOT.glob('docs/*.md') if path.resolve() not in linked]
+
+
+def test_the_layout_has_every_part_of_the_package():
+    page = (ROOT / 'docs/layout.md').read_text()
+    named = re.findall(r'`([\w./-]+)`', ''.join(re.findall(r'^\| `.*?\|', page, re.MULTILINE)))
+    package = ROOT / 'mmseg_boundary'
+    assert all((package / name).exists() or (ROOT / name).exists() for name in named)
+    parts = {path.name for path in package.iterdir() if path.suffix == '.py' or path.is_dir()}
+    listed = {name.strip('/') for name in named}
+    assert {part for part in parts if not part.startswith(('__', '.'))} <= listed
+
+
+def test_the_readmes_picture_shows_what_it_says():
+    """Two predictions alike in mIoU, by its definition, and far apart in the boundary F."""
+    drawing = runpy.run_path(str(ROOT / 'docs/pictures.py'))
+    label, preds = drawing['alike']()
+    (patches, patches_f), (ragged, ragged_f) = (
+        drawing['scores_of'](pred, label) for pred in preds.values()
+    )
+    assert abs(patches - ragged) < 0.5 and patches_f - ragged_f > 5
+    for pred, score in zip(preds.values(), (patches, ragged)):
+        both = [((pred == k) & (label == k)).sum() for k in range(4)]
+        either = [((pred == k) | (label == k)).sum() for k in range(4)]
+        assert score == pytest.approx(100 * sum(b / e for b, e in zip(both, either)).item() / 4)
+    readme = ' '.join((ROOT / 'README.md').read_text().split())
+    assert f'mIoU {patches:.1f} and {ragged:.1f}' in readme
+    assert f'boundary F at 3 px {patches_f:.1f} and {ragged_f:.1f}' in readme
 
 
 def test_every_loss_has_its_costs():

@@ -1,4 +1,4 @@
-"""The README's example for plain PyTorch, where nothing of OpenMMLab can be imported."""
+"""The examples for plain PyTorch, where nothing of OpenMMLab can be imported."""
 
 import re
 import subprocess
@@ -37,9 +37,9 @@ sys.meta_path[:] = [Blinkers(finder) for finder in sys.meta_path if hasattr(find
 """
 
 
-def example():
-    section = (ROOT / 'README.md').read_text().partition('\n## Without MMSegmentation\n')[2]
-    return re.search(r'```python\n(.*?)```', section, re.DOTALL)[1]
+def example(page='docs/pytorch.md'):
+    section = (ROOT / page).read_text().partition('PyTorch')[2]
+    return re.search(r'```python\n(import torch\n.*?)```', section, re.DOTALL)[1]
 
 
 def isolated(script):
@@ -59,7 +59,16 @@ def isolated(script):
     )
 
 
-def test_the_readmes_example_trains_and_counts():
+def test_the_readmes_lines_run():
+    done = isolated(f"""{example('README.md')}
+assert logits.grad.isfinite().all() and logits.grad.any()
+assert 'mmengine' not in sys.modules
+""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('tensor([0.')
+
+
+def test_the_example_trains_and_counts():
     assert len([line for line in example().splitlines() if line.strip()]) < 30
     done = isolated(f"""{example()}
 assert loss < 0.5, loss

@@ -87,9 +87,9 @@ def test_the_wheel_is_typed_and_says_what_it_is(distributions):
 
 
 @pytest.mark.parametrize('how', ['by expression', 'by package'])
-def test_the_readme_says_so(how):
+def test_the_docs_say_so(how):
     base = IN_BASE[how].format(name='pspnet_epl_city')
-    assert f'_base_ = {base}' in (ROOT / 'README.md').read_text()
+    assert f'_base_ = {base}' in (ROOT / 'docs/configs.md').read_text()
 
 
 def test_a_wheel_says_where_its_configs_are(installed, tmp_path):
