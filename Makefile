@@ -1,5 +1,7 @@
 # make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU);
 #                   other losses: make demo LOSSES="ce epl boundary dt bf1"
+# make quick        its units: losses, metrics, distances and what MMSegmentation sees of them, in one
+#                   or two minutes; no process but pytest's two, nothing compiled, no tool is run
 # make test         the test suite of the stack; .ci/run runs it on both
 # make test-slow    what takes too long for it
 # make mutants      breaks the losses and metrics in small ways: do the tests see it?
@@ -17,15 +19,23 @@ endif
 VENV := .venv/$(STACK)
 INSTALLED := $(VENV)/installed
 DOCS := .venv/docs
+UNITS := mmseg_boundary $(addprefix tests/, geometry losses metrics registered \
+	test_architecture.py test_frozen_values.py test_labels.py test_mutants.py)
 
-.PHONY: demo test test-slow mutants benchmark docs lint clean
+.PHONY: demo quick test test-slow mutants benchmark docs lint clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
 
-# In two processes of one thread each: half of the time goes to processes that tests start.
+# In two processes of one thread each: half of the time goes to processes that tests start. Files in
+# the order of tests/support/longest.py.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: $(INSTALLED)
+	$(PYTEST) $(UNITS) -m "not slow" -k "not compile"
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-slow: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow

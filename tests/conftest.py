@@ -5,7 +5,7 @@ import gc
 import pytest
 from hypothesis import Phase, settings
 
-from tests.support import last_run
+from tests.support import last_run, longest
 from tests.support.skips import ALLOWED_SKIPS
 
 # hypothesis' deadline of 200 ms fails on torch's first call
@@ -40,6 +40,10 @@ def old_objects_are_not_searched():
 def no_run_left_over():
     yield
     last_run.forget()
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: longest.place(item.path.name))
 
 
 STACK = pytest.StashKey[str]()

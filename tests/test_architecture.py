@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import longest
 from tests.support.losses import LOSSES
 from tests.support.metrics import METRICS
 from tests.support.skips import ROOT
@@ -149,6 +150,14 @@ def test_no_test_imports_a_test(path):
             allowed = rest[0] == 'support' or (rest[0] == 'mutate' and path.stem == 'test_mutants')
             assert allowed, f'{path} imports {name}'
         assert 'conftest' not in rest and not room.startswith(('conftest', 'test_')), name
+
+
+def test_the_longest_files_are_there():
+    names = [path.name for path in TESTS.rglob('test_*.py')]
+    assert [name for name in longest.FILES if names.count(name) != 1] == []
+    assert longest.place('test_demo.py') == 0 and longest.place('test_labels.py') == len(
+        longest.FILES
+    )
 
 
 def test_the_naive_definitions_share_nothing_with_the_package():

@@ -791,7 +791,7 @@ def test_probabilities_of_another_shape_are_refused(loss, shape):
         loss(torch.full(shape, 0.5), TARGET)
 
 
-@pytest.mark.parametrize('large', [2**20, 0])
+@pytest.mark.parametrize('large', [2**20, 0], ids=['plain', 'compiled'])
 def test_nan_is_not_hidden(monkeypatch, large):
     """A NaN has no rank, and so no region; the value tells. Void may hold anything."""
     monkeypatch.setattr(compiled, 'LARGE', large)
