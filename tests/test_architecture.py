@@ -34,6 +34,7 @@ ROOMS = {
     'files': (set(), set()),
     'report': ({'files'}, set()),
     'config': (set(), set()),
+    'study': ({'report'}, {'numpy', 'scipy', 'matplotlib', 'jinja2', 'PIL'}),
     '__init__': (set(), set()),
 }
 SOURCES = sorted(PACKAGE.rglob('*.py'))
