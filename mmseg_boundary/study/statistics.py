@@ -218,10 +218,18 @@ def _blocks_of(names: Sequence[str], length: int) -> Iterator[np.ndarray]:
         yield from np.array_split(frames, max(1, len(frames) // length))
 
 
-def score(sums: ImageSums) -> np.ndarray:
-    """(S,) the mean over classes of sum / sum over images, in points; a class whose denominators
-    add up to 0 is left out."""
-    return _mean_over_classes(sums.numerators.sum(-2), sums.denominators.sum(-2))
+def mean_over_images(sums: ImageSums) -> np.ndarray:
+    """(S,) the score over all images, in points: the mean over classes of sum / sum."""
+    return mean_over_classes(sums.numerators.sum(-2), sums.denominators.sum(-2))
+
+
+def mean_over_classes(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """(...) from (..., K), in points: the mean ratio of the classes whose denominator is not 0; NaN
+    without any. Of single images it is their score."""
+    present = denominators > 0
+    ratios = np.divide(numerators, denominators, out=np.zeros(present.shape), where=present)
+    with np.errstate(invalid='ignore'):  # 0 / 0
+        return 100 * ratios.sum(-1) / present.sum(-1)
 
 
 def crossed_bootstrap(
@@ -252,17 +260,10 @@ def crossed_bootstrap(
 
     def scores(sums: ImageSums) -> np.ndarray:
         per_block = (np.stack([part[:, block].sum(1) for block in blocks]) for part in sums)
-        return _mean_over_classes(*(np.tensordot(block_counts, part, 1) for part in per_block))
+        return mean_over_classes(*(np.tensordot(block_counts, part, 1) for part in per_block))
 
     differences = (seed_counts * (scores(arm) - scores(baseline))).sum(1) / seeds
     return Interval(*np.quantile(differences, [LEVEL / 2, 1 - LEVEL / 2]).tolist())
-
-
-def _mean_over_classes(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
-    present = denominators > 0
-    ratios = np.divide(numerators, denominators, out=np.zeros(present.shape), where=present)
-    with np.errstate(invalid='ignore'):  # 0 / 0 without any class
-        return 100 * ratios.sum(-1) / present.sum(-1)
 
 
 # --- How far the intervals can be trusted ---------------------------------------------------------

@@ -16,10 +16,11 @@ from mmseg_boundary.study.statistics import (
     crossed_bootstrap,
     detectable_difference,
     holm,
+    mean_over_classes,
+    mean_over_images,
     non_inferiority,
     paired_differences,
     require_reachable,
-    score,
     sign_flip_p,
     t_coverage,
     t_interval,
@@ -206,12 +207,21 @@ def test_scores_are_those_of_the_metrics():
     intersection = random.integers(0, union + 1)
     counts = torch.from_numpy(np.stack([intersection, union], -1)[0]).sum(0)
     expected = 100 * iou(counts).nanmean().item()
-    assert score(ImageSums(intersection, union)) == pytest.approx([expected])
+    assert mean_over_images(ImageSums(intersection, union)) == pytest.approx([expected])
+
+    first = mean_over_classes(intersection[0, 0], union[0, 0])
+    assert first == pytest.approx(
+        100
+        * iou(torch.stack([*map(torch.from_numpy, (intersection[0, 0], union[0, 0]))], -1))
+        .nanmean()
+        .item()
+    )
+    assert np.isnan(mean_over_classes(np.zeros(3), np.zeros(3)))
 
     f = torch.rand(5, 3, 1, dtype=torch.float64)
     f[1:, 1] = f[:, 2] = math.nan
     sums = ImageSums(f.nan_to_num().numpy()[None, ..., 0], ~f.isnan().numpy()[None, ..., 0])
-    assert score(sums) == pytest.approx([100 * score_boundary_f(f)[1].item()])
+    assert mean_over_images(sums) == pytest.approx([100 * score_boundary_f(f)[1].item()])
 
 
 def sums_of(differences):
@@ -252,7 +262,7 @@ def test_bootstrap_scores_the_resample_anew():
     arm = ImageSums(numerators, denominators)
     nothing = ImageSums(0 * numerators, denominators)
     blocks = [np.array([place]) for place in range(8)]
-    assert score(arm) == pytest.approx([90, 90])
+    assert mean_over_images(arm) == pytest.approx([90, 90])
     assert crossed_bootstrap(arm, nothing, blocks) == pytest.approx((56.25, 98.4375))
 
 

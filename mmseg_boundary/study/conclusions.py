@@ -1,0 +1,213 @@
+"""What the finished runs of a study say about its question."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .results import REGION, Endpoint, Study, image_sums
+from .statistics import (
+    LEVEL,
+    Interval,
+    blocks_of,
+    crossed_bootstrap,
+    holm,
+    non_inferiority,
+    sign_flip_p,
+    t_interval,
+)
+
+REGION_ENDPOINT = Endpoint(REGION, REGION)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm and the strongest baseline, on one split.
+
+    Attributes:
+        adjusted_p: Holm's, of the sign-flip test at the primary endpoint; NaN where no comparison
+            was declared, or not all of its runs are in.
+    """
+
+    study: Study
+    arm: str
+    split: str
+    adjusted_p: float
+
+    @property
+    def title(self) -> str:
+        return self.study.titles[self.arm]
+
+    @property
+    def baseline(self) -> str:
+        return self.study.baseline
+
+    @cached_property
+    def pairs(self) -> int:
+        """How many seeds both have."""
+        return len(self.differences(self.study.primary))
+
+    def differences(self, endpoint: Endpoint) -> np.ndarray:
+        """(S,) points by which the arm is above the baseline."""
+        return self.study.differences(self.arm, self.baseline, self.split, endpoint)
+
+    def mean(self, endpoint: Endpoint) -> float:
+        """NaN without a pair, and where a run ended in NaN."""
+        differences = self.differences(endpoint)
+        finite = differences.size and np.isfinite(differences).all()
+        return float(differences.mean()) if finite else np.nan
+
+    def interval(self, endpoint: Endpoint) -> Interval:
+        """Over seeds, given the images."""
+        return t_interval(self.differences(endpoint))
+
+    @cached_property
+    def region(self) -> str:
+        """Whether its mIoU is non-inferior; '' without a margin or two pairs."""
+        margin = self.study.plan['margins'].get(REGION)
+        if margin is None or self.pairs < 2:
+            return ''
+        return non_inferiority(self.differences(REGION_ENDPOINT), margin)
+
+    def bootstrap(self, endpoint: Endpoint) -> Interval:
+        """Over seeds and blocks of images; NaN with too few, or without the per-image files."""
+        ours, theirs = self.study.pairs(self.arm, self.baseline, self.split)
+        arm, baseline = image_sums(ours, endpoint), image_sums(theirs, endpoint)
+        if arm is None or baseline is None:
+            return Interval(np.nan, np.nan)
+        return crossed_bootstrap(arm[1], baseline[1], blocks_of(arm[0]))
+
+    @property
+    def is_significant(self) -> bool:
+        """At the primary endpoint, among all declared comparisons; never where one is not in."""
+        return self.adjusted_p < LEVEL
+
+    @property
+    def meets_target(self) -> bool:
+        """At the primary endpoint significant and above the declared gain, on no other endpoint
+        below the baseline, and mIoU non-inferior where a margin is declared."""
+        gain = self.study.gain or 0
+        return (
+            self.is_significant
+            and self.mean(self.study.primary) >= gain
+            and all(self.mean(each) >= 0 for each in self.study.endpoints[1:])
+            and self.region in ('', 'shown')
+        )
+
+
+def compare(study: Study, split: str) -> list[Comparison]:
+    """The declared comparisons of a split, or those of all other arms where none are declared;
+    without those that have no pair yet."""
+    arms = study.compared or [arm for arm in study.titles if arm != study.baseline]
+    p_values = [_p_value(study, arm, split) for arm in arms]
+    adjusted = holm(p_values) if study.compared else p_values
+    comparisons = [Comparison(study, arm, split, p) for arm, p in zip(arms, adjusted, strict=True)]
+    return [each for each in comparisons if each.pairs]
+
+
+def explore(study: Study, split: str) -> list[Comparison]:
+    """All other arms beside declared comparisons: exploratory, without a p."""
+    others = [arm for arm in study.titles if arm not in (study.baseline, *study.compared)]
+    found = [Comparison(study, arm, split, np.nan) for arm in others if study.compared]
+    return [each for each in found if each.pairs]
+
+
+def _p_value(study: Study, arm: str, split: str) -> float:
+    differences = study.differences(arm, study.baseline, split, study.primary)
+    declared = arm in study.compared and len(differences) == len(study.plan['seeds'])
+    return sign_flip_p(differences) if declared else np.nan
+
+
+def blocks_in(study: Study, split: str) -> int:
+    """The blocks of a split's images; 0 without a per-image file."""
+    for arm in study.titles:
+        for run in study.reported(arm, split):
+            names_and_sums = image_sums([run], study.primary)
+            if names_and_sums:
+                return len(blocks_of(names_and_sums[0]))
+    return 0
+
+
+# --- In words -------------------------------------------------------------------------------------
+
+
+def verdict(study: Study) -> list[str]:
+    """The answer of each split to the question, a sentence or two."""
+    return [f'{split}: {" ".join(_sentences(study, split))}' for split in study.splits]
+
+
+def _sentences(study: Study, split: str) -> Iterator[str]:
+    done, all_of_them = study.progress(split)
+    if study.is_closed(split):
+        yield f'closed. It is opened once, when all finals are in; {done} of {all_of_them} are.'
+        return
+    comparisons = compare(study, split)
+    if not comparisons:
+        yield 'no pair of runs is in yet.'
+        return
+    baseline, what = study.titles[study.baseline], study.primary.title
+    ranked = sorted(comparisons, key=_mean_or_last, reverse=True)
+    if not study.compared:
+        yield 'a screening, which tests nothing.'
+        yield f'Highest of the others is {in_words(ranked[0])} points of {what} over {baseline}.'
+        return
+    if done < all_of_them:
+        yield f'{done} of {all_of_them} finals are in; what stands here is preliminary.'
+    met = [each for each in ranked if study.gain is not None and each.meets_target]
+    for each in met:
+        yield f'{in_words(each)} points of {what} over {baseline} meets the target.'
+    differing = [each for each in ranked if each.is_significant and each not in met]
+    for each in differing:
+        better = each.differences(study.primary).sum() > 0
+        yield (
+            f'{in_words(each)} points of {what} is {"better" if better else "worse"} than '
+            f'{baseline}{", short of the target" if better and study.gain is not None else ""}.'
+        )
+    if done == all_of_them and not met and study.gain is not None:
+        yield f'No arm meets the target. Closest comes {in_words(ranked[0])} points of {what}.'
+    elif done == all_of_them and not met and not differing:
+        yield f'No arm differs from {baseline} beyond chance in {what}.'
+
+
+def _mean_or_last(comparison: Comparison) -> float:
+    mean = comparison.mean(comparison.study.primary)
+    return -np.inf if np.isnan(mean) else mean
+
+
+def in_words(comparison: Comparison) -> str:
+    """Such as 'BF1 with +1.20 [0.30, 2.10]', with the adjusted p where there is one."""
+    primary = comparison.study.primary
+    text = f'{comparison.title} with {with_interval(comparison, primary)}'
+    if np.isnan(comparison.adjusted_p):
+        return text
+    return f'{text} (adjusted p {p_value(comparison.adjusted_p)})'
+
+
+def with_interval(comparison: Comparison, endpoint: Endpoint) -> str:
+    """The mean difference and its 95 % interval."""
+    mean = points(comparison.mean(endpoint), signed=True)
+    span = interval(comparison.interval(endpoint))
+    return mean if span == '—' else f'{mean} {span}'
+
+
+def points(value: float, signed: bool = False) -> str:
+    """Two digits; '—' for NaN."""
+    if np.isnan(value):
+        return '—'
+    rounded = round(float(value), 2) + 0.0  # no -0
+    return f'{rounded:{"+" if signed and rounded else ""}.2f}'.replace('-', '−')
+
+
+def interval(span: Interval) -> str:
+    """In brackets; '—' for none."""
+    if np.isnan(span.low):
+        return '—'
+    return f'[{points(span.low, signed=True)}, {points(span.high, signed=True)}]'
+
+
+def p_value(p: float) -> str:
+    """Three digits; '—' for NaN."""
+    if np.isnan(p):
+        return '—'
+    return f'{p:.3f}' if p >= 0.001 else '< 0.001'

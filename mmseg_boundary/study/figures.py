@@ -1,0 +1,188 @@
+"""The drawings of a report, as parts of its page: SVG in the colors of the page, and pictures."""
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from .statistics import Interval
+
+STYLE = {'font.size': 11, 'svg.fonttype': 'none', 'axes.unicode_minus': True}
+# Drawn in these, which nothing else has, and then replaced by what the page defines.
+INK, LINE = '#010203', '#010204'
+SERIES = 8  # colors of the page; further ones are dashed
+VOID = 255
+MOST_PIXELS = 480  # of a picture's longer side
+CHANGES = np.array([[128, 128, 128], [0, 158, 115], [213, 94, 0]], np.uint8)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One line of a forest plot, in points."""
+
+    title: str
+    pairs: Sequence[float]
+    interval: Interval
+    bootstrap: Interval
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line over widths."""
+
+    title: str
+    scores: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture and what is said below it."""
+
+    caption: str
+    source: str
+
+
+def _series_color(place: int) -> str:
+    """What stands for the color of a line in a drawing."""
+    return f'#0102{16 + place % SERIES:02x}'
+
+
+@matplotlib.rc_context(STYLE)
+def forest(lines: Sequence[Difference], label: str, gain: float | None) -> str:
+    """The mean differences with their intervals, one below the other.
+
+    Args:
+        label: of the axis.
+        gain: what the study asks for, a dotted line.
+    """
+    figure = _figure(height=0.7 + 0.62 * len(lines))
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=1)
+    if gain:
+        axes.axvline(gain, color=INK, linewidth=1, linestyle=':')
+    for place, line in enumerate(lines):
+        color = _series_color(place)
+        axes.annotate(
+            line.title, (0, place - 0.42), xycoords=('axes fraction', 'data'), color=INK,
+            va='center',
+        )  # fmt: skip
+        finite = [pair for pair in line.pairs if np.isfinite(pair)]
+        axes.plot(finite, [place + 0.22] * len(finite), '|', color=color, markersize=6, alpha=0.7)
+        axes.plot(line.bootstrap, [place + 0.11] * 2, color=color, linewidth=1, linestyle='--')
+        axes.plot(line.interval, [place] * 2, color=color, linewidth=2.5)
+        if len(finite) == len(line.pairs) > 0:
+            axes.plot([np.mean(finite)], [place], 'D', color=color, markersize=6)
+    axes.set_ylim(len(lines) - 0.5, -0.75)
+    axes.set_yticks([])
+    axes.set_xlabel(label)
+    axes.grid(axis='x', color=LINE, linewidth=0.6)
+    return _svg(figure, f'forest {label}')
+
+
+@matplotlib.rc_context(STYLE)
+def over_widths(curves: Sequence[Curve], label: str) -> str:
+    """The scores over the widths, and below them by how much they exceed the first curve's."""
+    figure = _figure(height=4.8)
+    above, below = figure.subplots(2, sharex=True)
+    first = curves[0].scores
+    widths = sorted(first)
+    for place, curve in enumerate(curves):
+        style = dict(
+            color=_series_color(place),
+            linestyle='-' if place < SERIES else '--',
+            marker='o',
+            markersize=3.5,
+            linewidth=1.6,
+        )
+        shared = [width for width in widths if width in curve.scores]
+        above.plot(shared, [curve.scores[width] for width in shared], **style)
+        below.plot(shared, [curve.scores[width] - first[width] for width in shared], **style)
+    above.set_ylabel(label)
+    below.set_ylabel(f'above {curves[0].title}')
+    below.set_xlabel('width in px')
+    below.set_xscale('log')
+    below.set_xticks(widths, [f'{width}' for width in widths])
+    below.minorticks_off()
+    for axes in (above, below):
+        axes.grid(color=LINE, linewidth=0.6)
+    return _svg(figure, f'widths {label}')
+
+
+def _figure(height: float) -> Figure:
+    figure = Figure((4.6, height), layout='constrained')
+    figure.patch.set_alpha(0)
+    return figure
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """The drawing without metadata, addresses and names that two of a page would share."""
+    for axes in figure.axes:
+        axes.set_facecolor('none')
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.spines[['left', 'bottom']].set_color(LINE)
+        axes.tick_params(colors=INK, length=0)
+        axes.xaxis.label.set_color(INK)
+        axes.yaxis.label.set_color(INK)
+    drawn = io.StringIO()
+    with matplotlib.rc_context({'svg.hashsalt': salt}):
+        figure.savefig(drawn, format='svg', metadata={'Date': None})
+    svg = drawn.getvalue()
+    svg = svg[svg.index('<svg') :]
+    svg = re.sub(r'<metadata>.*?</metadata>', '', svg, flags=re.S)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', '', svg)
+    svg = re.sub(r' id="[a-z]+\w*_\d+"', '', svg)
+    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', svg, count=1)
+    svg = svg.replace(INK, 'currentColor').replace(LINE, 'var(--line)')
+    return re.sub(r'#0102(1[0-7])', lambda found: f'var(--c{int(found[1], 16) - 16})', svg)
+
+
+# --- Pictures -------------------------------------------------------------------------------------
+
+
+def picture_panels(
+    image: Path, label: Path, preds: Sequence[tuple[str, Path]], palette: Sequence[Sequence[int]]
+) -> list[Panel]:
+    """An image, its labels, what the baseline and the arm predict there, and where the arm alone
+    is right or wrong.
+
+    Args:
+        label: of a picture of class indices; 255 is void.
+        preds: titles and such pictures of the baseline and the arm.
+        palette: RGB per class.
+    """
+    truth, *predicted = (np.asarray(Image.open(file)) for file in (label, *(p for _, p in preds)))
+    before, after = (pred == truth for pred in predicted)
+    changed = np.where((truth != VOID) & (before != after), np.where(after, 1, 2), 0)
+    panels = [Panel('image', _data_uri(Image.open(image).convert('RGB'), 'JPEG'))]
+    panels.append(Panel('labels', _painted(truth, palette)))
+    for (title, _), pred in zip(preds, predicted, strict=True):
+        panels.append(Panel(title, _painted(pred, palette)))
+    panels.append(Panel('green: now right, orange: now wrong', _painted(changed, CHANGES)))
+    return panels
+
+
+def _painted(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> str:
+    colors = np.full((256, 3), 255, np.uint8)
+    colors[: len(palette)] = palette
+    picture = Image.fromarray(labels.astype(np.uint8))
+    picture.putpalette(colors.flatten().tolist())
+    return _data_uri(picture, 'PNG')
+
+
+def _data_uri(picture: Image.Image, kind: str) -> str:
+    scale = MOST_PIXELS / max(picture.size)
+    if scale < 1:
+        size = [max(1, round(side * scale)) for side in picture.size]
+        how = Image.Resampling.NEAREST if kind == 'PNG' else Image.Resampling.LANCZOS
+        picture = picture.resize(size, how)
+    written = io.BytesIO()
+    picture.save(written, kind, **({'quality': 85} if kind == 'JPEG' else {'optimize': True}))
+    encoded = base64.b64encode(written.getvalue()).decode()
+    return f'data:image/{kind.lower()};base64,{encoded}'

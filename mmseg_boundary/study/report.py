@@ -1,0 +1,662 @@
+"""The page of a study: one HTML file that needs no other, and its tables as Markdown.
+
+Both are made of the same sections. Nothing is shown of a split that is opened last until all finals
+are in.
+"""
+
+import csv
+import datetime
+import fcntl
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from ..report import whole_file
+from .conclusions import (
+    REGION_ENDPOINT,
+    Comparison,
+    blocks_in,
+    compare,
+    explore,
+    interval,
+    p_value,
+    points,
+    verdict,
+    with_interval,
+)
+from .figures import Curve, Difference, Panel, forest, over_widths, picture_panels
+from .results import PLAN, Endpoint, Run, Study, UnfitResults, image_sums, read, width_of
+from .statistics import (
+    FEWEST_BLOCKS,
+    LEVEL,
+    POWER,
+    bootstrap_coverage,
+    detectable_difference,
+    mean_over_classes,
+    t_coverage,
+)
+
+HERE = Path(__file__).parent
+PAGE, MARKDOWN = 'report.html', 'report.md'
+MOST_BYTES = 5_000_000
+BYTES_OF_PICTURES = 4_000_000
+PICTURES_EACH = 2  # largest gains, and as many losses, of an arm
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are shown; the first column names the row.
+
+    Attributes:
+        cards: whether a narrow screen shows a card per row instead.
+    """
+
+    columns: list[str]
+    rows: list[list[str]]
+    caption: str = ''
+    cards: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG, and the lines that are in it: (class of the swatch, color, title)."""
+
+    svg: Markup
+    caption: str
+    legend: list[tuple[bool, int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Panels side by side."""
+
+    caption: str
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What stands below a heading, in this order."""
+
+    heading: str
+    text: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    drawings: list[Drawing] = field(default_factory=list)
+    strips: list[Strip] = field(default_factory=list)
+    code: str = ''
+    folded: bool = False
+
+
+def write_report(folder: str | Path) -> Path:
+    """Writes report.html and report.md into the folder of a study.
+
+    At the first time that a split which is opened last is shown, `study.json` gets the date and the
+    commit of its runs.
+
+    Returns:
+        the page.
+
+    Raises:
+        UnfitResults: what stands in the folder is no study, or does not go together.
+    """
+    study = read(folder)
+    _note_openings(study)
+    sections = list(_sections(study))
+    page = _render(study, sections)
+    if len(page.encode()) > MOST_BYTES:
+        raise UnfitResults(
+            f'The page of {study.name} would have {len(page.encode()) / 1e6:.1f} MB, and '
+            f'{MOST_BYTES / 1e6:.0f} MB are allowed: compare fewer arms in one study.'
+        )
+    with whole_file(study.folder / MARKDOWN) as unfinished:
+        unfinished.write_text(_markdown(study, sections), encoding='utf-8')
+    path = study.folder / PAGE
+    with whole_file(path) as unfinished:
+        unfinished.write_text(page, encoding='utf-8')
+    return path
+
+
+def tables(folder: str | Path) -> str:
+    """The report as Markdown, without its drawings and pictures."""
+    study = read(folder)
+    return _markdown(study, list(_sections(study, pictures=False)))
+
+
+def _note_openings(study: Study) -> None:
+    """Writes down when the splits that are opened last were first shown."""
+    with (study.folder / '.lock').open('a') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as the runs do that write it; closing frees it
+        path = study.folder / PLAN
+        plan = json.loads(path.read_text())
+        opened = plan.get('opened') or {}
+        for split in plan['splits']:
+            name = split['name']
+            commits = {run.commit for arm in study.titles for run in study.reported(arm, name)}
+            if split['opened_last'] and commits and name not in opened:
+                today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+                opened[name] = dict(date=today, commit=', '.join(sorted(commits)))
+        study.plan['opened'] = opened
+        if plan.get('opened') != opened:
+            with whole_file(path) as unfinished:
+                unfinished.write_text(json.dumps(dict(plan, opened=opened), indent=1) + '\n')
+
+
+# --- Sections -------------------------------------------------------------------------------------
+
+
+def _sections(study: Study, pictures: bool = True) -> Iterator[Section]:
+    yield Section(
+        'All arms',
+        text=[_how_to_read(study)],
+        tables=[_table_of_arms(study, split) for split in study.splits],
+    )
+    shown = [split for split in study.splits if compare(study, split)]
+    if shown:
+        yield Section(
+            f'Difference from {study.titles[study.baseline]}',
+            text=[_how_to_read_the_forest(study)],
+            drawings=[_forest(study, split) for split in shown],
+        )
+    curves = [drawing for split in shown for drawing in _widths(study, split)]
+    if curves:
+        yield Section('Score against width', drawings=curves)
+    per_class = [table for split in shown if (table := _table_of_classes(study, split))]
+    if per_class:
+        yield Section(
+            'Per class',
+            text=[f'{study.primary.title}: the baseline, and by how much the others exceed it.'],
+            tables=per_class,
+        )
+    if pictures and (section := _pictures(study, shown)):
+        yield section
+    if study.plan.get('tuning'):
+        yield _tuning(study)
+    yield _what_was_trained(study)
+    if shown:
+        yield _what_did_not_help(study, shown)
+    yield _statistics(study, shown)
+    if study.plan.get('published'):
+        yield published(study.plan['published'])
+    yield _rerun(study)
+
+
+def _how_to_read(study: Study) -> str:
+    sentences = [
+        f'Mean and standard deviation over seeds, in points; Δ is the mean of the paired '
+        f'differences from {study.titles[study.baseline]}, seed by seed, with its 95 % interval.'
+    ]
+    if len(study.plan['baselines']) > 1:
+        others = ', '.join(study.titles[arm] for arm in study.plan['baselines'])
+        sentences.append(f'It is the strongest of the baselines ({others}).')
+    if study.compared:
+        count = len(study.compared)
+        sentences.append(
+            f'p: exact sign flips, adjusted for {count} declared '
+            f'{"comparison" if count == 1 else "comparisons"} (Holm).'
+        )
+    else:
+        sentences.append('No comparison is declared, so that no p is given.')
+    margin = study.plan['margins'].get(REGION_ENDPOINT.key)
+    if margin is not None:
+        sentences.append(
+            f'That mIoU is lower by less than {margin:g} is shown, not shown, or it is worse '
+            '(one-sided 95 % interval).'
+        )
+    if study.gain is not None and study.compared:
+        target = f'The target: Δ {study.primary.title} of {study.gain:g} or more with p < {LEVEL:g}'
+        target += ''.join(f', Δ {each.title} not below 0' for each in study.endpoints[1:])
+        sentences.append(target + (', and that of mIoU shown.' if margin is not None else '.'))
+    base = study.titles[study.plan['base_arm']]
+    sentences.append(f'Time of the CPU per iteration and peak memory are multiples of {base}.')
+    return ' '.join(sentences)
+
+
+def _table_of_arms(study: Study, split: str) -> Table:
+    primary, *further = study.endpoints
+    width = width_of(primary.key)
+    trimap = f'mTrimapIoU_{width or 3}px'
+    plain = [Endpoint('mIoU', 'mIoU'), Endpoint('mBoundaryIoU', 'Boundary IoU')]
+    plain.append(Endpoint(trimap, f'trimap IoU, {width or 3} px'))
+    columns = [
+        'arm',
+        'runs',
+        primary.title,
+        f'Δ {primary.title}',
+        *(['p'] if study.compared else []),
+    ]
+    for each in further:
+        columns += [each.title, f'Δ {each.title}']
+    columns += ['mIoU', 'Δ mIoU', *(each.title for each in plain[1:]), 'time', 'memory']
+    known = {each.arm: each for each in [*compare(study, split), *explore(study, split)]}
+    rows = []
+    for arm, title in study.titles.items():
+        runs, comparison = study.reported(arm, split), known.get(arm)
+        if not runs:
+            rows.append([title, *[''] * (len(columns) - 1)])
+            continue
+
+        def score(endpoint: Endpoint, runs: list[Run] = runs) -> str:
+            return _mean_and_deviation([run.score(endpoint) for run in runs])
+
+        def difference(endpoint: Endpoint, comparison: Comparison | None = comparison) -> str:
+            return with_interval(comparison, endpoint) if comparison else ''
+
+        row = [title, _count(runs), score(primary), difference(primary)]
+        if study.compared:
+            row.append(p_value(comparison.adjusted_p) if comparison else '')
+        for each in further:
+            row += [score(each), difference(each)]
+        region = f' ({comparison.region})' if comparison and comparison.region else ''
+        row += [score(plain[0]), difference(REGION_ENDPOINT) + region]
+        row += [score(each) for each in plain[1:]]
+        row += _costs(study, split, runs)
+        rows.append(row)
+    done, all_of_them = study.progress(split)
+    state = f'closed, {done} of {all_of_them} finals are in' if study.is_closed(split) else ''
+    opened = study.plan.get('opened', {}).get(split)
+    if opened:
+        state = f'opened on {opened["date"]} at commit {opened["commit"]}'
+    return Table(columns, rows, f'{split}{f" ({state})" if state else ""}', cards=True)
+
+
+def _count(runs: Sequence[Run]) -> str:
+    lost = sum(not run.ended for run in runs)
+    return f'{len(runs)}, of which {lost} ended in NaN' if lost else f'{len(runs)}'
+
+
+def _mean_and_deviation(scores: Sequence[float]) -> str:
+    mean = points(float(np.mean(scores)))
+    if mean == '—' or len(scores) < 2:
+        return mean
+    return f'{mean} ± {points(float(np.std(scores, ddof=1)))}'
+
+
+def _costs(study: Study, split: str, runs: Sequence[Run]) -> list[str]:
+    """Time and memory as multiples of the base arm's, medians over runs."""
+    base = study.reported(study.plan['base_arm'], split)
+
+    def ratio(of: str) -> str:
+        ours, theirs = (
+            [value for run in group if not math.isnan(value := getattr(run, of))]
+            for group in (runs, base)
+        )
+        if not ours or not theirs or not np.median(theirs):
+            return '—'
+        return f'{np.median(ours) / np.median(theirs):.2f}×'
+
+    return [ratio('seconds'), ratio('memory')]
+
+
+def _how_to_read_the_forest(study: Study) -> str:
+    gain = f' The dotted line is the gain that is asked for, {study.gain:g}.' if study.gain else ''
+    return (
+        'Diamond and thick line: mean and 95 % interval over seeds. Dashed: over seeds and images, '
+        f'where there are images enough. Ticks: single seeds.{gain}'
+    )
+
+
+def _forest(study: Study, split: str) -> Drawing:
+    primary = study.primary
+    lines = [
+        Difference(
+            each.title,
+            each.differences(primary).tolist(),
+            each.interval(primary),
+            each.bootstrap(primary),
+        )
+        for each in [*compare(study, split), *explore(study, split)]
+    ]
+    drawn = forest(lines, f'Δ {primary.title}, points', study.gain)
+    return Drawing(Markup(drawn), split)
+
+
+def _widths(study: Study, split: str) -> Iterator[Drawing]:
+    """The primary score at all widths that the evaluator has, if its key names one."""
+    width = width_of(study.primary.key)
+    if width is None:
+        return
+    stem = study.primary.key.removesuffix(f'_{width}px')
+    arms = [study.baseline, *(arm for arm in study.titles if arm != study.baseline)]
+    curves = []
+    for arm in arms:
+        runs = study.reported(arm, split)
+        keys = sorted({key for run in runs for key in run.metrics if key.startswith(f'{stem}_')})
+        means = {
+            width_of(key): float(np.mean([run.score(Endpoint(key, key)) for run in runs]))
+            for key in keys
+        }
+        means = {at: mean for at, mean in means.items() if at and not math.isnan(mean)}
+        if means:
+            curves.append(Curve(study.titles[arm], means))
+    if len(curves) > 1 and len(curves[0].scores) > 1:
+        legend = [(place >= 8, place % 8, curve.title) for place, curve in enumerate(curves)]
+        label = stem.removeprefix('m')
+        yield Drawing(Markup(over_widths(curves, label)), f'{split}, {label}', legend)
+
+
+def _table_of_classes(study: Study, split: str) -> Table | None:
+    """The baseline's score of each class, and the differences of the compared arms."""
+    key = study.primary.key
+    comparisons = [*compare(study, split), *explore(study, split)]
+    runs = study.reported(study.baseline, split)
+    classes = list(dict.fromkeys(name for run in runs for name in run.scores_per_class(key)))
+    if not classes:
+        return None
+    chosen = {name for each in study.endpoints for name in each.classes}
+    rows = []
+    for name in classes:
+        one = Endpoint(key, name, (name,))
+        row = [f'{name} *' if name in chosen else name]
+        row.append(points(float(np.mean([run.score(one) for run in runs]))))
+        row += [points(each.mean(one), signed=True) for each in comparisons]
+        rows.append(row)
+    marked = f' (*: in {", ".join(each.title for each in study.endpoints[1:])})' if chosen else ''
+    titles = [study.titles[study.baseline], *(each.title for each in comparisons)]
+    return Table(['class', *titles], rows, f'{split}{marked}')
+
+
+# --- Pictures -------------------------------------------------------------------------------------
+
+
+def wanted_pictures(study: Study) -> Iterator[tuple[Comparison, str, float]]:
+    """A comparison, an image's name and its mean difference in points: the images with the largest
+    gains and losses at the primary endpoint, over all seeds."""
+    for split in study.splits:
+        for comparison in compare(study, split):
+            ours, theirs = study.pairs(comparison.arm, comparison.baseline, split)
+            arm, baseline = (image_sums(runs, study.primary) for runs in (ours, theirs))
+            if arm is None or baseline is None:
+                continue
+            differences = np.mean(mean_over_classes(*arm[1]) - mean_over_classes(*baseline[1]), 0)
+            order = [place for place in np.argsort(differences) if np.isfinite(differences[place])]
+            gains = [place for place in order[::-1] if differences[place] > 0]
+            losses = [place for place in order if differences[place] < 0]
+            for place in [*gains[:PICTURES_EACH], *losses[:PICTURES_EACH]]:
+                yield comparison, arm[0][place], float(differences[place])
+
+
+def _pictures(study: Study, shown: Sequence[str]) -> Section | None:
+    """Of the first seed, from the predictions and scenes that the runs have left."""
+    strips, size, left_out = [], 0, 0
+    for comparison, name, difference in wanted_pictures(study):
+        files = _files_of(study, comparison, name)
+        if files is None:
+            left_out += 1
+            continue
+        image, label, preds, palette = files
+        panels = picture_panels(image, label, preds, palette)
+        size += sum(len(panel.source) for panel in panels)
+        if size > BYTES_OF_PICTURES:
+            left_out += 1
+            continue
+        caption = (
+            f'{comparison.split}, {name}: {comparison.title} {points(difference, signed=True)}'
+        )
+        strips.append(Strip(caption, panels))
+    if not strips and not left_out:
+        return None
+    text = [
+        'The images on which an arm gains and loses most against the baseline, by the mean over '
+        'seeds; the pictures are of one seed. They are extremes, and no evidence.'
+    ]
+    if left_out:
+        text.append(
+            f'{left_out} of them are not shown, because their predictions were not kept or would '
+            'make this page too large.'
+        )
+    return Section('Largest gains and losses', text, strips=strips)
+
+
+def _files_of(
+    study: Study, comparison: Comparison, name: str
+) -> tuple[Path, Path, list[tuple[str, Path]], list] | None:
+    scenes = study.folder / 'scenes' / comparison.split
+    palette = scenes / 'palette.json'
+    image, label = scenes / f'{name}.jpg', scenes / f'{name}.png'
+    for pair in zip(
+        *study.pairs(comparison.arm, comparison.baseline, comparison.split), strict=True
+    ):
+        ours, theirs = (run.predictions and run.predictions / f'{name}.png' for run in pair)
+        needed = (ours, theirs, palette, image, label)
+        if ours and theirs and all(file is not None and file.is_file() for file in needed):
+            preds = [(study.titles[comparison.baseline], theirs), (comparison.title, ours)]
+            return image, label, preds, json.loads(palette.read_text())
+    return None
+
+
+# --- What was done --------------------------------------------------------------------------------
+
+
+def _tuning(study: Study) -> Section:
+    tuning = study.plan['tuning']
+    winners = tuning.get('winner') or {}
+    rows = []
+    for arm, settings in tuning['grid'].items():
+        scores = study.tuned(arm)
+        for place, setting in enumerate(settings):
+            known = place in scores
+            score = 'NaN' if known and math.isinf(scores[place]) else ''
+            score = score or (points(scores[place]) if known else '')
+            won = 'won' if winners.get(arm) == place else ''
+            rows.append([study.titles[arm], _in_short(setting), score, won])
+    seeds = ', '.join(map(str, tuning['seeds']))
+    size = len(next(iter(tuning['grid'].values())))
+    text = (
+        f'Each arm had {size} settings and {"seed" if len(tuning["seeds"]) == 1 else "seeds"} '
+        f'{seeds}, on the split {study.tuning_split}, which is reported nowhere else; the best '
+        f'{study.primary.title} won, and the finals use other seeds.'
+    )
+    table = Table(['arm', 'setting', study.primary.title, ''], rows)
+    return Section('What was tuned, and how', [text], [table])
+
+
+def _what_was_trained(study: Study) -> Section:
+    rows = []
+    for arm in study.plan['arms']:
+        losses = '; '.join(map(_in_short, arm.get('losses') or [])) or 'as in its config'
+        more = [f'start: {arm["start"]:g} of the schedule'] if arm.get('start') else []
+        more += [f'config: {arm["config"]}'] if arm.get('config') else []
+        more += [f'iterations: {arm["iterations"]}'] if arm.get('iterations') else []
+        more += [_in_short(each) for each in arm.get('schedule') or []]
+        more += [_in_short(arm['options'])] if arm.get('options') else []
+        rows.append([arm['title'], losses, '; '.join(more)])
+    text = (
+        f'{study.plan["base"]}, {study.plan["iterations"]} iterations, seeds '
+        f'{", ".join(map(str, study.plan["seeds"]))}. Runs of the same seed have the same initial '
+        'weights and see the same samples in the same order.'
+    )
+    return Section(
+        'What was trained', [text], [Table(['arm', 'losses', 'beside'], rows)], folded=True
+    )
+
+
+def _in_short(setting: dict) -> str:
+    """Such as 'BF1Loss, loss_weight=2'."""
+    kind = [str(setting['type'])] if 'type' in setting else []
+    return ', '.join([*kind, *(f'{key}={setting[key]}' for key in setting if key != 'type')])
+
+
+def _what_did_not_help(study: Study, shown: Sequence[str]) -> Section:
+    """Arms whose interval is not above 0."""
+    primary = study.primary
+    rows = []
+    for split in shown:
+        for each in [*compare(study, split), *explore(study, split)]:
+            low, high = each.interval(primary)
+            if low > 0:
+                continue
+            lost = [f'{np.isneginf(each.differences(primary)).sum()} runs ended in NaN']
+            reading = 'worse' if high < 0 else 'no difference shown'
+            reading = lost[0] if np.isneginf(each.differences(primary)).any() else reading
+            rows.append([each.title, split, with_interval(each, primary), reading])
+    rows += _tuned_in_vain(study)
+    if not rows:
+        return Section('What did not help', ['Every arm is above the baseline.'])
+    text = f'Arms whose 95 % interval in {primary.title} does not lie above the baseline, in their '
+    text += 'own seeds; and arms that were tuned and stayed below the baseline at every setting.'
+    columns = ['arm', 'split', f'Δ {primary.title}', 'reading']
+    return Section('What did not help', [text], [Table(columns, rows)])
+
+
+def _tuned_in_vain(study: Study) -> list[list[str]]:
+    baseline = study.tuned(study.baseline)
+    rows = []
+    for arm in study.titles if baseline else ():
+        tuned = study.tuned(arm)
+        if arm != study.baseline and tuned and max(tuned.values()) <= max(baseline.values()):
+            difference = max(tuned.values()) - max(baseline.values())
+            said = '—' if math.isinf(difference) else points(difference, signed=True)
+            rows.append([study.titles[arm], study.tuning_split or '', said, 'below, tuned'])
+    return rows
+
+
+def _statistics(study: Study, shown: Sequence[str]) -> Section:
+    seeds = len(study.plan['seeds'])
+    text = [
+        'The intervals of the table are over seeds, given the images: they say what other seeds '
+        f'would give on these. In simulated studies of {seeds} seeds, '
+        f'{_share(t_coverage(seeds)) if seeds > 1 else "—"} of such 95 % intervals hold the truth. '
+        'A run that ended in NaN is a lost pair: it has no mean and no interval, and counts as the '
+        'largest loss in the test.'
+    ]
+    detectable = _detectable(study, shown)
+    if detectable:
+        text.append(detectable)
+    rows = []
+    for split in shown:
+        blocks = blocks_in(study, split)
+        for each in compare(study, split):
+            spans = [each.bootstrap(endpoint) for endpoint in (study.primary, REGION_ENDPOINT)]
+            rows.append([each.title, split, f'{blocks}', *map(interval, spans)])
+        if blocks >= FEWEST_BLOCKS and seeds > 1:
+            text.append(
+                f'{split} has {blocks} blocks of consecutive images. In simulated studies of '
+                f'{seeds} seeds and {blocks} blocks, at least '
+                f'{_share(bootstrap_coverage(seeds, blocks))} of the intervals over seeds and '
+                'images hold the truth, not 95 %.'
+            )
+        elif blocks:
+            text.append(
+                f'{split} has {blocks} blocks of consecutive images, and an interval over images '
+                f'needs {FEWEST_BLOCKS}: there is none.'
+            )
+    columns = ['arm', 'split', 'blocks', f'Δ {study.primary.title}', 'Δ mIoU']
+    second = [Table(columns, rows, 'Over seeds and images (secondary)')] if rows else []
+    return Section('How sure this is', text, second)
+
+
+def _share(value: float) -> str:
+    return f'{100 * value:.1f} %'
+
+
+def _detectable(study: Study, shown: Sequence[str]) -> str | None:
+    """From the arms that have two pairs by now."""
+    found = [each.differences(study.primary) for split in shown for each in compare(study, split)]
+    found = [each for each in found if len(each) > 1 and np.isfinite(each).all()]
+    if not found or not study.compared:
+        return None
+    degrees = [len(each) - 1 for each in found]
+    variance = np.average([each.var(ddof=1) for each in found], weights=degrees)
+    seeds, count = len(study.plan['seeds']), len(study.compared)
+    difference = detectable_difference(float(np.sqrt(variance)), seeds, count)
+    if math.isinf(difference):
+        return None
+    return (
+        f'The differences of single seeds scatter by {points(float(np.sqrt(variance)))} points, so '
+        f'that {seeds} seeds find a true difference of {points(difference)} with a probability of '
+        f'{100 * POWER:.0f} %; smaller ones stay unseen more often.'
+    )
+
+
+def published(name: str) -> Section:
+    """Numbers of a paper, with what is to be known about them.
+
+    Args:
+        name: of a CSV in `published/`, such as 'epl_results'; after a colon those of its tables
+            that are shown: 'epl_results: VIII, IX'.
+    """
+    stem, _, chosen = (part.strip() for part in name.partition(':'))
+    sources = json.loads((HERE / 'published/sources.json').read_text(encoding='utf-8'))
+    if stem not in sources:
+        raise UnfitResults(
+            f'The study names the published numbers {stem!r}, which are not there: choose of '
+            f'{", ".join(sources)}.'
+        )
+    with (HERE / f'published/{stem}.csv').open(newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    wanted = {each.strip() for each in chosen.split(',')} if chosen else set()
+    unknown = wanted - {row.get('table', '') for row in rows}
+    if unknown:
+        raise UnfitResults(
+            f'The study names the table {", ".join(sorted(unknown))} of {stem}, which has '
+            f'{", ".join(dict.fromkeys(row.get("table", "") for row in rows))}.'
+        )
+    rows = [row for row in rows if not wanted or row['table'] in wanted]
+    columns = [key for key in rows[0] if any(row[key] for row in rows)]
+    cells = [[row[key] for key in columns] for row in rows]
+    source = sources[stem]
+    text = [f'{source["title"]}.', *source['caveats']]
+    headings = [column.replace('_', ' ') for column in columns]
+    return Section('Published numbers', text, [Table(headings, cells)], folded=True)
+
+
+def _rerun(study: Study) -> Section:
+    commits = sorted({run.commit for run in study.runs}) or [study.plan.get('commit') or 'COMMIT']
+    file = f'configs/studies/{study.name}.py'
+    versions = dict(sorted({v for run in study.runs for v in run.versions.items()}))
+    code = '\n'.join(
+        [
+            f'git checkout {commits[0]}',
+            *(f'python tools/study.py {c} {file}' for c in ('run', 'report')),
+        ]
+    )
+    said = ', '.join(f'{name} {version}' for name, version in versions.items())
+    text = [f'Run with {said}.'] if said else []
+    return Section('To run it again', text, code=code)
+
+
+# --- Rendering ------------------------------------------------------------------------------------
+
+
+def _render(study: Study, sections: Sequence[Section]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template('report.html').render(
+        name=study.name,
+        question=study.plan['question'],
+        verdict=verdict(study),
+        sections=sections,
+    )
+
+
+def _markdown(study: Study, sections: Sequence[Section]) -> str:
+    parts = [f'# {study.name}', study.plan['question']]
+    parts.append('\n'.join(f'- {sentence}' for sentence in verdict(study)))
+    for section in sections:
+        if not (section.tables or section.text or section.code):
+            continue
+        parts += [f'## {section.heading}', *section.text]
+        for table in section.tables:
+            parts += [f'**{table.caption}**'] if table.caption else []
+            parts.append(_markdown_table(table))
+        parts += [f'```sh\n{section.code}\n```'] if section.code else []
+    return '\n\n'.join(parts) + '\n'
+
+
+def _markdown_table(table: Table) -> str:
+    ruler = ['---'] * len(table.columns)
+    lines = [
+        [cell.replace('|', '\\|') for cell in row] for row in (table.columns, ruler, *table.rows)
+    ]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
