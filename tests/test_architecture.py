@@ -34,7 +34,10 @@ ROOMS = {
     'files': (set(), set()),
     'report': ({'files'}, set()),
     'config': (set(), set()),
-    'study': ({'report'}, {'numpy', 'scipy', 'matplotlib', 'jinja2', 'PIL'}),
+    'study': (
+        {'report'},
+        MMSEG | {'scipy', 'matplotlib', 'jinja2', 'markupsafe', 'PIL'},
+    ),
     '__init__': (set(), set()),
 }
 SOURCES = sorted(PACKAGE.rglob('*.py'))

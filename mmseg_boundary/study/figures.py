@@ -25,9 +25,10 @@ CHANGES = np.array([[128, 128, 128], [0, 158, 115], [213, 94, 0]], np.uint8)
 
 @dataclass(frozen=True)
 class Difference:
-    """One line of a forest plot, in points."""
+    """One line of a forest plot, in points; `place` is that of its arm, and gives the color."""
 
     title: str
+    place: int
     pairs: Sequence[float]
     interval: Interval
     bootstrap: Interval
@@ -35,10 +36,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line over widths."""
+    """An arm over widths: its scores, and its paired differences from the baseline."""
 
     title: str
+    place: int
     scores: dict[int, float]
+    differences: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def forest(lines: Sequence[Difference], label: str, gain: float | None) -> str:
     if gain:
         axes.axvline(gain, color=INK, linewidth=1, linestyle=':')
     for place, line in enumerate(lines):
-        color = _series_color(place)
+        color = _series_color(line.place)
         axes.annotate(
             line.title, (0, place - 0.42), xycoords=('axes fraction', 'data'), color=INK,
             va='center',
@@ -88,24 +91,17 @@ def forest(lines: Sequence[Difference], label: str, gain: float | None) -> str:
 
 @matplotlib.rc_context(STYLE)
 def over_widths(curves: Sequence[Curve], label: str) -> str:
-    """The scores over the widths, and below them by how much they exceed the first curve's."""
+    """The scores over the widths, and below them the differences from the baseline."""
     figure = _figure(height=4.8)
     above, below = figure.subplots(2, sharex=True)
-    first = curves[0].scores
-    widths = sorted(first)
-    for place, curve in enumerate(curves):
-        style = dict(
-            color=_series_color(place),
-            linestyle='-' if place < SERIES else '--',
-            marker='o',
-            markersize=3.5,
-            linewidth=1.6,
-        )
-        shared = [width for width in widths if width in curve.scores]
-        above.plot(shared, [curve.scores[width] for width in shared], **style)
-        below.plot(shared, [curve.scores[width] - first[width] for width in shared], **style)
+    for curve in curves:
+        line = '-' if curve.place < SERIES else '--'
+        style = dict(color=_series_color(curve.place), linestyle=line, marker='o', markersize=3.5)
+        for axes, values in ((above, curve.scores), (below, curve.differences)):
+            axes.plot(list(values), list(values.values()), linewidth=1.6, **style)
+    widths = sorted({width for curve in curves for width in curve.scores})
     above.set_ylabel(label)
-    below.set_ylabel(f'above {curves[0].title}')
+    below.set_ylabel(f'Δ {label}')
     below.set_xlabel('width in px')
     below.set_xscale('log')
     below.set_xticks(widths, [f'{width}' for width in widths])

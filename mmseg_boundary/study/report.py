@@ -9,6 +9,7 @@ import datetime
 import fcntl
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +31,13 @@ from .conclusions import (
     verdict,
     with_interval,
 )
-from .figures import Curve, Difference, Panel, forest, over_widths, picture_panels
+from .figures import SERIES, Curve, Difference, Panel, forest, over_widths, picture_panels
 from .results import PLAN, Endpoint, Run, Study, UnfitResults, image_sums, read, width_of
 from .statistics import (
     FEWEST_BLOCKS,
     LEVEL,
     POWER,
+    Interval,
     bootstrap_coverage,
     detectable_difference,
     mean_over_classes,
@@ -43,7 +45,9 @@ from .statistics import (
 )
 
 HERE = Path(__file__).parent
+NO_INTERVAL = Interval(math.nan, math.nan)
 PAGE, MARKDOWN = 'report.html', 'report.md'
+PALETTE = 'palette.json'
 MOST_BYTES = 5_000_000
 BYTES_OF_PICTURES = 4_000_000
 PICTURES_EACH = 2  # largest gains, and as many losses, of an arm
@@ -303,14 +307,17 @@ def _how_to_read_the_forest(study: Study) -> str:
 
 def _forest(study: Study, split: str) -> Drawing:
     primary = study.primary
+    places = list(study.titles)
+    declared = compare(study, split)
     lines = [
         Difference(
             each.title,
+            places.index(each.arm),
             each.differences(primary).tolist(),
             each.interval(primary),
-            each.bootstrap(primary),
+            each.bootstrap(primary) if each in declared else NO_INTERVAL,
         )
-        for each in [*compare(study, split), *explore(study, split)]
+        for each in [*declared, *explore(study, split)]
     ]
     drawn = forest(lines, f'Δ {primary.title}, points', study.gain)
     return Drawing(Markup(drawn), split)
@@ -322,21 +329,24 @@ def _widths(study: Study, split: str) -> Iterator[Drawing]:
     if width is None:
         return
     stem = study.primary.key.removesuffix(f'_{width}px')
-    arms = [study.baseline, *(arm for arm in study.titles if arm != study.baseline)]
+    known = {each.arm: each for each in [*compare(study, split), *explore(study, split)]}
     curves = []
-    for arm in arms:
+    for place, (arm, title) in enumerate(study.titles.items()):
         runs = study.reported(arm, split)
-        keys = sorted({key for run in runs for key in run.metrics if key.startswith(f'{stem}_')})
-        means = {
-            width_of(key): float(np.mean([run.score(Endpoint(key, key)) for run in runs]))
-            for key in keys
+        keys = {width_of(key): key for run in runs for key in run.metrics if key.startswith(stem)}
+        endpoints = {at: Endpoint(keys[at], title) for at in sorted(filter(None, keys))}
+        scores = {
+            at: float(np.mean([run.score(each) for run in runs])) for at, each in endpoints.items()
         }
-        means = {at: mean for at, mean in means.items() if at and not math.isnan(mean)}
-        if means:
-            curves.append(Curve(study.titles[arm], means))
+        above = (
+            {at: known[arm].mean(each) for at, each in endpoints.items()} if arm in known else {}
+        )
+        above = above or dict.fromkeys(scores, 0.0)
+        if scores and not any(map(math.isnan, [*scores.values(), *above.values()])):
+            curves.append(Curve(title, place, scores, above))
     if len(curves) > 1 and len(curves[0].scores) > 1:
-        legend = [(place >= 8, place % 8, curve.title) for place, curve in enumerate(curves)]
-        label = stem.removeprefix('m')
+        legend = [(curve.place >= SERIES, curve.place % SERIES, curve.title) for curve in curves]
+        label = stem.rpartition('/')[2].removeprefix('m')
         yield Drawing(Markup(over_widths(curves, label)), f'{split}, {label}', legend)
 
 
@@ -381,6 +391,13 @@ def wanted_pictures(study: Study) -> Iterator[tuple[Comparison, str, float]]:
                 yield comparison, arm[0][place], float(differences[place])
 
 
+def scene_files(study: Study, split: str, name: str) -> tuple[Path, Path]:
+    """The files of an image and of its labels, a picture of class indices; the palette of the split
+    stands beside them."""
+    folder = study.folder / 'scenes' / split
+    return folder / f'{name}.jpg', folder / f'{name}.png'
+
+
 def _pictures(study: Study, shown: Sequence[str]) -> Section | None:
     """Of the first seed, from the predictions and scenes that the runs have left."""
     strips, size, left_out = [], 0, 0
@@ -416,9 +433,8 @@ def _pictures(study: Study, shown: Sequence[str]) -> Section | None:
 def _files_of(
     study: Study, comparison: Comparison, name: str
 ) -> tuple[Path, Path, list[tuple[str, Path]], list] | None:
-    scenes = study.folder / 'scenes' / comparison.split
-    palette = scenes / 'palette.json'
-    image, label = scenes / f'{name}.jpg', scenes / f'{name}.png'
+    image, label = scene_files(study, comparison.split, name)
+    palette = image.with_name(PALETTE)
     for pair in zip(
         *study.pairs(comparison.arm, comparison.baseline, comparison.split), strict=True
     ):
@@ -632,12 +648,18 @@ def _render(study: Study, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters['unbroken'] = _unbroken
     return environment.get_template('report.html').render(
         name=study.name,
         question=study.plan['question'],
         verdict=verdict(study),
         sections=sections,
     )
+
+
+def _unbroken(cell: str) -> str:
+    """A cell whose intervals and deviations stay on one line."""
+    return re.sub(r'\[[^]]*\]| ± ', lambda found: found[0].replace(' ', '\N{NO-BREAK SPACE}'), cell)
 
 
 def _markdown(study: Study, sections: Sequence[Section]) -> str:

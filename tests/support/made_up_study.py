@@ -80,8 +80,11 @@ def arrays_of(split, iou, f, seed):
     )
 
 
-def add_row(folder, arm, seed, split, stage='final', f=50.0, iou=60.0, lost=False, **changed):
-    """A finished run; `f` and `iou` are about its scores."""
+def add_row(
+    folder, arm, seed, split, stage='final', f=50.0, iou=60.0, lost=False, better=(), **changed
+):
+    """A finished run; `f` and `iou` are about its scores, and F is 20 points higher in the images
+    `better`."""
     name = f'{arm}__seed{seed}__{split}'
     row = dict(
         study='made_up', arm=arm, seed=seed, split=split, stage=stage, status='finished',
@@ -96,6 +99,7 @@ def add_row(folder, arm, seed, split, stage='final', f=50.0, iou=60.0, lost=Fals
         row.update(metrics={'mBoundaryF_2px': f, 'mIoU': iou})
     else:
         arrays = arrays_of(split, iou, f, seed)
+        arrays['boundary_f'][np.isin(arrays['names'], better)] += 0.2
         per_class = {'IoU': 100 * arrays['intersection'].sum(0) / arrays['union'].sum(0)}
         for place, width in enumerate(WIDTHS):
             scores = 100 * np.nanmean(arrays['boundary_f'][..., place], 0)
