@@ -78,6 +78,7 @@ TESTS = {
     'metrics/metric.py': 'tests/metrics/test_metric.py mmseg_boundary/metrics/metric.py',
     'metrics/trimap_iou.py': 'tests/metrics',
     'registered/visualization.py': 'tests/registered/test_visualization.py',
+    'study/statistics.py': 'tests/study/test_statistics.py',
 }
 
 
@@ -480,6 +481,20 @@ MUTANTS = {
             'find_boundaries(_enlarged(labels, zoom), ~_enlarged(void, zoom))',
             'find_boundaries(_enlarged(labels, zoom))',
         ),
+    ],
+    'study/statistics.py': [
+        ('np.where(np.isnan(scores), -np.inf, scores)', 'scores'),
+        ('np.where(both_lost, 0, ours', 'np.where(both_lost, -np.inf, ours'),
+        ('ddof=1', 'ddof=0'),
+        ('2 * np.abs(differences[finite]).sum() + 1', '1'),
+        ('nan=1) * factors', 'nan=0) * factors'),
+        ('len(p) - np.arange(len(p))', 'np.full(len(p), len(p))'),
+        ('np.maximum.accumulate(np.nan_to_num(p[order], nan=1) * factors)', 'p[order] * factors'),
+        ('t_interval(differences, 1 - 2 * LEVEL)', 't_interval(differences)'),
+        ('int(LEVEL / comparisons * 2**seeds / 2)', 'int(LEVEL / comparisons * 2**seeds)'),
+        ('max(1, len(frames) // length)', 'max(1, -(-len(frames) // length))'),
+        ('(seed_counts * (scores(arm) - scores(baseline)))', '(scores(arm) - scores(baseline))'),
+        ('len(blocks) < FEWEST_BLOCKS', 'len(blocks) < FEWEST_BLOCKS - 1'),
     ],
 }
 # Those of a loss or a metric that has no file of tests stand in its row.

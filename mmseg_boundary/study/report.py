@@ -86,7 +86,12 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands below a heading, in this order."""
+    """What stands below a heading, in this order.
+
+    Attributes:
+        drawn: whether it is about its drawings alone, which Markdown has not.
+        folded: whether a reader has to open it.
+    """
 
     heading: str
     text: list[str] = field(default_factory=list)
@@ -94,6 +99,7 @@ class Section:
     drawings: list[Drawing] = field(default_factory=list)
     strips: list[Strip] = field(default_factory=list)
     code: str = ''
+    drawn: bool = False
     folded: bool = False
 
 
@@ -111,6 +117,10 @@ def write_report(folder: str | Path) -> Path:
     """
     study = read(folder)
     _note_openings(study)
+    if (study.folder / 'runs').is_dir():  # on the machine that has the data
+        from .scenes import write_scenes  # with MMSegmentation, which takes seconds to import
+
+        write_scenes(study)
     sections = list(_sections(study))
     page = _render(study, sections)
     if len(page.encode()) > MOST_BYTES:
@@ -166,10 +176,11 @@ def _sections(study: Study, pictures: bool = True) -> Iterator[Section]:
             f'Difference from {study.titles[study.baseline]}',
             text=[_how_to_read_the_forest(study)],
             drawings=[_forest(study, split) for split in shown],
+            drawn=True,
         )
     curves = [drawing for split in shown for drawing in _widths(study, split)]
     if curves:
-        yield Section('Score against width', drawings=curves)
+        yield Section('Score against width', drawings=curves, drawn=True)
     per_class = [table for split in shown if (table := _table_of_classes(study, split))]
     if per_class:
         yield Section(
@@ -427,7 +438,7 @@ def _pictures(study: Study, shown: Sequence[str]) -> Section | None:
             f'{left_out} of them are not shown, because their predictions were not kept or would '
             'make this page too large.'
         )
-    return Section('Largest gains and losses', text, strips=strips)
+    return Section('Largest gains and losses', text, strips=strips, drawn=True)
 
 
 def _files_of(
@@ -666,7 +677,7 @@ def _markdown(study: Study, sections: Sequence[Section]) -> str:
     parts = [f'# {study.name}', study.plan['question']]
     parts.append('\n'.join(f'- {sentence}' for sentence in verdict(study)))
     for section in sections:
-        if not (section.tables or section.text or section.code):
+        if section.drawn:
             continue
         parts += [f'## {section.heading}', *section.text]
         for table in section.tables:
