@@ -1,11 +1,13 @@
 """The drawings of a report, as parts of its page: SVG in the colors of the page, and pictures."""
 
 import base64
+import html
 import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,13 +16,13 @@ from PIL import Image
 
 from .statistics import Interval
 
-STYLE = {'font.size': 11, 'svg.fonttype': 'none', 'axes.unicode_minus': True}
+STYLE: dict[Any, Any] = {'font.size': 11, 'svg.fonttype': 'none', 'text.parse_math': False}
 # Drawn in these, which nothing else has, and then replaced by what the page defines.
 INK, LINE = '#010203', '#010204'
 SERIES = 8  # colors of the page; further ones are dashed
 VOID = 255
 MOST_PIXELS = 480  # of a picture's longer side
-CHANGES = np.array([[128, 128, 128], [0, 158, 115], [213, 94, 0]], np.uint8)
+CHANGES = [[128, 128, 128], [0, 158, 115], [213, 94, 0]]  # neither, now right, now wrong
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _figure(height: float) -> Figure:
     return figure
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def _svg(figure: Figure, name: str) -> str:
     """The drawing without metadata, addresses and names that two of a page would share."""
     for axes in figure.axes:
         axes.set_facecolor('none')
@@ -127,14 +129,16 @@ def _svg(figure: Figure, salt: str) -> str:
         axes.xaxis.label.set_color(INK)
         axes.yaxis.label.set_color(INK)
     drawn = io.StringIO()
-    with matplotlib.rc_context({'svg.hashsalt': salt}):
+    with matplotlib.rc_context({'svg.hashsalt': name}):
         figure.savefig(drawn, format='svg', metadata={'Date': None})
     svg = drawn.getvalue()
     svg = svg[svg.index('<svg') :]
     svg = re.sub(r'<metadata>.*?</metadata>', '', svg, flags=re.S)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', '', svg)
     svg = re.sub(r' id="[a-z]+\w*_\d+"', '', svg)
-    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', svg, count=1)
+    box = re.search(r'viewBox="[^"]*"', svg)
+    head = f'<svg {box[0] if box else ""} role="img" aria-label="{html.escape(name)}">'
+    svg = re.sub(r'<svg [^>]*>', lambda _: head, svg, count=1)
     svg = svg.replace(INK, 'currentColor').replace(LINE, 'var(--line)')
     return re.sub(r'#0102(1[0-7])', lambda found: f'var(--c{int(found[1], 16) - 16})', svg)
 

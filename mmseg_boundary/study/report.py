@@ -518,9 +518,10 @@ def _what_did_not_help(study: Study, shown: Sequence[str]) -> Section:
             low, high = each.interval(primary)
             if low > 0:
                 continue
-            lost = [f'{np.isneginf(each.differences(primary)).sum()} runs ended in NaN']
+            lost = np.isneginf(each.differences(primary)).sum()
             reading = 'worse' if high < 0 else 'no difference shown'
-            reading = lost[0] if np.isneginf(each.differences(primary)).any() else reading
+            if lost:
+                reading = f'{lost} {"run" if lost == 1 else "runs"} ended in NaN'
             rows.append([each.title, split, with_interval(each, primary), reading])
     rows += _tuned_in_vain(study)
     if not rows:

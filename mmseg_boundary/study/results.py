@@ -145,7 +145,8 @@ class Study:
 
     def progress(self, split: str) -> tuple[int, int]:
         """How many of the declared runs of a split are in, and how many there are."""
-        wanted = {(arm, seed) for arm in self.declared for seed in self.plan['seeds']}
+        own = {arm['name']: arm.get('seeds') or self.plan['seeds'] for arm in self.plan['arms']}
+        wanted = {(arm, seed) for arm in self.declared for seed in own[arm]}
         done = {(run.arm, run.seed) for run in self.runs if run.split == split}
         return len(wanted & done), len(wanted)
 
@@ -297,7 +298,7 @@ def image_sums(runs: Sequence[Run], endpoint: Endpoint) -> tuple[list[str], Imag
                 'are evaluated on the same ones. Remove the rows of one of them.'
             )
         scored, of_row = float(mean_over_images(found)), run.score(endpoint)
-        if not math.isclose(scored, of_row, abs_tol=0.01):
+        if not np.isclose(scored, of_row, rtol=0, atol=0.01, equal_nan=True):
             raise UnfitResults(
                 f'{run.per_image} gives {endpoint.key} {scored:.2f}, and its row {of_row:.2f}: the '
                 'file is of another run, or F was averaged in another way than '

@@ -100,7 +100,11 @@ def sign_flip_p(differences: ArrayLike) -> float:
     beyond = 2 * np.abs(differences[finite]).sum() + 1
     bounded = np.where(finite, differences, np.sign(differences) * beyond)
     test = stats.permutation_test(
-        (bounded,), np.mean, permutation_type='samples', vectorized=True, n_resamples=np.inf
+        (bounded,),
+        np.mean,
+        permutation_type='samples',
+        vectorized=True,
+        n_resamples=2**differences.size,
     )
     return float(test.pvalue)
 

@@ -406,6 +406,14 @@ def test_too_many_pictures_are_left_out_and_said(study, monkeypatch):
 # --- Drawings -------------------------------------------------------------------------------------
 
 
+def test_titles_are_text(study):
+    """No formula, no markup."""
+    change_plan(study, arms=[dict(each, title=f'{each["name"]} $a_$ <&>')
+                             for each in made_up_study.plan()['arms']])  # fmt: skip
+    page = page_of(study)
+    assert page.count('bf1 $a_$ &lt;&amp;&gt;') > 4 and '<&>' not in page
+
+
 def test_a_lost_run_leaves_no_diamond():
     nothing = Interval(float('nan'), float('nan'))
     lines = [figures.Difference('a', 0, [1.0, -np.inf], nothing, nothing)]
