@@ -139,7 +139,7 @@ def write_report(folder: str | Path) -> Path:
 def tables(folder: str | Path) -> str:
     """The report as Markdown, without its drawings and pictures."""
     study = read(folder)
-    return _markdown(study, list(_sections(study, pictures=False)))
+    return _markdown(study, list(_sections(study, drawn=False)))
 
 
 def _note_openings(study: Study) -> None:
@@ -164,23 +164,23 @@ def _note_openings(study: Study) -> None:
 # --- Sections -------------------------------------------------------------------------------------
 
 
-def _sections(study: Study, pictures: bool = True) -> Iterator[Section]:
+def _sections(study: Study, drawn: bool = True) -> Iterator[Section]:
     yield Section(
         'All arms',
         text=[_how_to_read(study)],
         tables=[_table_of_arms(study, split) for split in study.splits],
     )
     shown = [split for split in study.splits if compare(study, split)]
-    if shown:
+    if drawn and shown:
         yield Section(
             f'Difference from {study.titles[study.baseline]}',
             text=[_how_to_read_the_forest(study)],
             drawings=[_forest(study, split) for split in shown],
             drawn=True,
         )
-    curves = [drawing for split in shown for drawing in _widths(study, split)]
-    if curves:
-        yield Section('Score against width', drawings=curves, drawn=True)
+        curves = [drawing for split in shown for drawing in _widths(study, split)]
+        if curves:
+            yield Section('Score against width', drawings=curves, drawn=True)
     per_class = [table for split in shown if (table := _table_of_classes(study, split))]
     if per_class:
         yield Section(
@@ -188,7 +188,7 @@ def _sections(study: Study, pictures: bool = True) -> Iterator[Section]:
             text=[f'{study.primary.title}: the baseline, and by how much the others exceed it.'],
             tables=per_class,
         )
-    if pictures and (section := _pictures(study, shown)):
+    if drawn and (section := _pictures(study)):
         yield section
     if study.plan.get('tuning'):
         yield _tuning(study)
@@ -409,7 +409,7 @@ def scene_files(study: Study, split: str, name: str) -> tuple[Path, Path]:
     return folder / f'{name}.jpg', folder / f'{name}.png'
 
 
-def _pictures(study: Study, shown: Sequence[str]) -> Section | None:
+def _pictures(study: Study) -> Section | None:
     """Of the first seed, from the predictions and scenes that the runs have left."""
     strips, size, left_out = [], 0, 0
     for comparison, name, difference in wanted_pictures(study):
