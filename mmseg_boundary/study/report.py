@@ -193,8 +193,8 @@ def _sections(study: Study, drawn: bool = True) -> Iterator[Section]:
     if study.plan.get('tuning'):
         yield _tuning(study)
     yield _what_was_trained(study)
-    if shown:
-        yield _what_did_not_help(study, shown)
+    if section := _what_did_not_help(study, shown):
+        yield section
     yield _statistics(study, shown)
     if study.plan.get('published'):
         yield published(study.plan['published'])
@@ -509,23 +509,24 @@ def _in_short(setting: dict) -> str:
     return ', '.join([*kind, *(f'{key}={setting[key]}' for key in setting if key != 'type')])
 
 
-def _what_did_not_help(study: Study, shown: Sequence[str]) -> Section:
-    """Arms whose interval is not above 0."""
+def _what_did_not_help(study: Study, shown: Sequence[str]) -> Section | None:
+    """Arms whose interval is not above 0; nothing where no arm has one."""
     primary = study.primary
-    rows = []
+    rows, judged = _tuned_in_vain(study), False
     for split in shown:
         for each in [*compare(study, split), *explore(study, split)]:
             low, high = each.interval(primary)
-            if low > 0:
-                continue
             lost = np.isneginf(each.differences(primary)).sum()
+            judged |= bool(lost) or not math.isnan(low)
+            if low > 0 or (math.isnan(low) and not lost):
+                continue
             reading = 'worse' if high < 0 else 'no difference shown'
             if lost:
                 reading = f'{lost} {"run" if lost == 1 else "runs"} ended in NaN'
             rows.append([each.title, split, with_interval(each, primary), reading])
-    rows += _tuned_in_vain(study)
     if not rows:
-        return Section('What did not help', ['Every arm is above the baseline.'])
+        text = f'The 95 % intervals of all arms lie above {study.titles[study.baseline]}.'
+        return Section('What did not help', [text]) if judged else None
     text = f'Arms whose 95 % interval in {primary.title} does not lie above the baseline, in their '
     text += 'own seeds; and arms that were tuned and stayed below the baseline at every setting.'
     columns = ['arm', 'split', f'Δ {primary.title}', 'reading']
@@ -546,13 +547,15 @@ def _tuned_in_vain(study: Study) -> list[list[str]]:
 
 def _statistics(study: Study, shown: Sequence[str]) -> Section:
     seeds = len(study.plan['seeds'])
-    text = [
-        'The intervals of the table are over seeds, given the images: they say what other seeds '
-        f'would give on these. In simulated studies of {seeds} seeds, '
-        f'{_share(t_coverage(seeds)) if seeds > 1 else "—"} of such 95 % intervals hold the truth. '
-        'A run that ended in NaN is a lost pair: it has no mean and no interval, and counts as the '
-        'largest loss in the test.'
-    ]
+    text = ['One seed shows nothing but that the runs can be done.']
+    if seeds > 1:
+        text = [
+            'The intervals of the table are over seeds, given the images: they say what other '
+            f'seeds would give on these. In simulated studies of {seeds} seeds, '
+            f'{_share(t_coverage(seeds))} of such 95 % intervals hold the truth. A run that ended '
+            'in NaN is a lost pair: it has no mean and no interval, and counts as the largest loss '
+            'in the test.'
+        ]
     detectable = _detectable(study, shown)
     if detectable:
         text.append(detectable)

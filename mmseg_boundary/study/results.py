@@ -266,7 +266,7 @@ def _read_run(folder: Path, row: dict) -> Run:
         commit=row.get('commit') or '',
         code=row.get('code_hash') or '',
         versions=row.get('versions') or {},
-        per_image=folder / 'per_image' / row['per_image'] if row.get('per_image') else None,
+        per_image=folder / row['per_image'] if row.get('per_image') else None,
         predictions=folder / row['predictions'] if row.get('predictions') else None,
     )
 

@@ -258,6 +258,15 @@ def test_empty_rows_stay_empty(tmp_path):
     assert only['p'] == '—' and re.fullmatch(r'[+−]?\d\.\d\d', only['Δ F 2 px'])
 
 
+def test_one_seed_shows_nothing(tmp_path):
+    write_plan(tmp_path, finals=[], seeds=[4])
+    for arm, f in dict(ce=50, bwce=52, bf1=55).items():
+        add_row(tmp_path, arm, 4, 'val', f=f)
+    markdown = tables(tmp_path)
+    assert row_of(markdown, 'val', 'BF1 <2>')['Δ F 2 px'] == '+3.00'
+    assert 'One seed shows nothing' in markdown and 'What did not help' not in markdown
+
+
 def test_no_p_before_all_pairs_are_in(study):
     (study / 'rows/bf1__seed6__val.json').unlink()
     markdown = tables(study)
@@ -337,6 +346,15 @@ def test_what_did_not_help(study):
     assert '| DT | val | −1.00 [−1.60, −0.40] | worse |' in part
     assert '| EPL | test | +0.50 [−5.85, +6.85] | no difference shown |' in part
     assert 'BF1' not in part[: part.index('## How sure')]
+
+
+def test_where_all_helped_it_says_so(study):
+    change_plan(study, baselines=['dt'], finals=[], arms=[
+        each for each in made_up_study.plan()['arms'] if each['name'] in ('ce', 'dt', 'bf1')
+    ], base_arm='dt')  # fmt: skip
+    for file in [*study.glob('rows/epl*'), *study.glob('rows/bwce*'), *study.glob('rows/ce*')]:
+        file.unlink()
+    assert 'The 95 % intervals of all arms lie above DT.' in tables(study)
 
 
 def test_what_reruns_it(study):

@@ -109,7 +109,7 @@ def add_row(
         row.update(
             metrics=metrics,
             per_class={k: dict(zip(CLASSES, v.tolist())) for k, v in per_class.items()},
-            per_image=f'{name}.npz',
+            per_image=f'per_image/{name}.npz',
         )
         (folder / 'per_image').mkdir(exist_ok=True)
         np.savez_compressed(folder / 'per_image' / f'{name}.npz', **arrays)
