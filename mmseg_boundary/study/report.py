@@ -69,7 +69,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG, and the lines that are in it: (class of the swatch, color, title)."""
+    """An SVG, and the lines that are in it: (dashed, color of the page, title)."""
 
     svg: Markup
     caption: str
