@@ -92,8 +92,8 @@ def leave_configs_unformatted(patch):
         patch.setattr(module, 'FormatCode', lambda text, **style: (text, True), raising=False)
 
 
-def train(folder, *options, config=None, resume=False, flags=()):
-    command = [config or folder / 'config.py', '--work-dir', folder / 'work', *flags]
+def train(folder, *options, config=None, resume=False, flags=(), work='work'):
+    command = [config or folder / 'config.py', '--work-dir', folder / work, *flags]
     command += ['--resume'] if resume else []
     return run_tool('train', *command, *(['--cfg-options', *options] if options else []))
 
