@@ -7,6 +7,7 @@ python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 import argparse
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
@@ -22,6 +23,7 @@ from mmseg_boundary.cli.outputs import require_file, require_folder
 from mmseg_boundary.cli.ranks import leave
 from mmseg_boundary.cli.runner import build_runner
 from mmseg_boundary.registered import BoundaryMetric
+from mmseg_boundary.files import atomic_write
 from mmseg_boundary.report import write_report
 
 
@@ -36,6 +38,9 @@ def parse_args() -> argparse.Namespace:
         'test_evaluator.void_is_boundary=True',
     )
     parser.add_argument('--json', help='file for all numbers, per class and per width')
+    parser.add_argument(
+        '--per-image', help='file (.npz) for what BoundaryMetric counted in each image'
+    )
     parser.add_argument('--out', help='folder for the predictions, as label images')
     parser.add_argument('--show', action='store_true', help='show the boundaries in a window')
     parser.add_argument('--show-dir', help='folder for pictures of the boundaries')
@@ -58,6 +63,8 @@ def main() -> None:
         use_test_time_augmentation(config)
     if args.boundary:
         add_boundary_metrics(config)
+    if args.per_image:
+        require_boundary_metric(config)
     with plain_errors(config, args.debug):
         try_outputs(args)
         runner = build_runner(config, ('test_dataloader',), args.partial)
@@ -65,6 +72,8 @@ def main() -> None:
             metrics = runner.test()
         if args.json and is_main_process():
             write_report(args.json, report(args, runner, metrics))
+        if args.per_image and is_main_process():
+            write_per_image(args.per_image, runner)
     leave()
 
 
@@ -85,6 +94,8 @@ def try_outputs(args: argparse.Namespace) -> None:
         require_folder(args.show_dir, '--show-dir')
     if args.json:
         require_file(args.json, '--json')
+    if args.per_image:
+        require_file(args.per_image, '--per-image')
 
 
 def draw_boundaries(config: Config, args: argparse.Namespace) -> None:
@@ -155,6 +166,21 @@ def evaluators_of(config: Config) -> list[dict]:
 def metric_class(evaluator: dict) -> type:
     metric = METRICS.get(evaluator.type) if isinstance(evaluator.type, str) else evaluator.type
     return metric if isinstance(metric, type) else object
+
+
+def require_boundary_metric(config: Config) -> None:
+    if not any(issubclass(metric_class(each), BoundaryMetric) for each in evaluators_of(config)):
+        stop('--per-image needs a BoundaryMetric among the evaluators: add --boundary.')
+
+
+def write_per_image(path: str, runner: Runner) -> None:
+    """What the first BoundaryMetric counted; the others count the same pixels."""
+    metrics = runner.test_loop.evaluator.metrics
+    metric = next(each for each in metrics if isinstance(each, BoundaryMetric))
+    arrays = metric.per_image()
+    # an open file: NumPy would append a suffix to a name without one
+    with atomic_write(path) as unfinished, unfinished.open('wb') as file:
+        np.savez_compressed(file, **arrays)
 
 
 def report(args: argparse.Namespace, runner: Runner, metrics: dict) -> dict:

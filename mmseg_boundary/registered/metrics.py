@@ -1,7 +1,9 @@
 """The boundary metrics as MMSegmentation's evaluators run them."""
 
+import re
 from collections.abc import Sequence
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,7 +41,8 @@ class BoundaryMetric(IoUMetric):
 
     and mBoundaryIoU at `dilation_ratio`; with 'csurka' also mBoundaryF at 0.75 % of the diagonal.
     A class in neither map is NaN and left out of the mean, a missed class is 0. After an evaluation
-    `details` holds what the tables show: every score per class, for the first rank alone.
+    `details` holds what the tables show: every score per class, for the first rank alone; and
+    `per_image()` returns what was counted in each image.
 
     Args:
         ignore_index, iou_metrics, nan_to_num, beta, collect_device, output_dir, format_only,
@@ -101,6 +104,7 @@ class BoundaryMetric(IoUMetric):
         )
         self.boundary_metrics = [_with_options(name, self.widths, options) for name in names]
         self.details = {}
+        self.records = []
 
     def require_known(self, data_samples: Sequence[dict]) -> None:
         """Raises a ValueError for labels that are neither a class nor void, unless these are to
@@ -128,12 +132,14 @@ class BoundaryMetric(IoUMetric):
             pair = encode_pair(pred, label.long(), classes, self.ignore_index, 'wrong')
             areas = torch.stack(self.results[place]).long()
             measured = {metric.name: metric.measure(pair) for metric in self.boundary_metrics}
-            self.results[place] = dict(areas=areas, **measured)
+            path = str(sample.get('img_path') or '')
+            self.results[place] = dict(path=path, areas=areas, **measured)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The scores of all images, in percent; prints the tables."""
         if self.format_only:
             return super().compute_metrics(results)
+        self.records = results
         areas = sum(record['areas'] for record in results)
         means, per_class = self._region_scores(areas)
         images = sum(record['areas'][-1] > 0 for record in results)
@@ -155,6 +161,49 @@ class BoundaryMetric(IoUMetric):
             void_is_boundary=self.void_is_boundary,
         )
         return means
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        """What the last evaluation counted in each of N images, in the order of their names; for
+        the first rank alone.
+
+        names, classes: (N,) and (K,), of the files without suffix (whole paths where these are not
+            unique) and of the classes.
+        widths: (W,) in pixels; the columns below.
+        intersection, union, label: (N, K) int64 pixels of each class in both maps, in either and in
+            the truth, as `IoUMetric` counts them.
+        boundary_iou, trimap_iou: (N, K, W, 2) int64, intersection and union within each width.
+        boundary_f: (N, K, W) float64 in [0, 1], NaN where the class has a contour in neither map.
+        boundary_iou_at_ratio: as boundary_iou at `dilation_ratio`, (N, K, 2); boundary_f_at_ratio
+            likewise with 'csurka'.
+
+        Raises:
+            ValueError: nothing has been evaluated.
+        """
+        if not self.records:
+            raise ValueError(
+                'BoundaryMetric has no image to tell of: evaluate first, and without format_only.'
+            )
+        paths = [record['path'] for record in self.records]
+        names = [Path(path).stem for path in paths]
+        names = names if len(set(names)) == len(names) else paths
+        order = sorted(range(len(names)), key=names.__getitem__)
+        records = [self.records[index] for index in order]
+        areas = torch.stack([record['areas'] for record in records])
+        arrays = dict(
+            names=[names[index] for index in order],
+            classes=list(self.dataset_meta['classes']),
+            widths=list(self.widths),
+            intersection=areas[:, 0],
+            union=areas[:, 1],
+            label=areas[:, 3],
+        )
+        for metric in self.boundary_metrics:
+            key = re.sub(r'(?<=[a-z])(?=[A-Z])', '_', metric.name).lower()
+            values = torch.stack([record[metric.name] for record in records])
+            if metric.ratio is not None:
+                arrays[f'{key}_at_ratio'], values = values[:, :, 0], values[:, :, 1:]
+            arrays[key] = values
+        return {key: np.asarray(value) for key, value in arrays.items()}
 
     def _region_scores(self, areas: Tensor) -> tuple[dict[str, float], dict[str, list[float]]]:
         """`IoUMetric`'s means and scores per class; the parent prints them, and rounds."""
