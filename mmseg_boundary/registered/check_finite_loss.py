@@ -69,7 +69,7 @@ class CheckFiniteLossHook(Hook):
         calls, self.calls = self.calls, None
         if calls:
             self._look_at(calls)
-        found = _non_finite(outputs or {})
+        found = non_finite(outputs or {})
         somewhere = torch.tensor(float(bool(found)), device='cpu')
         all_reduce(somewhere, 'max')
         if somewhere.item() == 0:
@@ -99,7 +99,7 @@ class CheckFiniteLossHook(Hook):
         print_log(sentence, logger='current', level=logging.WARNING)
 
 
-def _non_finite(outputs: dict) -> dict[str, float]:
+def non_finite(outputs: dict) -> dict[str, float]:
     """{key: value} of the losses that are NaN or infinite; their sum only where these are not."""
     values = {
         key: value

@@ -1,0 +1,89 @@
+"""The code that a study runs: one commit, in a worktree of its own, and the hash that rows bear."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from .plan import UnfitStudy
+
+PARTS = ('mmseg_boundary', 'tools', 'configs')
+# A study that is added or extended changes no result of another; its settings are in its rows.
+NOT_HASHED = 'configs/studies/'
+
+
+class Code(NamedTuple):
+    """A commit, checked out at `folder`."""
+
+    folder: Path
+    commit: str
+    hash: str
+
+
+def find(root: Path, wanted: str | None, study: Path) -> tuple[str, str]:
+    """The commit that is to run, and the hash of its code.
+
+    Args:
+        root: of the repository.
+        wanted: a commit; None is the current one, which the working tree has to be.
+        study: the study's file.
+
+    Raises:
+        UnfitStudy: this is no clone, there is no such commit, or the tree has other content.
+    """
+    try:
+        commit = _git(root, 'rev-parse', '--verify', '--quiet', f'{wanted or "HEAD"}^{{commit}}')
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        raise UnfitStudy(
+            f'{root} has no commit {wanted or "HEAD"}; a study runs from a git clone of this '
+            'repository, at a commit of it.'
+        ) from None
+    # With a commit named, what is in the tree beside the study does not matter.
+    looked_at = PARTS if wanted is None else (str(study.resolve()),)
+    changed = _git(root, 'status', '--porcelain', '--', *looked_at).splitlines()
+    if changed:
+        raise UnfitStudy(
+            f'The working tree has changes that are not committed ({changed[0].strip()}'
+            f'{", …" if changed[1:] else ""}), and rows name the commit that made them: commit or '
+            'stash them, or run with --commit.'
+        )
+    return commit, hash_of(root, commit)
+
+
+def hash_of(root: Path, commit: str) -> str:
+    """Of the package, the tools and the configs at a commit."""
+    files = _git(root, 'ls-tree', '-r', commit, '--', *PARTS).splitlines()
+    counted = [line for line in files if not line.split('\t')[1].startswith(NOT_HASHED)]
+    return hashlib.sha256('\n'.join(counted).encode()).hexdigest()[:16]
+
+
+def check_out(root: Path, folder: Path, commit: str, code_hash: str) -> Code:
+    """The commit as a worktree at `folder`; one that is there is brought to it."""
+    if not (folder / '.git').exists():
+        _git(root, 'worktree', 'prune')
+        _git(root, 'worktree', 'add', '--force', '--detach', str(folder), commit)
+    elif current(folder) != commit:
+        _git(folder, 'checkout', '--quiet', '--detach', commit)
+    code = Code(folder, commit, code_hash)
+    require_untouched(code)
+    return code
+
+
+def current(folder: Path) -> str:
+    """The commit that is checked out."""
+    return _git(folder, 'rev-parse', 'HEAD')
+
+
+def require_untouched(code: Code) -> None:
+    """Raises an UnfitStudy if somebody wrote into the worktree of a study."""
+    changed = _git(code.folder, 'status', '--porcelain').splitlines()
+    if changed or current(code.folder) != code.commit:
+        raise UnfitStudy(
+            f'{code.folder}, from which the study runs, is no longer commit {code.commit[:12]}'
+            f'{f" ({changed[0].strip()})" if changed else ""}: remove that folder, and run again.'
+        )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ['git', '-C', str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip('\n')

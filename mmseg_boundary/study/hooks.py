@@ -1,0 +1,168 @@
+"""What a run of a study does beside its training; its config imports this module."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from .. import __version__
+from ..registered.check_finite_loss import non_finite
+from ..report import write_report
+
+WARM_UP = 20  # iterations, whose seconds are not counted
+MEASURED = 'measured.json'
+DIVERGED = 'diverged.json'
+DISTRIBUTIONS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy', 'scipy')
+
+
+@HOOKS.register_module()
+class StudyRun(Hook):
+    """Keeps the states that forks begin from and one checkpoint to resume, measures what a step
+    costs, and notes a loss that is no number.
+
+    In the work folder it writes `measured.json` (seconds per iteration of forward, with the losses,
+    and backward: the median after the first 20 of a process; peak memory above that of the built
+    net; parameters; versions) and, at such a loss, `diverged.json`.
+
+    Args:
+        interval: of the checkpoints, in iterations.
+        states: the iterations whose checkpoints are kept.
+        folder: for these, as `iter_N.pth`.
+        stop: whether training ends when all states are there, because its end is known.
+    """
+
+    priority = 'LOWEST'  # after CheckpointHook
+
+    def __init__(self, interval: int, states: list[int], folder: str, stop: bool = False) -> None:
+        self.interval = interval
+        self.states = states
+        self.folder = Path(folder)
+        self.stop = stop
+        self.seconds = {'forward': [], 'backward': []}
+        self.built = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Measures from here on."""
+        model, optimizer = runner.model, runner.optim_wrapper
+        clock = _device_clock if next(model.parameters()).is_cuda else time.process_time
+        model._run_forward = self._timed('forward', model._run_forward, clock)
+        optimizer.backward = self._timed('backward', optimizer.backward, clock)
+        self.built = _peak_memory()
+        # of a run that was killed between the two files
+        self._keep_states(Path(runner.work_dir))
+        self._stop_when_kept(runner)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Tidies the checkpoints after a new one."""
+        iteration = runner.iter + 1
+        if iteration % self.interval and iteration != runner.max_iters:
+            return
+        folder = Path(runner.work_dir)
+        self._keep_states(folder)
+        newest = folder / f'iter_{iteration}.pth'
+        if newest.is_file():
+            for other in folder.glob('iter_*.pth'):
+                if other != newest:
+                    other.unlink()
+        self._write_measured(runner)
+        self._stop_when_kept(runner)
+
+    def _keep_states(self, folder: Path) -> None:
+        for iteration in self.states:
+            written, kept = (place / f'iter_{iteration}.pth' for place in (folder, self.folder))
+            if written.is_file() and not kept.is_file():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                unfinished = kept.with_name(f'.{os.getpid()}.{kept.name}')
+                unfinished.unlink(missing_ok=True)
+                os.link(written, unfinished)
+                unfinished.replace(kept)
+
+    def _stop_when_kept(self, runner: Runner) -> None:
+        kept = all((self.folder / f'iter_{each}.pth').is_file() for each in self.states)
+        if self.stop and kept:
+            runner.train_loop.stop_training = True
+
+    def _timed(self, part: str, function: Callable, clock: Callable[[], float]) -> Callable:
+        def timed(*given, **named):
+            start = clock()
+            result = function(*given, **named)
+            self.seconds[part].append(clock() - start)
+            return result
+
+        return timed
+
+    def _write_measured(self, runner: Runner) -> None:
+        counted = {part: values[WARM_UP:] for part, values in self.seconds.items()}
+        # A run that was resumed shortly before its end leaves what it measured before.
+        path = Path(runner.work_dir, MEASURED)
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        if len(counted['backward']) < before.get('iterations', 0):
+            return
+        medians = {
+            part: statistics.median(each) if each else None for part, each in counted.items()
+        }
+        report = dict(
+            iterations=len(counted['backward']),
+            cpu_seconds=medians,
+            peak_memory_mib=_peak_memory() - self.built,
+            parameters=sum(each.numel() for each in runner.model.parameters()),
+            versions=versions(),
+        )
+        write_report(path, report)
+
+
+@HOOKS.register_module()
+class NoteDivergence(Hook):
+    """Leaves `diverged.json` in the work folder where a loss is NaN or infinite. It comes before
+    `CheckFiniteLossHook`, which ends the training."""
+
+    priority = 'NORMAL'
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Looks at the losses."""
+        found = non_finite(outputs or {})
+        if found:
+            said = {key: str(value) for key, value in found.items()}
+            report = dict(iteration=runner.iter + 1, losses=said)
+            write_report(Path(runner.work_dir, DIVERGED), report)
+
+
+def versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    found = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
+    ours = dict(python=platform.python_version(), torch=torch.__version__)
+    return ours | found | {'mmseg-boundary': __version__}
+
+
+def _peak_memory() -> float:
+    """MiB, of the device that trains."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts KiB
+
+
+def _device_clock() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()

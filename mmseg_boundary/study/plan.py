@@ -1,0 +1,485 @@
+"""A study's file: what it may say, read and checked before anything runs."""
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from mmengine.config import Config
+
+MAX_FINALS = 6
+LEVEL = 0.05
+NAME = re.compile(r'[a-z0-9]+(_[a-z0-9]+)*')
+
+
+class UnfitStudy(ValueError):
+    """What is wrong with a study, and what to change."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things compared.
+
+    Attributes:
+        title: as a table names it.
+        losses: the whole `loss_decode` of the decode head; None leaves that of the config.
+        config: of this arm alone, from the repository's root; None is the study's.
+        start: the fraction of the schedule at which it leaves the base arm; 0 is the beginning.
+        schedule: what `LossWeightSchedule` takes as `schedules`.
+        options: settings over the config, as `--cfg-options` gives them.
+        iterations: None is the study's.
+        seeds: None are the study's.
+        cost: of one iteration, as a multiple of the base arm's; for the estimate alone.
+    """
+
+    name: str
+    title: str
+    losses: list | None = None
+    config: str | None = None
+    start: float = 0.0
+    schedule: list = field(default_factory=list)
+    options: dict = field(default_factory=dict)
+    iterations: int | None = None
+    seeds: list | None = None
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images to evaluate on: settings over the data set of the config's `test_dataloader`.
+
+    `opened_last`: the report shows nothing of it until all finals are in.
+    """
+
+    name: str
+    dataset: dict = field(default_factory=dict)
+    opened_last: bool = False
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A score that the study is about: a key of the evaluator; with `classes`, the mean over these
+    alone of the same score per class."""
+
+    key: str
+    title: str
+    classes: list | None = None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Settings that are tried for every arm of `grid`, and the data they are chosen on.
+
+    Attributes:
+        split: never reported.
+        seeds: used by no final.
+        grid: {arm: settings}; a setting is {key of the arm: value}, such as
+            {'losses.1.loss_weight': 2}.
+        options: settings over the config of all tuning runs, such as fewer training images.
+        start: of all tuned arms that leave the base arm; None leaves them their own.
+    """
+
+    split: Split
+    seeds: list
+    grid: dict
+    options: dict = field(default_factory=dict)
+    start: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's file, checked."""
+
+    name: str
+    question: str
+    base: str
+    arms: dict
+    base_arm: str
+    baselines: list
+    finals: list
+    seeds: list
+    splits: list
+    endpoints: list
+    margins: dict
+    budget: float
+    iterations: int
+    checkpoint_interval: int
+    seconds: dict
+    options: dict
+    tuning: Tuning | None
+    published: str | None
+
+    def runs(self) -> list['Run']:
+        """All runs, those first that others begin from."""
+        tuned = list(self._tuning_runs()) if self.tuning else []
+        finals = [
+            Run(name, seed, 'final')
+            for seed in self._all_seeds()
+            for name in self._base_first()
+            if seed in self.seeds_of(name)
+        ]
+        return tuned + finals
+
+    def _tuning_runs(self):
+        for seed in self.tuning.seeds:
+            forks = [name for name in self.tuning.grid if self.start_of(name, 'tuning')]
+            if forks:
+                yield Run(self.base_arm, seed, 'tuning')
+            for name, settings in self.tuning.grid.items():
+                for index in range(len(settings)):
+                    yield Run(name, seed, 'tuning', index)
+
+    def _all_seeds(self) -> list[int]:
+        return list(dict.fromkeys(seed for name in self.arms for seed in self.seeds_of(name)))
+
+    def _base_first(self) -> list[str]:
+        return sorted(self.arms, key=lambda name: name != self.base_arm)
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds of an arm's reported runs; the base arm has those of all its forks."""
+        own = self.arms[arm].seeds
+        own = self.seeds if own is None else own
+        if arm != self.base_arm:
+            return own
+        forks = [each for each in self.arms.values() if each.start]
+        return list(dict.fromkeys([*own, *(s for each in forks for s in self.seeds_of(each.name))]))
+
+    def start_of(self, arm: str, stage: str) -> float:
+        """The fraction of the schedule at which an arm's runs leave the base arm."""
+        start = self.arms[arm].start
+        if stage == 'tuning' and start and self.tuning.start is not None:
+            return self.tuning.start
+        return start
+
+    def iterations_of(self, arm: str) -> int:
+        """The length of an arm's schedule."""
+        return self.arms[arm].iterations or self.iterations
+
+    def source_of(self, run: 'Run') -> tuple['Run', int] | None:
+        """The run that another begins from, and the iteration; None for one from scratch."""
+        start = self.start_of(run.arm, run.stage)
+        if not start:
+            return None
+        return Run(self.base_arm, run.seed, run.stage), round(start * self.iterations)
+
+    def states_of(self, run: 'Run', runs: list['Run']) -> list[int]:
+        """The iterations at which some of `runs` begin from one."""
+        sources = [self.source_of(each) for each in runs]
+        return sorted({at for source, at in filter(None, sources) if source == run})
+
+    def splits_of(self, run: 'Run') -> list[Split]:
+        """What a run is evaluated on."""
+        return [self.tuning.split] if run.stage == 'tuning' else self.splits
+
+    def settings_of(self, run: 'Run', winner: int | None = None) -> dict:
+        """All that makes one run another than the base arm's of the same seed.
+
+        Args:
+            winner: the tuned setting of the arm, for a final.
+        """
+        index = run.setting if run.stage == 'tuning' else winner
+        arm = {
+            'losses': self.arms[run.arm].losses,
+            'schedule': self.arms[run.arm].schedule,
+            'options': self.arms[run.arm].options,
+        }
+        if index is not None:
+            config = Config(json.loads(json.dumps(arm)))
+            config.merge_from_dict(self.tuning.grid[run.arm][index])
+            arm = config.to_dict()
+        return json.loads(
+            json.dumps(
+                dict(
+                    arm,
+                    config=self.arms[run.arm].config or self.base,
+                    start=self.start_of(run.arm, run.stage),
+                    iterations=self.iterations_of(run.arm),
+                    study_options=self.options,
+                    stage_options=self.tuning.options if run.stage == 'tuning' else {},
+                    setting=index,
+                )
+            )
+        )
+
+    def stage_of(self, run: 'Run') -> str:
+        """As rows name it."""
+        if run.stage == 'tuning':
+            return 'tuning'
+        if run.arm == self.base_arm:
+            return 'base'
+        named = {*self.finals, *self.baselines}
+        return 'final' if run.arm in named or not self.finals else 'exploratory'
+
+    def resolved(self) -> dict:
+        """The plan as `study.json` has it."""
+        listed = ('question', 'base', 'base_arm', 'baselines', 'finals', 'seeds', 'margins')
+        more = ('budget', 'iterations', 'published', 'options')
+        return dict(
+            study=self.name,
+            **{key: getattr(self, key) for key in (*listed, *more)},
+            arms=[asdict(self.arms[name]) for name in self.arms],
+            splits=[asdict(split) for split in self.splits],
+            endpoints=[asdict(endpoint) for endpoint in self.endpoints],
+            tuning=self.tuning and asdict(self.tuning),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. `stage` is 'tuning' or 'final'; `setting` counts within the tuning grid."""
+
+    arm: str
+    seed: int
+    stage: str
+    setting: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        tuned = '' if self.stage == 'final' else f'{self.stage}__'
+        setting = '' if self.setting is None else f'__setting{self.setting}'
+        return f'{tuned}{self.arm}{setting}__seed{self.seed}'
+
+    def row(self, split: str) -> str:
+        """The name of a row's file."""
+        return f'{self.name.removeprefix("tuning__")}__{split}.json'
+
+
+def read(path: str | Path, root: str | Path = '.') -> Plan:
+    """The study of a file.
+
+    Args:
+        path: MMEngine's config syntax, with one dict `study`.
+        root: of the repository; configs are named from there.
+
+    Raises:
+        UnfitStudy: there is something that cannot be run or would not mean anything.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UnfitStudy(f'The study {path} does not exist. `ls configs/studies` lists ours.')
+    given = Config.fromfile(path, import_custom_modules=False).get('study')
+    if given is None:
+        _refuse(path, 'has no `study = dict(...)`; see configs/studies for some')
+    return _Reader(path, Path(root)).plan(given.to_dict())
+
+
+class _Reader:
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        self.root = root
+
+    def refuse(self, sentence: str) -> NoReturn:
+        _refuse(self.path, sentence)
+
+    def plan(self, given: dict) -> Plan:
+        known = {each for each in Plan.__dataclass_fields__ if each != 'name'}
+        self.known_keys(given, known, 'the study')
+        for key in ('question', 'base', 'arms', 'seeds', 'splits', 'endpoints', 'budget'):
+            if not given.get(key):
+                self.refuse(f'has no {key}; give it')
+        arms = {name: self.arm(name, arm) for name, arm in given['arms'].items()}
+        base_arm = given.get('base_arm', next(iter(arms)))
+        if base_arm not in arms:
+            self.refuse(
+                f'has base_arm={base_arm!r}, which is absent from its arms ({", ".join(arms)}): '
+                'add it, or name one of these'
+            )
+        iterations = given.get('iterations') or self.iterations_of(given['base'])
+        plan = Plan(
+            name=self.path.stem,
+            question=given['question'],
+            base=self.config(given['base']),
+            arms=arms,
+            base_arm=base_arm,
+            baselines=self.known_arms(given.get('baselines', [base_arm]), arms, 'baselines'),
+            finals=self.known_arms(given.get('finals', []), arms, 'finals'),
+            seeds=self.seeds(given['seeds'], 'seeds'),
+            splits=[self.split(name, split) for name, split in given['splits'].items()],
+            endpoints=[self.endpoint(each) for each in given['endpoints']],
+            margins=given.get('margins', {}),
+            budget=self.positive(given['budget'], 'budget (core-hours)'),
+            iterations=iterations,
+            checkpoint_interval=given.get('checkpoint_interval') or max(1, iterations // 20),
+            seconds=dict(iteration=1.0, evaluation=60.0) | given.get('seconds', {}),
+            options=given.get('options', {}),
+            tuning=self.tuning(given.get('tuning'), arms),
+            published=given.get('published'),
+        )
+        self.known_keys(plan.seconds, {'iteration', 'evaluation'}, 'seconds')
+        self.agree(plan)
+        return plan
+
+    def known_keys(self, given: dict, known: set[str], where: str) -> None:
+        strangers = sorted(set(given) - known)
+        if strangers:
+            self.refuse(
+                f'has {", ".join(map(repr, strangers))} in {where}, which knows '
+                f'{", ".join(sorted(known))}: check the spelling'
+            )
+
+    def known_arms(self, names: list, arms: dict, where: str) -> list[str]:
+        for name in names:
+            if name not in arms:
+                self.refuse(
+                    f'names the unknown arm {name!r} in {where}; its arms are {", ".join(arms)}'
+                )
+        return list(dict.fromkeys(names))
+
+    def config(self, name: str) -> str:
+        if not (self.root / name).is_file():
+            self.refuse(f"names the config {name}, which does not exist: give a file's path from "
+                        'the root of the repository')  # fmt: skip
+        return name
+
+    def iterations_of(self, base: str) -> int:
+        loop = Config.fromfile(self.root / self.config(base), import_custom_modules=False).train_cfg
+        if 'max_iters' not in loop:
+            self.refuse(f'has base={base!r}, which counts epochs; give one that counts iterations')
+        return loop.max_iters
+
+    def arm(self, name: str, given: dict) -> Arm:
+        if not NAME.fullmatch(name):
+            self.refuse(
+                f'has an arm {name!r}; a name is made of a to z, 0 to 9 and single underscores'
+            )
+        self.known_keys(given, {*Arm.__dataclass_fields__} - {'name'}, f'the arm {name!r}')
+        arm = Arm(name, **(dict(title=name) | given))
+        if arm.losses is None and arm.config is None and not arm.options:
+            self.refuse(f'has the arm {name!r} without losses, config or options; give one of them')
+        if arm.config is not None:
+            self.config(arm.config)
+        if arm.seeds is not None:
+            self.seeds(arm.seeds, f'the seeds of the arm {name!r}')
+        return arm
+
+    def seeds(self, given: list, where: str) -> list[int]:
+        if not given or not all(isinstance(s, int) and 0 <= s < 2**32 for s in given):
+            self.refuse(f'has {where}={given!r}; give whole numbers from 0')
+        twice = sorted({seed for seed in given if given.count(seed) > 1})
+        if twice:
+            self.refuse(f'has {twice[0]} twice in {where}; give each seed once')
+        return list(given)
+
+    def split(self, name: str, given: dict) -> Split:
+        self.known_keys(given, {'dataset', 'opened_last'}, f'the split {name!r}')
+        if not NAME.fullmatch(name):
+            self.refuse(f'has a split {name!r}; a name is made of a to z, 0 to 9 and underscores')
+        return Split(name, **given)
+
+    def endpoint(self, given: str | dict) -> Endpoint:
+        if isinstance(given, str):
+            return Endpoint(given, given)
+        self.known_keys(given, {'key', 'title', 'classes'}, 'an endpoint')
+        return Endpoint(given['key'], given.get('title', given['key']), given.get('classes'))
+
+    def positive(self, value: float, what: str) -> float:
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            self.refuse(f'has {what} of {value!r}; give a number above 0')
+        return value
+
+    def tuning(self, given: dict | None, arms: dict) -> Tuning | None:
+        if given is None:
+            return None
+        known = {*Tuning.__dataclass_fields__, 'dataset'} - {'split'} | {'split'}
+        self.known_keys(given, known, 'tuning')
+        self.known_arms(list(given['grid']), arms, 'the tuning grid')
+        sizes = {name: len(settings) for name, settings in given['grid'].items()}
+        if len(set(sizes.values())) != 1 or 0 in sizes.values():
+            said = ', '.join(f'{name}: {size}' for name, size in sizes.items())
+            self.refuse(
+                f'has a tuning grid of unequal size ({said}); give every arm as many settings'
+            )
+        return Tuning(
+            split=Split(given['split'], given.get('dataset', {})),
+            seeds=self.seeds(given['seeds'], 'the seeds of tuning'),
+            grid=given['grid'],
+            options=given.get('options', {}),
+            start=given.get('start'),
+        )
+
+    def agree(self, plan: Plan) -> None:
+        """What parts of a plan have to do with each other."""
+        if plan.iterations % plan.checkpoint_interval:
+            self.refuse(
+                f'has checkpoint_interval={plan.checkpoint_interval}, which does not divide its '
+                f'{plan.iterations} iterations; give a divisor'
+            )
+        starts = {name: arm.start for name, arm in plan.arms.items()}
+        if plan.tuning and plan.tuning.start is not None:
+            starts['tuning'] = plan.tuning.start
+        for name, start in starts.items():
+            if start:
+                self.fork(plan, name, start)
+        if plan.arms[plan.base_arm].start:
+            self.refuse(
+                f'lets the base arm {plan.base_arm!r} start at '
+                f'{plan.arms[plan.base_arm].start}; others begin from it, so take its start out'
+            )
+        if plan.tuning:
+            self.tuning_agrees(plan)
+        if plan.finals:
+            self.finals_agree(plan)
+
+    def fork(self, plan: Plan, name: str, start: float) -> None:
+        if not isinstance(start, (int, float)) or not 0 < start < 1:
+            self.refuse(
+                f'has start={start!r} for {name!r}; a fork leaves the base arm at a fraction '
+                'between 0 and 1, both left out'
+            )
+        at, interval = start * plan.iterations, plan.checkpoint_interval
+        if abs(at / interval - round(at / interval)) > 1e-9:
+            self.refuse(
+                f'has start={start!r} for {name!r}, at iteration {at:g}, and checkpoints every '
+                f'{interval}: choose a start or a checkpoint_interval that meet'
+            )
+        if name in plan.arms and plan.arms[name].iterations not in (None, plan.iterations):
+            self.refuse(
+                f'lets {name!r} leave the base arm and have iterations of its own; a fork goes on '
+                "with the base arm's schedule: take one of both out"
+            )
+
+    def tuning_agrees(self, plan: Plan) -> None:
+        used = {seed for name in plan.arms for seed in plan.seeds_of(name)}
+        again = sorted(used & set(plan.tuning.seeds))
+        if again:
+            self.refuse(
+                f'tunes with seed {again[0]}, which a reported run uses too; tune with others'
+            )
+        if plan.tuning.split.name in {split.name for split in plan.splits}:
+            self.refuse(
+                f'tunes on {plan.tuning.split.name!r}, which is one of the reported splits; hold '
+                'other images out'
+            )
+        left_out = [name for name in plan.baselines if name not in plan.tuning.grid]
+        if left_out:
+            self.refuse(
+                f'tunes some arms, and not the baseline {left_out[0]!r}; give it a grid of the '
+                'same size'
+            )
+
+    def finals_agree(self, plan: Plan) -> None:
+        compared = [name for name in plan.finals if name not in plan.baselines]
+        if len(plan.finals) > MAX_FINALS:
+            self.refuse(f'has {len(plan.finals)} finals; declare {MAX_FINALS} at most')
+        for name in {*plan.finals, *plan.baselines}:
+            if not set(plan.seeds) <= set(plan.seeds_of(name)):
+                self.refuse(f'gives {name!r} other seeds than the finals have; let them be equal')
+        if len(plan.seeds) < 2:
+            self.refuse(
+                f'declares finals with {len(plan.seeds)} seed, and statistics need 2 or more; give '
+                'more seeds, or take finals out'
+            )
+        smallest = 2 * len(compared) / 2 ** len(plan.seeds)
+        if smallest > LEVEL:
+            self.refuse(
+                f'has {len(compared)} comparisons over {len(plan.seeds)} seeds, whose smallest '
+                f'adjusted p is {smallest:.3g}, so that none can reach {LEVEL}: give more seeds or '
+                'fewer finals'
+            )
+
+
+def _refuse(path: Path, sentence: str) -> NoReturn:
+    raise UnfitStudy(f'{path} {sentence}.')

@@ -1,0 +1,122 @@
+"""Compares losses: the arms, seeds and images of a study's file, run, counted and reported.
+
+python tools/study.py run configs/studies/shapes.py --workers 2
+python tools/study.py status|stop|report configs/studies/shapes.py
+"""
+
+import argparse
+import os
+import subprocess
+from pathlib import Path
+
+from mmseg_boundary.stacks import STACK
+from mmseg_boundary.study import code, plan
+from mmseg_boundary.study.locks import holder, lock
+from mmseg_boundary.study.runs import FailedRun
+from mmseg_boundary.study.schedule import Study, Workers, stop
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Compare losses over seeds')
+    parser.add_argument('action', choices=['run', 'status', 'stop', 'report'])
+    parser.add_argument('study', type=Path, help='its file, such as configs/studies/shapes.py')
+    parser.add_argument(
+        '--work-dir', type=Path, help='its folder (default: work_dirs/studies/NAME)'
+    )
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='runs at a time')
+    parser.add_argument('--keep', action='store_true', help='keep all weights')
+    parser.add_argument('--commit', help='go on with the code of this commit')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    folder = args.work_dir or ROOT / 'work_dirs/studies' / args.study.stem
+    try:
+        if args.action == 'stop':
+            print(f'{stop(folder.resolve())} processes ended.')
+            return
+        root = repository()
+        study = Study(plan.read(args.study, root), folder)
+        dict(run=run, status=status, report=report)[args.action](study, args, root)
+    except (plan.UnfitStudy, FailedRun) as error:
+        raise SystemExit(str(error)) from None
+
+
+def repository() -> Path:
+    """The clone that has the data and the history; this tool may be that of a worktree."""
+    command = ['git', '-C', str(ROOT), 'rev-parse', '--show-toplevel']
+    found = subprocess.run(command, capture_output=True, text=True)
+    return Path(found.stdout.strip()) if found.returncode == 0 else ROOT
+
+
+def run(study: Study, args: argparse.Namespace, root: Path) -> None:
+    """Does what is left of the study."""
+    if STACK != 'onedl':
+        raise plan.UnfitStudy(
+            f'A study needs the onedl stack, whose sampler goes on where a run was broken off; '
+            f"this is {STACK}. Install the other (pip install -e '.[onedl]')."
+        )
+    if args.workers < 1:
+        raise plan.UnfitStudy(f'--workers is {args.workers}; give 1 or more.')
+    total, left, runs = study.estimate()
+    print(
+        f'{study.plan.name}: {runs} of {len(study.runs)} runs are left, about {left:.2f} '
+        f'core-hours, or {left / args.workers:.2f} hours with {args.workers} workers; '
+        f'{total:.2f} core-hours in all, of a budget of {study.plan.budget:g}.',
+        flush=True,
+    )
+    study.require_budget()
+    study.require_space()
+    commit, code_hash = code.find(root, args.commit, args.study)
+    study.require_rows_of(code.Code(root, commit, code_hash))
+    # Here, since it takes seconds to import.
+    from mmseg_boundary.study.checks import require_runnable
+
+    file = lock(study.folder / '.code.lock')
+    at_work = [holder(each) for each in (study.folder / 'processes').glob('*.lock')]
+    here = study.folder / 'code'
+    if any(at_work) and here.is_dir():
+        running = code.current(here)
+        if code.hash_of(root, running) != code_hash:
+            raise plan.UnfitStudy(
+                f'Another process runs this study with the code of commit {running[:12]}: let it '
+                f'end, or join it with --commit {running[:12]}.'
+            )
+        commit = running
+    checked_out = code.check_out(root, here, commit, code_hash)
+    os.close(file)
+    require_runnable(study.plan, checked_out.folder)
+    study.write_summary(checked_out)
+    Workers(study, checked_out, root, args.keep).work(args.workers)
+    print(f'All runs are done: {study.folder / "results.csv"}')
+
+
+def status(study: Study, args: argparse.Namespace, root: Path) -> None:
+    """Says what there is of each run."""
+    for each in study.runs:
+        process = holder(study.folders[each].lock)
+        if study.is_done(each):
+            said = 'ended in NaN' if study.has_diverged(each) else 'finished'
+        else:
+            said = f'at work (process {process})' if process else 'waiting'
+        print(f'{each.name}: {said}')
+    total, left, runs = study.estimate()
+    print(
+        f'{len(study.runs) - runs} of {len(study.runs)} runs are finished; about {left:.2f} of '
+        f'{total:.2f} core-hours are left (budget: {study.plan.budget:g}).'
+    )
+
+
+def report(study: Study, args: argparse.Namespace, root: Path) -> None:
+    """Writes the page of what there is."""
+    from mmseg_boundary.study.report import write_report
+
+    study.write_summary()
+    print(f'Report: {write_report(study.folder)}')
+
+
+if __name__ == '__main__':
+    main()
