@@ -198,7 +198,8 @@ class BoundaryMetric(IoUMetric):
             label=areas[:, 3],
         )
         for metric in self.boundary_metrics:
-            key = re.sub(r'(?<=[a-z])(?=[A-Z])', '_', metric.name).lower()
+            name = metric.name.replace('IoU', 'Iou')
+            key = re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()
             values = torch.stack([record[metric.name] for record in records])
             if metric.ratio is not None:
                 arrays[f'{key}_at_ratio'], values = values[:, :, 0], values[:, :, 1:]

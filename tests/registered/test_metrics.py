@@ -373,3 +373,40 @@ def test_wrong_arguments_are_named_at_once(arguments, words):
 @needs_gpu
 def test_cuda_agrees_with_the_cpu():
     assert evaluate(build(), [(pred.cuda(), label) for pred, label in PAIRS]) == evaluate(build())
+
+
+def test_per_image_neither_order_nor_batch_shows():
+    names = ['b', 'a', 'd', 'c', 'e']
+    samples = [sample(*pair, name=f'{name}.png') for name, pair in zip(names, PAIRS)]
+    found = []
+    for batch in (samples, samples[::-1]):
+        metric = build(boundary_f_mode='csurka')
+        for each in batch:
+            metric.process({}, [each])
+        metric.evaluate(len(batch))
+        found.append(metric.per_image())
+    first, second = found
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+    assert first['names'].tolist() == sorted(names)
+    assert first['boundary_f'].shape == (5, 4, 6) and first['boundary_f_at_ratio'].shape == (5, 4)
+    assert np.isnan(first['boundary_f'][:, 3]).all()  # the class that is nowhere
+    pred, label = PAIRS[1]  # of the image a
+    counts = count_trimap_iou(pred, label, 4, WIDTHS)
+    np.testing.assert_array_equal(first['trimap_iou'][0], counts.numpy())
+
+
+def test_per_image_names_files_of_one_name_by_their_paths():
+    metric = build()
+    pred, label = PAIRS[0]
+    for folder in 'yx':
+        given = sample(pred, label) | dict(img_path=f'/{folder}/a.png')
+        metric.process({}, [given])
+    metric.evaluate(2)
+    assert metric.per_image()['names'].tolist() == ['/x/a.png', '/y/a.png']
+
+
+def test_per_image_before_an_evaluation():
+    with pytest.raises(ValueError, match='BoundaryMetric has no image to tell of: evaluate first'):
+        build().per_image()

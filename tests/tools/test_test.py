@@ -26,6 +26,7 @@ def tested(trained, tmp_path_factory):
     """The work folder of an evaluation that writes its predictions."""
     folder = tmp_path_factory.mktemp('tested')
     outputs = ['--out', folder / 'out', '--json', folder / 'numbers.json']
+    outputs += ['--per-image', folder / 'images.npz']
     evaluate(trained, folder, *outputs, '--show-dir', folder / 'show')
     return folder
 
@@ -58,6 +59,41 @@ def test_json_holds_the_means_and_the_scores_per_class(tested):
     for key in ('IoU', 'BoundaryIoU', 'BoundaryF_3px', 'TrimapIoU_15px'):
         seen = [score for score in evaluator['per_class'][key] if score is not None]
         assert sum(seen) / len(seen) == pytest.approx(report['metrics'][f'm{key}'])
+
+
+def test_the_scores_come_out_of_the_images(tested):
+    """By sums and means of NumPy, from the file alone, to what the table shows and beyond."""
+    report = json.loads((tested / 'numbers.json').read_text())['evaluators'][0]['per_class']
+    images = dict(np.load(tested / 'images.npz'))
+    assert images['names'].tolist() == [f'{index:06}' for index in range(5)]
+    assert images['label'].shape == (5, 6) and (images['label'].sum(1) <= 128 * 128).all()
+    with np.errstate(invalid='ignore'):
+        found = {'IoU': images['intersection'].sum(0) / images['union'].sum(0)}
+        found['Acc'] = images['intersection'].sum(0) / images['label'].sum(0)
+        for key, name in (('boundary_iou', 'BoundaryIoU'), ('trimap_iou', 'TrimapIoU')):
+            for place, width in enumerate(images['widths']):
+                both, either = images[key][:, :, place].sum(0).T
+                found[f'{name}_{width}px'] = both / either
+        both, either = images['boundary_iou_at_ratio'].sum(0).T
+        found['BoundaryIoU'] = both / either
+    for place, width in enumerate(images['widths']):
+        f = images['boundary_f'][:, :, place]
+        known = ~np.isnan(f)
+        sums, counts = np.where(known, f, 0).sum(0), known.sum(0)
+        means = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        found[f'BoundaryF_{width}px'] = means
+    assert found.keys() == report.keys()
+    for key, scores in found.items():
+        expected = [np.nan if score is None else score for score in report[key]]
+        assert (100 * scores).tolist() == pytest.approx(expected, rel=1e-12, nan_ok=True), key
+
+
+def test_per_image_needs_a_metric_that_counts(tmp_path):
+    write_data(tmp_path / 'data')
+    write_config(tmp_path)
+    plain = "test_evaluator={'type':'IoUMetric','_delete_':True}"
+    said = evaluate_here(tmp_path, plain, flags=['--per-image', tmp_path / 'images.npz'])
+    assert said == '--per-image needs a BoundaryMetric among the evaluators: add --boundary.'
 
 
 def test_out_keeps_the_predictions_as_label_images(tested):
