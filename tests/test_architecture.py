@@ -25,11 +25,12 @@ ROOMS = {
     'stacks': (set(), MMSEG),
     'compat': ({'stacks', 'files'}, MMSEG),
     'registered': (
-        {'labels', 'geometry', 'losses', 'metrics', 'compat', 'files'},
+        {'labels', 'geometry', 'losses', 'metrics', 'compat', 'files', 'stacks'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
     'cli': ({'registered', 'stacks', 'compat', 'files'}, MMSEG),
+    'study': ({'registered', 'files', 'report'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'files': (set(), set()),
     'report': ({'files'}, set()),

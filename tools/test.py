@@ -22,8 +22,8 @@ from mmseg_boundary.cli.label_images import filled_when_whole
 from mmseg_boundary.cli.outputs import require_file, require_folder
 from mmseg_boundary.cli.ranks import leave
 from mmseg_boundary.cli.runner import build_runner
-from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.files import atomic_write
+from mmseg_boundary.registered import BoundaryMetric
 from mmseg_boundary.report import write_report
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..report import whole_file, write_report
+from ..files import atomic_write
+from ..report import write_report
 from .locks import note
 from .plan import Plan, Run, Split
 
@@ -82,7 +83,7 @@ def with_split(config: Config, split: Split) -> Config:
 
 def write_config(config: Config, path: Path) -> None:
     """As plain assignments; MMEngine takes seconds to write a config in its own way."""
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         values = config.to_dict().items()
         unfinished.write_text(''.join(f'{key} = {value!r}\n' for key, value in values))
 

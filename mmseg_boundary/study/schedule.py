@@ -25,7 +25,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..report import whole_file, write_report
+from ..files import atomic_write
+from ..report import write_report
 from .code import Code, require_untouched
 from .locks import holder, lock, note, try_lock
 from .plan import Plan, Run, UnfitStudy
@@ -140,7 +141,7 @@ class Study:
         first = ('study', 'stage', 'arm', 'setting', 'seed', 'split', 'status')
         last = ('forward_seconds', 'backward_seconds', 'peak_memory_mib', 'parameters')
         last += ('core_seconds', 'commit', 'code_hash')
-        with whole_file(self.folder / 'results.csv') as unfinished, unfinished.open('w') as file:
+        with atomic_write(self.folder / 'results.csv') as unfinished, unfinished.open('w') as file:
             table = csv.DictWriter(file, (*first, *metrics, *last), extrasaction='ignore')
             table.writeheader()
             for row in sorted(rows, key=_order):

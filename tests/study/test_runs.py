@@ -14,7 +14,7 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from mmseg_boundary.report import whole_file
+from mmseg_boundary.files import atomic_write
 from mmseg_boundary.study import hooks, plan, runs, schedule
 from mmseg_boundary.study.code import Code
 from mmseg_boundary.study.locks import note
@@ -172,7 +172,7 @@ def test_killed_at_the_worst_moments_it_ends_in_the_same_scores(make, dies_once,
     backend = type(get_file_backend('/'))
 
     def put(self, obj, filepath):
-        with whole_file(filepath) as unfinished:
+        with atomic_write(filepath) as unfinished:
             unfinished.write_bytes(obj[: len(obj) // 2])
             halfway()
             unfinished.write_bytes(obj)
