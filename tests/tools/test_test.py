@@ -91,7 +91,7 @@ def test_the_scores_come_out_of_the_images(tested):
 def test_per_image_needs_a_metric_that_counts(tmp_path):
     write_data(tmp_path / 'data')
     write_config(tmp_path)
-    plain = "test_evaluator={'type':'IoUMetric','_delete_':True}"
+    plain = 'test_evaluator.type=IoUMetric'
     said = evaluate_here(tmp_path, plain, flags=['--per-image', tmp_path / 'images.npz'])
     assert said == '--per-image needs a BoundaryMetric among the evaluators: add --boundary.'
 

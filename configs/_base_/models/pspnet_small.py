@@ -1,24 +1,8 @@
-# A PSPNet of 1 million parameters that learns from scratch on a CPU: AdamW, and the loops and hooks
-# of a short run.
-_base_ = ['mmseg::_base_/models/pspnet_r50-d8.py', 'mmseg::_base_/default_runtime.py']
+# A PSPNet of 1 million parameters that learns from scratch on a CPU.
+_base_ = ['mmseg::_base_/models/pspnet_r50-d8.py', '../schedules/small.py']
 model = dict(
     pretrained=None,
     backbone=dict(depth=18, stem_channels=16, base_channels=16),
     decode_head=dict(in_channels=128, channels=64),
     auxiliary_head=dict(in_channels=64, channels=32),
 )
-
-optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.005, weight_decay=0.01), clip_grad=None
-)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=300),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)
-randomness = dict(seed=0)

@@ -1,6 +1,7 @@
 """Data sets that MMSegmentation lacks; `mmseg_boundary.registered` imports them."""
 
 from .camvid import CamVidDataset
+from .nuclei import NucleiDataset
 from .shapes import ShapesDataset
 
-__all__ = ['CamVidDataset', 'ShapesDataset']
+__all__ = ['CamVidDataset', 'NucleiDataset', 'ShapesDataset']
