@@ -1,8 +1,9 @@
 # make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU);
 #                   other losses: make demo LOSSES="ce epl boundary dt bf1"
+# make study        the smallest study: eight losses, three seeds, on drawn shapes
+# make test         the test suite of the stack; .ci/run runs it on both
 # make quick        its units: losses, metrics, distances and what MMSegmentation sees of them, in one
 #                   or two minutes; no process but pytest's two, nothing compiled, no tool is run
-# make test         the test suite of the stack; .ci/run runs it on both
 # make test-slow    what takes too long for it
 # make mutants      breaks the losses and metrics in small ways: do the tests see it?
 # make docs         the documentation as a site in build/site, its tour run and its links checked
@@ -22,7 +23,7 @@ DOCS := .venv/docs
 UNITS := mmseg_boundary $(addprefix tests/, geometry losses metrics registered \
 	test_architecture.py test_frozen_values.py test_labels.py test_mutants.py)
 
-.PHONY: demo quick test test-slow mutants benchmark docs lint clean
+.PHONY: demo study quick test test-slow mutants benchmark docs lint clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
@@ -33,6 +34,10 @@ PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --
 
 quick: $(INSTALLED)
 	$(PYTEST) $(UNITS) -m "not slow" -k "not compile"
+
+study: $(INSTALLED)
+	$(VENV)/bin/python tools/study.py run configs/studies/shapes.py --workers 2
+	$(VENV)/bin/python tools/study.py report configs/studies/shapes.py
 
 test: $(INSTALLED)
 	$(PYTEST)

@@ -70,11 +70,12 @@ def run(study: Study, args: argparse.Namespace, root: Path) -> None:
     )
     study.require_budget()
     study.require_space()
-    commit, code_hash = code.find(root, args.commit, args.study)
-    study.require_rows_of(code.Code(root, commit, code_hash))
     # Here, since it takes seconds to import.
     from mmseg_boundary.study.checks import require_runnable
 
+    require_runnable(study.plan, root)
+    commit, code_hash = code.find(root, args.commit, args.study)
+    study.require_rows_of(code.Code(root, commit, code_hash))
     file = lock(study.folder / '.code.lock')
     at_work = [holder(each) for each in (study.folder / 'processes').glob('*.lock')]
     here = study.folder / 'code'
@@ -88,7 +89,6 @@ def run(study: Study, args: argparse.Namespace, root: Path) -> None:
         commit = running
     checked_out = code.check_out(root, here, commit, code_hash)
     os.close(file)
-    require_runnable(study.plan, checked_out.folder)
     study.write_summary(checked_out)
     Workers(study, checked_out, root, args.keep).work(args.workers)
     print(f'All runs are done: {study.folder / "results.csv"}')

@@ -39,8 +39,10 @@ def find(root: Path, wanted: str | None, study: Path) -> tuple[str, str]:
             'repository, at a commit of it.'
         ) from None
     # With a commit named, what is in the tree beside the study does not matter.
-    looked_at = PARTS if wanted is None else (str(study.resolve()),)
-    changed = _git(root, 'status', '--porcelain', '--', *looked_at).splitlines()
+    own = [str(study.resolve())] if study.resolve().is_relative_to(root.resolve()) else []
+    looked_at = PARTS if wanted is None else own
+    changed = _git(root, 'status', '--porcelain', '--', *looked_at) if looked_at else ''
+    changed = changed.splitlines()
     if changed:
         raise UnfitStudy(
             f'The working tree has changes that are not committed ({changed[0].strip()}'

@@ -1,6 +1,5 @@
 """The file of a study: what it makes, and what is refused before anything runs."""
 
-import copy
 import json
 import os
 import subprocess
@@ -13,40 +12,7 @@ from mmseg_boundary.study.plan import Run, UnfitStudy
 from mmseg_boundary.study.runs import compose, with_split
 from mmseg_boundary.study.schedule import FREE_GB, Study
 from tests.support.skips import ROOT
-
-CE = dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
-DICE = dict(type='SoftDiceLoss', loss_weight=1.0)
-GOOD = dict(
-    question='Does it help?',
-    base='configs/pspnet_ce_shapes.py',
-    iterations=8,
-    checkpoint_interval=2,
-    arms=dict(
-        ce=dict(title='CE', losses=[CE]),
-        bwce=dict(losses=[dict(type='BoundaryWeightedCELoss')], start=0.5),
-        dice=dict(losses=[CE, DICE], start=0.5),
-    ),
-    base_arm='ce',
-    baselines=['bwce'],
-    finals=['dice'],
-    seeds=[0, 1, 2, 3, 4, 5],
-    splits=dict(val=dict(), test=dict(dataset=dict(seed=2), opened_last=True)),
-    endpoints=['mBoundaryF_3px', dict(key='mBoundaryF_3px', classes=['table'], title='tables')],
-    margins=dict(mIoU=0.5),
-    tuning=dict(
-        split='held_out',
-        dataset=dict(seed=3),
-        options={'train_dataloader.dataset.length': 5},
-        seeds=[100],
-        start=0.75,
-        grid=dict(
-            bwce=[{'losses.0.width': 3}, {'losses.0.width': 5}],
-            dice=[{'losses.1.loss_weight': 1.0}, {'losses.1.loss_weight': 3.0}],
-        ),
-    ),
-    seconds=dict(iteration=1.0, evaluation=10.0),
-    budget=3.0,
-)
+from tests.support.studies import CE, DICE, write_study
 
 
 @pytest.fixture
@@ -54,15 +20,8 @@ def written(tmp_path):
     """A function that writes GOOD with changes, {'a.b': value}, and reads the study."""
 
     def write(changes=None, **top):
-        given = copy.deepcopy(GOOD)
-        for key, value in {**(changes or {}), **top}.items():
-            *path, last = key.split('.')
-            place = given
-            for part in path:
-                place = place[part]
-            place[last] = value
-        (tmp_path / 'made_up.py').write_text(f'study = {given!r}\n')
-        return plan.read(tmp_path / 'made_up.py', ROOT)
+        path = write_study(tmp_path, {**(changes or {}), **top})
+        return plan.read(path, ROOT)
 
     return write
 

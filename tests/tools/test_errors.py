@@ -38,6 +38,7 @@ from tests.support.small_run import (
     write_data,
     write_stranger,
 )
+from tests.support.studies import write_study
 
 PAGE = ROOT / 'docs/errors.md'
 # --- What is given to the tools -------------------------------------------------------------------
@@ -418,6 +419,15 @@ def balance_of_another_net(folder):
     return run_tool('loss_balance', folder / 'config.py', folder / 'good.pth', *options)
 
 
+def study(changes):
+    """`study.py run` of a made-up study with some changes."""
+    return lambda folder: run_tool('study', 'run', write_study(folder, changes))
+
+
+def no_study(folder):
+    return run_tool('study', 'run', folder / 'made_up.py')
+
+
 LEFT_BY_TWO_RUNS = ['epoch_1.pth', 'iter_2.pth']
 TOOL_CASES = {
     'train.py': {
@@ -482,6 +492,20 @@ TOOL_CASES = {
         'a full disk, and `--json`': full_disk_and_json,
         'a full disk, and `--show-dir`': full_disk_and_a_picture,
         'a full disk, and the settings of the run': full_disk_and_the_settings,
+    },
+    'study.py run': {
+        'a missing study': no_study,
+        'an unknown arm': study({'finals': ['bf1']}),
+        'an absent base arm': study({'base_arm': 'plain'}),
+        'a seed twice': study({'seeds': [0, 1, 1]}),
+        'a grid of unequal size': study({'tuning.grid': {'bwce': [{}], 'dice': [{}, {}]}}),
+        'a fork fraction of 1': study({'arms.dice.start': 1}),
+        'a fork off the checkpoints': study({'arms.dice.start': 0.6}),
+        'one seed, with statistics': study({'seeds': [0], 'tuning': None}),
+        'more comparisons than the seeds can tell apart': study({'seeds': [0, 1, 2, 3, 4]}),
+        'a tuning seed that is reported': study({'tuning.seeds': [3]}),
+        'a tuning split that is reported': study({'tuning.split': 'val'}),
+        'a misspelt key': study({'budgets': 3}),
     },
     'loss_balance.py': {'a checkpoint of another net': balance_of_another_net},
 }
