@@ -1,6 +1,7 @@
 """CamVid in the folder layout of the SegNet tutorial."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmseg.registry import DATASETS
 
@@ -18,7 +19,13 @@ class CamVidDataset(PairedFolders):
     Args:
         img_suffix: suffix of the images; None takes the one found in the folder: '.png' as
             published, '.jpg' in recompressed copies.
+        drive_part: which frames of each drive, as two fractions: (0.8, 1) are the last fifth.
+            Frames are named DRIVE_FRAME; neighbours are all but the same image, so that images to
+            tune on are held out as a contiguous part.
         kwargs: as for `BaseSegDataset`.
+
+    Raises:
+        ValueError: `drive_part` is no such pair.
     """
 
     ROOT_VARIABLE = 'CAMVID_ROOT'
@@ -33,6 +40,28 @@ class CamVidDataset(PairedFolders):
             [0, 128, 192],
         ],
     )  # fmt: skip
+
+    def __init__(self, drive_part: tuple[float, float] = (0, 1), **kwargs) -> None:
+        first, last = drive_part
+        if not 0 <= first < last <= 1:
+            raise ValueError(
+                f'drive_part is {drive_part!r}; give two fractions, the first below the second.'
+            )
+        self.drive_part = drive_part
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """One entry per frame of that part, drive by drive."""
+        drives = {}
+        for entry in sorted(super().load_data_list(), key=lambda entry: entry['img_path']):
+            drive = Path(entry['img_path']).stem.rpartition('_')[0]
+            drives.setdefault(drive, []).append(entry)
+        first, last = self.drive_part
+        return [
+            entry
+            for frames in drives.values()
+            for entry in frames[round(first * len(frames)) : round(last * len(frames))]
+        ]
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:

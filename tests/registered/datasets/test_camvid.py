@@ -1,5 +1,7 @@
 """CamVid's folder layout, on files made here and on the real ones."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -48,6 +50,25 @@ def test_a_subset_of_the_classes(copy):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"images in '.*train'.*CAMVID_ROOT"):
         build(tmp_path)
+
+
+def test_a_part_of_each_drive(tmp_path):
+    """Both parts are contiguous, and together they are all."""
+    pixels = np.zeros((2, 2), np.uint8)
+    names = [f'{drive}_{frame:05}' for drive, n in (('b', 10), ('a', 5)) for frame in range(n)]
+    for folder in FOLDERS.values():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            cv2.imwrite(str(tmp_path / folder / f'{name}.png'), pixels)
+
+    def stems(part):
+        dataset = build(tmp_path, drive_part=part)
+        return [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
+
+    assert stems((0.8, 1)) == ['a_00004', 'b_00008', 'b_00009']
+    assert sorted(stems((0, 0.8)) + stems((0.8, 1))) == sorted(names) == stems((0, 1))
+    with pytest.raises(ValueError, match=r'drive_part is \(1, 0\); give two fractions'):
+        stems((1, 0))
 
 
 @needs_camvid
