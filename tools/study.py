@@ -113,9 +113,13 @@ def status(study: Study, args: argparse.Namespace, root: Path) -> None:
 def report(study: Study, args: argparse.Namespace, root: Path) -> None:
     """Writes the page of what there is."""
     from mmseg_boundary.study.report import write_report
+    from mmseg_boundary.study.results import UnfitResults
 
     study.write_summary()
-    print(f'Report: {write_report(study.folder)}')
+    try:
+        print(f'Report: {write_report(study.folder)}')
+    except UnfitResults as error:
+        raise plan.UnfitStudy(str(error)) from None
 
 
 if __name__ == '__main__':

@@ -287,7 +287,8 @@ class _Reader:
                 f'has base_arm={base_arm!r}, which is absent from its arms ({", ".join(arms)}): '
                 'add it, or name one of these'
             )
-        iterations = given.get('iterations') or self.iterations_of(given['base'])
+        usual = self.iterations_of(given['base'])
+        iterations = given.get('iterations') or usual
         plan = Plan(
             name=self.path.stem,
             question=given['question'],
@@ -337,7 +338,7 @@ class _Reader:
     def iterations_of(self, base: str) -> int:
         loop = Config.fromfile(self.root / self.config(base), import_custom_modules=False).train_cfg
         if 'max_iters' not in loop:
-            self.refuse(f'has base={base!r}, which counts epochs; give one that counts iterations')
+            self.refuse(f'names {base}, which counts epochs; give a config that counts iterations')
         return loop.max_iters
 
     def arm(self, name: str, given: dict) -> Arm:
@@ -350,7 +351,7 @@ class _Reader:
         if arm.losses is None and arm.config is None and not arm.options:
             self.refuse(f'has the arm {name!r} without losses, config or options; give one of them')
         if arm.config is not None:
-            self.config(arm.config)
+            self.iterations_of(arm.config)
         if arm.seeds is not None:
             self.seeds(arm.seeds, f'the seeds of the arm {name!r}')
         return arm
@@ -373,6 +374,8 @@ class _Reader:
         if isinstance(given, str):
             return Endpoint(given, given)
         self.known_keys(given, {'key', 'title', 'classes'}, 'an endpoint')
+        if 'key' not in given:
+            self.refuse(f'has the endpoint {given!r} without a key of the evaluator; give it')
         return Endpoint(given['key'], given.get('title', given['key']), given.get('classes'))
 
     def positive(self, value: float, what: str) -> float:
@@ -383,8 +386,10 @@ class _Reader:
     def tuning(self, given: dict | None, arms: dict) -> Tuning | None:
         if given is None:
             return None
-        known = {*Tuning.__dataclass_fields__, 'dataset'} - {'split'} | {'split'}
-        self.known_keys(given, known, 'tuning')
+        self.known_keys(given, {*Tuning.__dataclass_fields__, 'dataset'}, 'tuning')
+        for key in ('split', 'seeds', 'grid'):
+            if not given.get(key):
+                self.refuse(f'has tuning without {key}; give it')
         self.known_arms(list(given['grid']), arms, 'the tuning grid')
         sizes = {name: len(settings) for name, settings in given['grid'].items()}
         if len(set(sizes.values())) != 1 or 0 in sizes.values():

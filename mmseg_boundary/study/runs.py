@@ -243,6 +243,8 @@ def execute(
     )
     if status != 0 and not folder.read(DIVERGED):
         raise FailedRun(_said(folder, 'training', status))
+    if stop and not all(folder.state(each).is_file() for each in states):
+        raise FailedRun(f'{run.name}: its states did not come about again; see {folder.log}.')
     for split in missing:
         if status != 0:
             _write_row(folder, split, row, dict(status='nan', metrics={}, per_class={}))

@@ -260,6 +260,9 @@ class Workers:
             mine.unlink(missing_ok=True)
             os.close(file)
         self.study.write_summary(self.code)
+        for error in self.failed.values():
+            if not isinstance(error, FailedRun):
+                raise error
         if self.failed:
             raise FailedRun('\n'.join(map(str, self.failed.values())))
         if self.processes.stopping:
@@ -277,11 +280,12 @@ class Workers:
             try:
                 self._do(run, file)
             except Exception as error:  # the others go on; `work` raises it
-                if not self.processes.stopping:
+                if not isinstance(error, FailedRun):
+                    self.failed[run] = error
+                    self.processes.stop()
+                elif not self.processes.stopping:
                     self.failed[run] = error
                     print(error, flush=True)
-                    if not isinstance(error, FailedRun):
-                        self.processes.stop()
             finally:
                 with self.mutex:
                     self.claimed.discard(run)
