@@ -18,7 +18,7 @@ from mmseg_boundary.study import plan
 from mmseg_boundary.study.checks import require_runnable
 from mmseg_boundary.study.locks import holder
 from mmseg_boundary.study.plan import Run, UnfitStudy
-from mmseg_boundary.study.runs import compose
+from mmseg_boundary.study.runs import compose, write_config
 from tests.support.commands import attempt, environment_for
 from tests.support.skips import ROOT
 from tests.support.small_run import run_tool
@@ -113,6 +113,19 @@ def test_every_arm_can_be_built(path):
     register_all_modules()
     for _, config in configs_of(path):
         revert_sync_batchnorm(MODELS.build(config.model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', STUDIES[:3], ids=lambda path: path.stem)
+def test_its_last_arm_takes_two_iterations(path, tmp_path):
+    study = plan.read(path, ROOT)
+    run = Run(list(study.arms)[-1], 0, 'final')
+    settings = dict(study.settings_of(run), iterations=2)
+    config = compose(study, ROOT, run, settings, [], tmp_path)
+    write_config(config, tmp_path / 'config.py')
+    assert run_tool('train', tmp_path / 'config.py', '--work-dir', tmp_path / 'work') is None
+    measured = json.loads((tmp_path / 'work/measured.json').read_text())
+    assert (tmp_path / 'work/iter_2.pth').is_file() and measured['parameters'] > 1000
 
 
 # --- Killed, as it is called ----------------------------------------------------------------------
