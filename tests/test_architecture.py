@@ -114,7 +114,16 @@ TESTED_IN = {
     'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
     'registered/check_finite_loss.py': ('registered/test_hooks.py', 'both hooks of one run'),
     'registered/loss_weight_schedule.py': ('registered/test_hooks.py', 'both hooks of one run'),
+    'registered/datasets/paired_folders.py': (
+        'registered/datasets/test_nuclei.py',
+        'what two data sets inherit',
+    ),
     'registry.py': ('registered/test_losses.py', 'scopes in which a loss is built'),
+    'study/checks.py': ('study/test_study.py', 'what MMSegmentation knows, beside the plan'),
+    'study/code.py': ('study/test_plan.py', 'what is refused before a run'),
+    'study/hooks.py': ('study/test_runs.py', 'what a run leaves'),
+    'study/locks.py': ('study/test_plan.py', 'what is refused before a run'),
+    'study/schedule.py': ('study/test_runs.py', 'its runs'),
 }
 
 

@@ -15,7 +15,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from .. import __version__
 from ..registered.check_finite_loss import non_finite
 from ..report import write_report
 
@@ -153,7 +152,7 @@ def versions() -> dict[str, str]:
     """Of what a result may depend on."""
     found = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
     ours = dict(python=platform.python_version(), torch=torch.__version__)
-    return ours | found | {'mmseg-boundary': __version__}
+    return ours | found
 
 
 def _peak_memory() -> float:
