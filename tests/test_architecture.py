@@ -30,13 +30,12 @@ ROOMS = {
     ),
     'registry': (set(), MMSEG),
     'cli': ({'registered', 'stacks', 'compat', 'files'}, MMSEG),
-    'study': ({'registered', 'files', 'report'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'files': (set(), set()),
     'report': ({'files'}, set()),
     'config': (set(), set()),
     'study': (
-        {'report'},
+        {'registered', 'files', 'report'},
         MMSEG | {'scipy', 'matplotlib', 'jinja2', 'markupsafe', 'PIL'},
     ),
     '__init__': (set(), set()),

@@ -18,7 +18,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from ..report import whole_file
+from ..files import atomic_write
 from .conclusions import (
     REGION_ENDPOINT,
     Comparison,
@@ -128,10 +128,10 @@ def write_report(folder: str | Path) -> Path:
             f'The page of {study.name} would have {len(page.encode()) / 1e6:.1f} MB, and '
             f'{MOST_BYTES / 1e6:.0f} MB are allowed: compare fewer arms in one study.'
         )
-    with whole_file(study.folder / MARKDOWN) as unfinished:
+    with atomic_write(study.folder / MARKDOWN) as unfinished:
         unfinished.write_text(_markdown(study, sections), encoding='utf-8')
     path = study.folder / PAGE
-    with whole_file(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding='utf-8')
     return path
 
@@ -157,7 +157,7 @@ def _note_openings(study: Study) -> None:
                 opened[name] = dict(date=today, commit=', '.join(sorted(commits)))
         study.plan['opened'] = opened
         if plan.get('opened') != opened:
-            with whole_file(path) as unfinished:
+            with atomic_write(path) as unfinished:
                 unfinished.write_text(json.dumps(dict(plan, opened=opened), indent=1) + '\n')
 
 

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from ..report import whole_file
+from ..files import atomic_write
 from .report import PALETTE, scene_files, wanted_pictures
 from .results import Study
 
@@ -46,7 +46,7 @@ def _write(study: Study, split: str, names: set[str], file: Path) -> None:
     dataset = DATASETS.build(config.test_dataloader.dataset)
     folder = study.folder / 'scenes' / split
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / PALETTE) as unfinished:
+    with atomic_write(folder / PALETTE) as unfinished:
         unfinished.write_text(json.dumps(dataset.metainfo['palette']))
     for index in range(len(dataset)):
         name = Path(dataset.get_data_info(index)['img_path']).stem
@@ -57,7 +57,7 @@ def _write(study: Study, split: str, names: set[str], file: Path) -> None:
         pixels = sample['inputs'].flip(0).permute(1, 2, 0).numpy()  # loaded as BGR
         picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(label.shape[::-1])
         image_file, label_file = scene_files(study, split, name)
-        with whole_file(image_file) as unfinished:
+        with atomic_write(image_file) as unfinished:
             picture.save(unfinished, 'JPEG', quality=90)
-        with whole_file(label_file) as unfinished:
+        with atomic_write(label_file) as unfinished:
             Image.fromarray(label.astype(np.uint8)).save(unfinished, 'PNG')
