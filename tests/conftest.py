@@ -43,7 +43,7 @@ def no_run_left_over():
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: longest.place(item.path.name))
+    items.sort(key=lambda item: longest.place(item.path))
 
 
 STACK = pytest.StashKey[str]()

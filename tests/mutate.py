@@ -50,15 +50,15 @@ TESTS = {
     'tests/losses/test_distance_transform.py '
     'tests/registered/test_losses.py',
     **{
-        f'losses/epl/{name}.py': 'tests/losses/test_epl.py '
+        f'losses/epl/{name}.py': 'tests/losses/epl/test_epl.py '
         'tests/losses/test_once_differentiable.py tests/registered/test_losses.py '
         'tests/registered/test_battery.py'
         for name in ('blocks', 'line', 'point')
     },
     'losses/epl/ranks.py': 'mmseg_boundary/losses/epl/ranks.py tests/losses/epl/test_ranks.py',
     'losses/epl/rays.py': 'mmseg_boundary/losses/epl/rays.py tests/losses/epl/test_rays.py '
-    'tests/losses/test_epl.py',
-    'losses/epl/reference.py': 'tests/losses/test_epl.py',
+    'tests/losses/epl/test_epl.py',
+    'losses/epl/reference.py': 'tests/losses/epl/test_epl.py',
     'losses/jaccard.py': 'tests/losses/test_reduction.py '
     'tests/losses/test_overlaps.py tests/registered/test_losses.py',
     'losses/kervadec.py': 'tests/losses/test_reduction.py '

@@ -78,14 +78,12 @@ def test_imports_point_one_way(path):
     'path', sorted((ROOT / 'tools').rglob('*.py')), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_no_tool_imports_tests(path):
-    """Except for the readable EPL, until it is in the package."""
     tree = ast.walk(ast.parse(path.read_text()))
     names = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
     tree = ast.walk(ast.parse(path.read_text()))
     names += [node.module for node in tree if isinstance(node, ast.ImportFrom) if node.module]
     found = [name for name in names if name.split('.')[0] == 'tests']
-    expected = path == ROOT / 'tools/benchmarks/peers.py'
-    assert found == ['tests.support.readable'] * expected
+    assert found == []
 
 
 def test_every_room_is_listed():
@@ -108,11 +106,15 @@ TESTED_IN = {
     'losses/softmax_focal.py': ('losses/test_cross_entropies.py', 'they share a form'),
     'losses/jaccard.py': ('losses/test_overlaps.py', 'they share a form'),
     'losses/soft_dice.py': ('losses/test_overlaps.py', 'they share a form'),
-    'losses/compiled.py': ('losses/test_epl.py', 'it compiles the kernels of EPL'),
+    'choices.py': ('losses/epl/test_rays.py', 'an argument of this kind'),
+    'losses/compiled.py': ('losses/epl/test_epl.py', 'it compiles the kernels of EPL'),
+    'losses/epl/blocks.py': ('losses/epl/test_epl.py', 'what both terms are made with'),
+    'losses/epl/line.py': ('losses/epl/test_epl.py', 'both terms, against one reference'),
+    'losses/epl/modules.py': ('losses/epl/test_epl.py', 'both terms, against one reference'),
+    'losses/epl/point.py': ('losses/epl/test_epl.py', 'both terms, against one reference'),
+    'losses/epl/reference.py': ('losses/epl/test_epl.py', 'it is what the terms are held against'),
     'losses/decode_head_loss.py': ('registered/test_battery.py', 'what every loss inherits'),
     'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
-    'registered/check_finite_loss.py': ('registered/test_hooks.py', 'both hooks of one run'),
-    'registered/loss_weight_schedule.py': ('registered/test_hooks.py', 'both hooks of one run'),
     'registered/datasets/paired_folders.py': (
         'registered/datasets/test_nuclei.py',
         'what two data sets inherit',
@@ -120,16 +122,18 @@ TESTED_IN = {
     'registry.py': ('registered/test_losses.py', 'scopes in which a loss is built'),
     'study/checks.py': ('study/test_study.py', 'what MMSegmentation knows, beside the plan'),
     'study/code.py': ('study/test_plan.py', 'what is refused before a run'),
+    'study/conclusions.py': ('study/test_report.py', 'what the report says'),
+    'study/figures.py': ('study/test_report.py', 'what the report shows'),
     'study/hooks.py': ('study/test_runs.py', 'what a run leaves'),
     'study/locks.py': ('study/test_plan.py', 'what is refused before a run'),
+    'study/results.py': ('study/test_report.py', 'what the report reads'),
     'study/schedule.py': ('study/test_runs.py', 'its runs'),
 }
 
 
 def file_of_tests(module):
-    """Of the module's name, in the room of its name or, of what tools share, in theirs."""
-    name = f'test_{module.name}'
-    return {TESTS / module.parent / name, TESTS / 'tools' / name}
+    """Of the module's name, in the room of its name."""
+    return TESTS / module.parent / f'test_{module.name}'
 
 
 def has_code(path):
@@ -146,7 +150,7 @@ def test_every_module_has_a_file_of_tests():
         module = path.relative_to(PACKAGE)
         if path.name == '__init__.py' or not has_code(path) or str(module) in rows:
             continue
-        if not any(file.is_file() for file in file_of_tests(module)):
+        if not file_of_tests(module).is_file():
             without.add(str(module))
     assert without == set(TESTED_IN)
     assert all((TESTS / file).is_file() for file, _ in TESTED_IN.values())
@@ -166,11 +170,9 @@ def test_no_test_imports_a_test(path):
 
 
 def test_the_longest_files_are_there():
-    names = [path.name for path in TESTS.rglob('test_*.py')]
-    assert [name for name in longest.FILES if names.count(name) != 1] == []
-    assert longest.place('test_demo.py') == 0 and longest.place('test_labels.py') == len(
-        longest.FILES
-    )
+    assert [name for name in longest.FILES if not (TESTS / name).is_file()] == []
+    assert longest.place(TESTS / 'tools/test_demo.py') == 0
+    assert longest.place(TESTS / 'test_labels.py') == len(longest.FILES)
 
 
 def test_the_naive_definitions_share_nothing_with_the_package():

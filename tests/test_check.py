@@ -47,8 +47,10 @@ def test_a_sound_installation():
     classes = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
     assert facts['losses'].replace(',', '').split() == sorted([*classes, 'LossSum'])
     assert facts['metrics'] == 'BoundaryMetric'
-    assert facts['hooks'] == 'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule'
-    assert facts['data sets'] == 'CamVidDataset, ShapesDataset'
+    assert facts['hooks'] == (
+        'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule, StepSeed'
+    )
+    assert facts['data sets'] == 'CamVidDataset, NucleiDataset, ShapesDataset'
     assert facts['models'] == 'BoundarySegTTAModel'
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()
     assert {'mmseg_boundary', 'torch', 'CUDA', 'distances', 'mmengine', 'mmcv'} <= set(facts)

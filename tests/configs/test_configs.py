@@ -74,7 +74,7 @@ def test_it_has_the_shape_of_all(path):
     first = path
     while bases := bases_of(first):
         first = first.parent / bases[0]
-    assert first == first.parent / 'runtime.py' and 'mmseg_boundary.stacks' in first.read_text()
+    assert first == first.parent / 'runtime.py' and 'compat.resolve_packages()' in first.read_text()
 
 
 def test_names_are_unique_and_say_the_network():

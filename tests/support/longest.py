@@ -5,31 +5,37 @@ begins with the files of most tests, and a single test of minutes comes last.
 `pytest --durations=0` says what takes how long.
 """
 
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
 FILES = (
-    'test_demo.py',
-    'test_checkpoints.py',
-    'test_safe_loading.py',
-    'test_alongside.py',
-    'test_epl.py',
-    'test_killed.py',
-    'test_schedule.py',
-    'test_launch.py',
-    'test_benchmark.py',
-    'test_installed.py',
-    'test_train.py',
-    'test_test.py',
+    'tools/test_demo.py',
+    'cli/test_checkpoints.py',
+    'cli/test_safe_loading.py',
+    'tools/test_alongside.py',
+    'losses/epl/test_epl.py',
+    'tools/test_killed.py',
+    'tools/test_schedule.py',
+    'study/test_runs.py',
+    'cli/test_errors.py',
+    'tools/test_benchmark.py',
+    'tools/test_installed.py',
+    'tools/test_train.py',
+    'tools/test_test.py',
     'test_docs.py',
-    'test_loss_balance.py',
-    'test_elsewhere.py',
-    'test_distributed_equals_one.py',
-    'test_outputs.py',
+    'tools/test_loss_balance.py',
+    'tools/test_elsewhere.py',
+    'tools/test_distributed_equals_one.py',
+    'cli/test_outputs.py',
     'test_check.py',
-    'test_configs.py',
-    'test_errors.py',
-    'test_battery.py',
+    'configs/test_configs.py',
+    'tools/test_errors.py',
+    'registered/test_battery.py',
 )
 
 
-def place(name: str) -> int:
-    """Where a file of this name begins."""
+def place(path: Path) -> int:
+    """Where a file of tests begins."""
+    name = path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ''
     return FILES.index(name) if name in FILES else len(FILES)
