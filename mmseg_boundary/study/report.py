@@ -512,7 +512,7 @@ def _in_short(setting: dict) -> str:
 def _what_did_not_help(study: Study, shown: Sequence[str]) -> Section | None:
     """Arms whose interval is not above 0; nothing where no arm has one."""
     primary = study.primary
-    rows, judged = _tuned_in_vain(study), False
+    rows, judged = [], False
     for split in shown:
         for each in [*compare(study, split), *explore(study, split)]:
             low, high = each.interval(primary)
@@ -524,13 +524,14 @@ def _what_did_not_help(study: Study, shown: Sequence[str]) -> Section | None:
             if lost:
                 reading = f'{lost} {"run" if lost == 1 else "runs"} ended in NaN'
             rows.append([each.title, split, with_interval(each, primary), reading])
+    rows += _tuned_in_vain(study)
     if not rows:
         text = f'The 95 % intervals of all arms lie above {study.titles[study.baseline]}.'
         return Section('What did not help', [text]) if judged else None
     text = f'Arms whose 95 % interval in {primary.title} does not lie above the baseline, in their '
     text += 'own seeds; and arms that were tuned and stayed below the baseline at every setting.'
     columns = ['arm', 'split', f'Δ {primary.title}', 'reading']
-    return Section('What did not help', [text], [Table(columns, rows)])
+    return Section('What did not help', [text], [Table(columns, rows, cards=True)])
 
 
 def _tuned_in_vain(study: Study) -> list[list[str]]:

@@ -119,11 +119,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)  # NaN last
+    order = np.argsort(p)  # NaN last, so that it spoils none of the others
     factors = len(p) - np.arange(len(p))
     adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(np.nan_to_num(p[order], nan=1) * factors)
-    return np.where(np.isnan(p), np.nan, adjusted.clip(max=1)).tolist()
+    adjusted[order] = np.maximum.accumulate(p[order] * factors)
+    return adjusted.clip(max=1).tolist()
 
 
 def require_reachable(comparisons: int, seeds: int) -> None:
