@@ -11,15 +11,15 @@ from tests.support.commands import ROOT, run
 
 PACKAGE = ROOT / 'mmseg_boundary'
 ROOMS = ('geometry', 'losses', 'metrics')
-WITHOUT_FORMULAS = {'__init__.py', 'compiled.py'}
+WITHOUT_FORMULAS = {'__init__.py', 'compiled.py', 'modules.py'}
 
 
 def test_every_file_of_the_pure_rooms_has_mutants():
-    """And the one that paints, which has a formula too."""
-    files = {'labels.py', 'registered/visualization.py'} | {
+    """And those beside them that they share, and the one that paints."""
+    files = {'choices.py', 'labels.py', 'registered/visualization.py'} | {
         str(path.relative_to(PACKAGE))
         for room in ROOMS
-        for path in (PACKAGE / room).glob('*.py')
+        for path in (PACKAGE / room).rglob('*.py')
         if path.name not in WITHOUT_FORMULAS
     }
     assert set(MUTANTS) == set(TESTS) == files
