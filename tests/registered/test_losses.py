@@ -4,9 +4,11 @@ import pytest
 import torch
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from mmengine.structures import PixelData
+from mmseg.registry import METRICS as SCOPED_METRICS
 from mmseg.registry import MODELS
 
 import mmseg_boundary.registered  # noqa: F401
+from tests.support import last_run
 from tests.support.heads import head, samples
 
 EPL = ('', 'Point', 'Line')
@@ -194,3 +196,11 @@ def test_both_scopes_know_our_types_and_mmsegs(scope):
     assert len(DATASETS.build(dict(type='ShapesDataset', length=2, _scope_=scope))) == 2
     with DefaultScope.overwrite_default_scope(scope):
         assert type(MODELS.build(dict(type='EPLLoss'))).__name__ == 'EPLLoss'
+
+
+def test_the_scope_of_a_run_ends_with_its_test():
+    DefaultScope.get_instance('a run', scope_name='mmengine')
+    with pytest.raises(KeyError, match='IoUMetric is not in the mmengine::metric registry'):
+        SCOPED_METRICS.build(dict(type='IoUMetric'))
+    last_run.forget()
+    SCOPED_METRICS.build(dict(type='IoUMetric'))
