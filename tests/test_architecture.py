@@ -100,16 +100,10 @@ def test_no_drawers():
 TESTS = ROOT / 'tests'
 # {module without a file of tests of its name: (where it is tested, why there)}
 TESTED_IN = {
-    'choices.py': ('losses/epl/test_rays.py', 'rays have most choices'),
     'config.py': ('tools/test_installed.py', 'it finds configs in a checkout and in a wheel'),
     'losses/boundary_weighted_ce.py': ('losses/test_cross_entropies.py', 'they share a form'),
     'losses/log_likelihood.py': ('losses/test_cross_entropies.py', 'they share a form'),
     'losses/softmax_focal.py': ('losses/test_cross_entropies.py', 'they share a form'),
-    'losses/epl/blocks.py': ('losses/test_epl.py', 'the forms of one loss agree'),
-    'losses/epl/line.py': ('losses/test_epl.py', 'the forms of one loss agree'),
-    'losses/epl/modules.py': ('losses/test_epl.py', 'the forms of one loss agree'),
-    'losses/epl/point.py': ('losses/test_epl.py', 'the forms of one loss agree'),
-    'losses/epl/reference.py': ('losses/test_epl.py', 'the forms of one loss agree'),
     'losses/jaccard.py': ('losses/test_overlaps.py', 'they share a form'),
     'losses/soft_dice.py': ('losses/test_overlaps.py', 'they share a form'),
     'choices.py': ('losses/epl/test_rays.py', 'an argument of this kind'),
