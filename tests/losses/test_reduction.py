@@ -80,6 +80,12 @@ def test_class_weights_are_finite_and_not_negative(weight):
         require_class_weight([1.0, weight])
 
 
+@pytest.mark.parametrize('weights', [[0.0, 0.0], [], 'ab', 2.0])
+def test_class_weights_weigh_something(weights):
+    with pytest.raises(ValueError, match='non-negative numbers, one per logit and not all 0'):
+        require_class_weight(weights)
+
+
 def test_the_mean_over_pixels_leaves_void_out_whatever_is_there():
     """(1 + 2 + 2 x 3 + 2 x 4) / 4: two costs of each of two valid pixels; the third is void."""
     target = encode(torch.tensor([[[0, 1, VOID]]]), 2)

@@ -295,15 +295,15 @@ def level_counts(truth: Tensor, h: int) -> Tensor:
 
 def sums_of_truth(truth: Tensor, counts: Tensor, num_valid: Tensor, form: LineForm) -> Tensor:
     """(3, h, D, K), as in `line_sums`, from the (D, K, M) energies and their `level_counts`."""
-    taus, pixels = range(1, form.h + 1), counts[1:].to(truth.dtype)
     levels = torch.arange(1, form.h + 1, dtype=truth.dtype, device=truth.device)
+    pixels = counts[1:].to(truth.dtype)
     if form.rays.is_box:
         region = _line_region(truth, form.h)
-        d = torch.stack([closeness(truth, tau, form.mu) for tau in taus]).where(region, 0)
+        d = torch.stack([closeness(truth, tau, form.mu) for tau in levels]).where(region, 0)
         g, q = d.sum(-1), d.square().sum(-1)
     else:
         # All pixels of a level have the same d. Not a product of matrices: autocast would round.
-        d = torch.stack([closeness(levels, tau, form.mu) for tau in taus])
+        d = closeness(levels, levels.unsqueeze(1), form.mu)
         g, q = ((table.view(*table.shape, 1, 1) * pixels).sum(1) for table in (d, d.square()))
     if form.authors:
         outside = num_valid - counts[1:].sum(0)
@@ -367,7 +367,7 @@ def _line_region(truth: Tensor, h: int) -> Tensor:
 NEGLIGIBLE = 43
 
 
-def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
+def closeness(energies: Tensor, tau: int | Tensor, mu: int) -> Tensor:
     """exp(-|energy - tau|^mu), in [0, 1]: 1 on the level, exp(-1) one level away.
 
     0 where it would be below 2e-19.
