@@ -62,6 +62,11 @@ def _require_images(config: dict, what: str, plan: Plan) -> tuple[str, ...]:
         count = len(dataset)
     except FileNotFoundError as error:
         raise UnfitStudy(f'{plan.name} has no data for {what}: {error}') from None
+    except ValueError as error:
+        # of NumPy, when MMEngine packs an empty list
+        if 'at least one array' not in str(error):
+            raise
+        count = 0
     if not count:
         raise UnfitStudy(
             f'{plan.name} has no image in {what}: check its data_root, data_prefix and ann_file.'

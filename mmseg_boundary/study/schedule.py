@@ -259,6 +259,7 @@ class Workers:
                 thread.join()
             mine.unlink(missing_ok=True)
             os.close(file)
+        self._tidy()
         self.study.write_summary(self.code)
         for error in self.failed.values():
             if not isinstance(error, FailedRun):
@@ -346,7 +347,7 @@ class Workers:
             self._identity,
             self.keep,
         )
-        self._drop_states()
+        self._tidy()
         study.write_summary(self.code)
         _, left, runs = study.estimate()
         print(
@@ -371,13 +372,19 @@ class Workers:
                 row['setting'] = run.setting
             write_report(folder.row(split), row)
 
-    def _drop_states(self) -> None:
-        """Removes the states that no fork waits for any more."""
+    def _tidy(self) -> None:
+        """Removes the states that no fork waits for any more, and the weights of finished runs
+        whose process was killed before it did."""
         for run, folder in self.study.folders.items():
-            if self.keep or self.study.states_wanted(run):
+            if self.keep or not self.study.is_done(run) or self.study.states_wanted(run):
                 continue
             for file in folder.state(0).parent.glob('iter_*.pth'):
                 file.unlink(missing_ok=True)
+            if any(folder.train.glob('*.pth')):
+                file = try_lock(folder.lock)
+                if file is not None:
+                    folder.drop_weights()
+                    os.close(file)
 
 
 def endpoint_of(row: dict, endpoint) -> float:

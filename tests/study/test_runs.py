@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,6 +69,8 @@ class ForkedProcesses(runs.Processes):
                 if isinstance(ended, str):
                     print(ended, flush=True)
                 status = int(ended is not None)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         note(lock, child)
@@ -216,8 +219,8 @@ def test_a_base_state_that_is_gone_is_computed_again(make):
 
 
 def test_a_loss_that_is_no_number_is_a_row_that_says_so(make):
-    nan = "bad=dict(losses=[dict(type='SoftDiceLoss', loss_weight=float('inf'))])"
-    study = make('study', more=nan.replace("float('inf')", '1e999'))
+    options = "{'optim_wrapper.optimizer.lr': 1e36}"
+    study = make('study', more=f'bad=dict(losses=[{CE}], options={options})')
     assert end(start(study)) == 0
     row = scores(study)['bad__seed3__val.json']
     assert row['status'] == 'nan' and row['metrics'] == {} and row['per_image'] is None
@@ -226,7 +229,7 @@ def test_a_loss_that_is_no_number_is_a_row_that_says_so(make):
 
 
 def test_forks_of_a_base_that_ended_in_nan(make):
-    study = make('study', **{'optim_wrapper.optimizer.lr': 1e38})
+    study = make('study', **{'optim_wrapper.optimizer.lr': 1e36})
     assert end(start(study)) == 0
     assert {row['status'] for row in scores(study).values()} == {'nan'}
     assert len(scores(study)) == 2

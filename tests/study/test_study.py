@@ -81,9 +81,9 @@ def test_the_frozen_stack_is_refused(tmp_path, monkeypatch):
 
 def test_it_says_what_it_would_take_and_refuses_above_the_budget(tmp_path, capsys):
     said = run_tool('study', 'run', write_study(tmp_path, dict(budget=0.01)), '--workers', 2)
-    assert said.startswith('made_up would take 0.2 core-hours, above its budget of 0.01: ')
+    assert said.startswith('made_up would take 0.1 core-hours, above its budget of 0.01: ')
     printed = capsys.readouterr().out
-    assert printed.startswith('made_up: 23 of 23 runs are left, about 0.17 core-hours, or 0.08 ')
+    assert printed.startswith('made_up: 23 of 23 runs are left, about 0.14 core-hours, or 0.07 ')
     assert not (ROOT / 'work_dirs/studies/made_up').exists()
 
 
@@ -92,7 +92,7 @@ def test_status_of_what_has_not_begun(tmp_path, capsys):
     assert run_tool('study', 'status', path, '--work-dir', tmp_path / 'work') is None
     said = capsys.readouterr().out.splitlines()
     assert said[0] == 'tuning__ce__seed100: waiting' and len(said) == 24
-    assert said[-1].startswith('0 of 23 runs are finished; about 0.17 of 0.17 core-hours are left')
+    assert said[-1].startswith('0 of 23 runs are finished; about 0.14 of 0.14 core-hours are left')
     assert run_tool('study', 'stop', path, '--work-dir', tmp_path / 'work') is None
 
 
