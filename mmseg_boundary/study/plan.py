@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -336,10 +337,10 @@ class _Reader:
         return name
 
     def iterations_of(self, base: str) -> int:
-        loop = Config.fromfile(self.root / self.config(base), import_custom_modules=False).train_cfg
-        if 'max_iters' not in loop:
+        iterations = _iterations_in(self.root / self.config(base))
+        if iterations is None:
             self.refuse(f'names {base}, which counts epochs; give a config that counts iterations')
-        return loop.max_iters
+        return iterations
 
     def arm(self, name: str, given: dict) -> Arm:
         if not NAME.fullmatch(name):
@@ -484,6 +485,12 @@ class _Reader:
                 f'adjusted p is {smallest:.3g}, so that none can reach {LEVEL}: give more seeds or '
                 'fewer finals'
             )
+
+
+@cache
+def _iterations_in(config: Path) -> int | None:
+    loop = Config.fromfile(config, import_custom_modules=False).get('train_cfg') or {}
+    return loop.get('max_iters')
 
 
 def _refuse(path: Path, sentence: str) -> NoReturn:
