@@ -218,16 +218,6 @@ def test_a_base_state_that_is_gone_is_computed_again(make):
     assert 'Iter(train) [2/4]' in trained and 'Iter(train) [3/4]' not in trained
 
 
-def test_a_loss_that_is_no_number_is_a_row_that_says_so(make):
-    options = "{'optim_wrapper.optimizer.lr': 1e36}"
-    study = make('study', more=f'bad=dict(losses=[{CE}], options={options})')
-    assert end(start(study)) == 0
-    row = scores(study)['bad__seed3__val.json']
-    assert row['status'] == 'nan' and row['metrics'] == {} and row['per_image'] is None
-    assert ',bad,,3,val,nan,' in (study.folder / 'results.csv').read_text()
-    assert scores(study)['ce__seed3__val.json']['status'] == 'finished'
-
-
 def test_forks_of_a_base_that_ended_in_nan(make):
     study = make('study', **{'optim_wrapper.optimizer.lr': 1e36})
     assert end(start(study)) == 0
@@ -246,13 +236,23 @@ def test_two_processes_do_not_disturb_each_other(make):
     assert (study.folder / 'results.csv').read_text().count('finished') == 3
 
 
-def test_a_run_that_fails_leaves_the_others(make, capfd):
-    study = make('study', more="bad=dict(losses=[dict(type='SoftDiceLos')])")
+def test_runs_that_fail_or_end_in_nan_leave_the_others(make, capfd):
+    options = "{'optim_wrapper.optimizer.lr': 1e36}"
+    misspelt = "misspelt=dict(losses=[dict(type='SoftDiceLos')])"
+    study = make('study', more=f'{misspelt}, lost=dict(losses=[{CE}], options={options})')
     assert end(start(study)) == 1
     said = capfd.readouterr().out
-    assert 'bad__seed3: its training ended with 1;' in said
+    assert 'misspelt__seed3: its training ended with 1;' in said
     assert 'SoftDiceLos is not in the' in said
-    assert len(scores(study)) == 2
+    rows = scores(study)
+    assert {name: row['status'] for name, row in rows.items()} == {
+        'ce__seed3__val.json': 'finished',
+        'again__seed3__val.json': 'finished',
+        'lost__seed3__val.json': 'nan',
+    }
+    lost = rows['lost__seed3__val.json']
+    assert lost['metrics'] == {} and lost['per_image'] is None
+    assert ',lost,,3,val,nan,' in (study.folder / 'results.csv').read_text()
 
 
 def test_stop_ends_all_of_it(make):
