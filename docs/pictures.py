@@ -30,8 +30,8 @@ from mmseg_boundary.losses import (
     softmax_focal_loss,
 )
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
-from mmseg_boundary.losses.boundary_weighted_ce import contour_band
-from mmseg_boundary.losses.distance_transform import nearness_to_contour
+from mmseg_boundary.losses.boundary_weighted_ce import boundary_band
+from mmseg_boundary.losses.distance_transform import nearness_to_boundary
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
@@ -50,7 +50,7 @@ def main() -> None:
         'kervadec': draw_kervadec,
         'distance-transform': draw_distance_transform,
         'bf1': draw_bf1,
-        'comparators': draw_comparators,
+        'baselines': draw_baselines,
         'readme': draw_alike,
     }
     for name, draw in pages.items():
@@ -98,7 +98,7 @@ def show(axis: plt.Axes, field: Tensor, title: str, **style: object) -> object:
 
 
 def outline(axis: plt.Axes, truth: bool = True, prediction: bool = True) -> None:
-    """The two contours: blue where the object is, orange dashed where it is predicted."""
+    """The two boundaries: blue where the object is, orange dashed where it is predicted."""
     if truth:
         axis.contour(true_mask().float(), [0.5], colors=TRUE, linewidths=1.4)
     if prediction:
@@ -117,8 +117,8 @@ def draw_epl() -> plt.Figure:
     h = 3
     target = encode(labels(), 2)
     truth, prediction = (
-        ray_sums(planes, Rays(2 * h + 1, 'A', 'constant'))[3, 0, 1]
-        for planes in (target.planes.float(), predicted_logits().softmax(1))
+        ray_sums(masks, Rays(2 * h + 1, 'A', 'constant'))[3, 0, 1]
+        for masks in (target.masks.float(), predicted_logits().softmax(1))
     )
     figure, axes = panels(4)
     show(axes[0], predicted_logits().softmax(1)[0, 1], 'probability', cmap='Greys', vmax=1.6)
@@ -138,7 +138,7 @@ def draw_epl() -> plt.Figure:
 def draw_kervadec() -> plt.Figure:
     """The signed distances of one class, and what the prediction pays by them."""
     target = encode(labels(), 2)
-    signed = signed_distances(target.planes, *target.measured(distances_between, 'euclidean'))
+    signed = signed_distances(target.masks, *target.cached(distances_between, 'euclidean'))
     figure, axes = panels(3)
     distances = show(axes[0], signed[0, 1], 'D, signed distance (px)', **around_zero(signed[0, 1]))
     outline(axes[0], prediction=False)
@@ -146,9 +146,11 @@ def draw_kervadec() -> plt.Figure:
     terms = show(axes[1], paid, 'probability x D', **around_zero(paid))
     outline(axes[1])
     slope = gradient_of(kervadec_boundary_loss, probabilities=True) * HEIGHT * WIDTH
-    slopes = show(axes[2], slope[0, 1], 'gradient at the logit (x pixels)', **around_zero(slope))
+    grad_output = show(
+        axes[2], slope[0, 1], 'gradient at the logit (x pixels)', **around_zero(slope)
+    )
     outline(axes[2])
-    for drawn, axis in zip((distances, terms, slopes), axes, strict=True):
+    for drawn, axis in zip((distances, terms, grad_output), axes, strict=True):
         figure.colorbar(drawn, ax=axis, shrink=0.8)
     return figure
 
@@ -156,9 +158,9 @@ def draw_kervadec() -> plt.Figure:
 def draw_distance_transform() -> plt.Figure:
     """The weight of a pixel of the class, and the gradient at its probability."""
     target = encode(labels(), 1)
-    _, inside = target.measured(distances_between, 'euclidean')
+    _, inside = target.cached(distances_between, 'euclidean')
     figure, axes = panels(3)
-    q = nearness_to_contour(target.planes, inside)[0, 0]
+    q = nearness_to_boundary(target.masks, inside)[0, 0]
     weights = show(
         axes[0], q.where(true_mask(), torch.nan), 'q: weight in the class', cmap='viridis'
     )
@@ -170,16 +172,16 @@ def draw_distance_transform() -> plt.Figure:
     probs = probability[None, None].clone().requires_grad_()
     distance_transform_loss(probs, target).backward()
     slope = probs.grad[0, 0] * HEIGHT * WIDTH
-    slopes = show(axes[2], slope, 'gradient at p (x pixels)', **around_zero(slope))
+    grad_output = show(axes[2], slope, 'gradient at p (x pixels)', **around_zero(slope))
     outline(axes[2])
-    for drawn, axis in zip((weights, terms, slopes), axes, strict=True):
+    for drawn, axis in zip((weights, terms, grad_output), axes, strict=True):
         figure.colorbar(drawn, ax=axis, shrink=0.8)
     return figure
 
 
 def draw_bf1() -> plt.Figure:
     """Soft boundaries of truth and prediction, each with the other one's tolerance."""
-    truth = inner_boundary(encode(labels(), 2).planes.float(), 3)[0, 1]
+    truth = inner_boundary(encode(labels(), 2).masks.float(), 3)[0, 1]
     predicted = inner_boundary(predicted_logits().softmax(1), 3)[0, 1]
     reach = window_max(truth[None], 5)[0] > 0, window_max(predicted[None], 5)[0]
     figure, axes = panels(3)
@@ -202,8 +204,8 @@ def overlay(boundary: Tensor, reach: Tensor) -> Tensor:
     return ground * (1 - 0.85 * boundary[..., None])
 
 
-def draw_comparators() -> plt.Figure:
-    """The gradient of the comparators at the logit of the object, on one scene."""
+def draw_baselines() -> plt.Figure:
+    """The gradient of the baselines at the logit of the object, on one scene."""
     target = encode(labels(), 2)
     costs = {
         'cross-entropy': lambda x: boundary_weighted_ce_loss(x, target, boundary_weight=0),
@@ -220,7 +222,7 @@ def draw_comparators() -> plt.Figure:
         largest = f'{slope.abs().max():.2g}'
         show(axis, slope, f'{title}\nlargest {largest}', **around_zero(slope))
         outline(axis)
-    band = contour_band(target, 3)[0, 0].float()
+    band = boundary_band(target, 3)[0, 0].float()
     axes[1].contour(band, [0.5], colors='black', linewidths=0.6, linestyles='dotted')
     return figure
 
@@ -254,8 +256,8 @@ def alike() -> tuple[Tensor, dict[str, Tensor]]:
 def scores_of(pred: Tensor, label: Tensor) -> tuple[float, float]:
     """mIoU and boundary F at 3 px, in percent. Boundary IoU in a band that holds all is IoU."""
     found = boundary_iou(pred, label, 4, widths=label.shape[1:])
-    contours = boundary_f_score(pred, label, 4, tolerances=(3,))
-    return 100 * found.mean.item(), 100 * contours.mean.item()
+    boundaries = boundary_f_score(pred, label, 4, tolerances=(3,))
+    return 100 * found.mean.item(), 100 * boundaries.mean.item()
 
 
 def draw_alike() -> plt.Figure:

@@ -1,5 +1,5 @@
 """`python -m mmseg_boundary.check`: what is installed and registered, and what keeps it from
-working, each problem with the command that mends it. The exit status is 1 if there is one.
+working, each problem with the command that fixes it. The exit status is 1 if there is one.
 
 Modules of a project may be named too: they are imported as `custom_imports` would, and looked at
 for names that both they and this package register.
@@ -49,7 +49,7 @@ TAKEN = ' is already registered in '  # MMEngine's words
 
 @dataclass
 class Findings:
-    """(name, value) of what is there, (sentence, command) of what is to be mended."""
+    """(name, value) of what is there, (sentence, command) of what is to be fixed."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Findings:
         self.facts.append((name, value))
 
     def problem(self, sentence: str, command: str) -> None:
-        """Something to mend; once, where one command mends several things."""
+        """Something to fix; once, where one command fixes several things."""
         if all(command != known for _, known in self.problems):
             self.problems.append((sentence, command))
 
@@ -299,7 +299,7 @@ def _print(found: Findings) -> None:
     for name, value in found.facts:
         print(_wrapped(value, name.ljust(width), ' ' * width))
     for sentence, command in found.problems:
-        print(f'\n{_wrapped(sentence, "PROBLEM  ", " " * 9)}\n  mend:  {command}')
+        print(f'\n{_wrapped(sentence, "PROBLEM  ", " " * 9)}\n  fix:  {command}')
     if not found.problems:
         print('\nNo problems.')
 

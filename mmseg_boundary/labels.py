@@ -1,6 +1,6 @@
-"""Label maps as masks: the one home of void, of class planes and of which classes are present.
+"""Label maps as masks: the one home of void, of class masks and of which classes are present.
 
-Shape glossary, here for the whole package: N images, K planes (classes of the loss, one per logit),
+Shape glossary, here for the whole package: N images, K masks (classes of the loss, one per logit),
 H x W pixels at label resolution, D directions.
 """
 
@@ -21,44 +21,44 @@ UNKNOWN_LABELS = ('refuse', 'wrong')
 class Target:
     """What the labels say, void taken out.
 
-    planes: (N, K, H, W) bool, the pixels of each class; False at void.
+    masks: (N, K, H, W) bool, the pixels of each class; False at void.
     valid: (N, 1, H, W) bool, the pixels that are not void.
     """
 
-    planes: Tensor
+    masks: Tensor
     valid: Tensor
-    _measured: dict = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def regions(self) -> Tensor:
-        """(N, max(K, 2), H, W) bool, a plane for each class: with one logit, of class 0 too.
+        """(N, max(K, 2), H, W) bool, a mask for each class: with one logit, of class 0 too.
 
-        Every valid pixel lies in exactly one; the last K are `planes`.
+        Every valid pixel lies in exactly one; the last K are `masks`.
         """
-        if self.planes.shape[1] > 1:
-            return self.planes
-        return torch.cat([self.valid & ~self.planes, self.planes], 1)
+        if self.masks.shape[1] > 1:
+            return self.masks
+        return torch.cat([self.valid & ~self.masks, self.masks], 1)
 
-    def measured(self, ruler: Callable[..., Measures], *options: object) -> Measures:
-        """`ruler(self.regions, *options)`, once: whoever asks again gets the same tensors."""
-        key = ruler, *options
-        if key not in self._measured:
+    def cached(self, compute: Callable[..., Measures], *options: object) -> Measures:
+        """`compute(self.regions, *options)`, once: whoever asks again gets the same tensors."""
+        key = compute, *options
+        if key not in self._cache:
             with torch.no_grad():
-                self._measured[key] = ruler(self.regions, *options)
-        return self._measured[key]
+                self._cache[key] = compute(self.regions, *options)
+        return self._cache[key]
 
     @property
     def present(self) -> Tensor:
         """(N, K) bool, which classes an image has a pixel of."""
-        return self.planes.any(3).any(2)
+        return self.masks.any(3).any(2)
 
     def require_shape(self, given: Tensor, name: str = 'probs') -> None:
         """Raises a ValueError unless there is a probability ('probs'), or one of the 'logits', for
         each class and pixel: any other number of classes might be broadcast."""
-        if given.shape != self.planes.shape:
+        if given.shape != self.masks.shape:
             one = 'logit' if name == 'logits' else 'probability'
             raise ValueError(
-                f'{name} are {tuple(given.shape)} and the target is {tuple(self.planes.shape)}; '
+                f'{name} are {tuple(given.shape)} and the target is {tuple(self.masks.shape)}; '
                 f'give one {one} for each class and pixel of the labels.'
             )
 
@@ -101,12 +101,12 @@ def is_void(labels: Tensor, ignore_index: int) -> Tensor:
     return labels.long() == ignore_index
 
 
-def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
+def encode(labels: Tensor, num_logits: int, ignore_index: int = 255) -> Target:
     """The masks of a label map.
 
     Args:
         labels: (N, H, W) of any integer type; class indices, or `ignore_index` for void.
-        num_planes: the number of logits. With 1 the labels are binary, {0, 1}, and the only plane
+        num_logits: the number of logits. With 1 the labels are binary, {0, 1}, and the only mask
             is class 1; with K > 1 they are {0, …, K-1}.
         ignore_index: the void label.
 
@@ -121,15 +121,15 @@ def encode(labels: Tensor, num_planes: int, ignore_index: int = 255) -> Target:
             '(N, H, W) and an integer type.'
         )
     labels = labels.long()
-    classes = torch.arange(max(num_planes, 2), device=labels.device)
+    classes = torch.arange(max(num_logits, 2), device=labels.device)
     void = is_void(labels, ignore_index)
     _require_known(labels, void, classes, ignore_index)
-    if num_planes == 1:
+    if num_logits == 1:
         classes = classes[1:]
     valid = ~void.unsqueeze(1)
     # `& valid`: the void label may itself be the index of a class.
-    planes = (labels.unsqueeze(1) == classes.view(-1, 1, 1)) & valid
-    return Target(planes, valid)
+    masks = (labels.unsqueeze(1) == classes.view(-1, 1, 1)) & valid
+    return Target(masks, valid)
 
 
 def encode_pair(
@@ -196,11 +196,11 @@ def require_known_labels(
     labels = labels.long()
     unknown = _is_unknown(labels, is_void(labels, ignore_index), num_classes)
     if unknown.any():
-        strangers = labels[unknown].unique().tolist()
+        unknown = labels[unknown].unique().tolist()
         raise ValueError(
-            f'{name} holds {strangers[:5]}, but the metric knows {num_classes} classes (0 to '
+            f'{name} holds {unknown[:5]}, but the metric knows {num_classes} classes (0 to '
             f'{num_classes - 1}) and {ignore_index} as void. If that is void, give the metric '
-            f"ignore_index={strangers[0]}; if it is to count as wrong, unknown_labels='wrong'; "
+            f"ignore_index={unknown[0]}; if it is to count as wrong, unknown_labels='wrong'; "
             "else correct the labels, or the data set's classes or reduce_zero_label."
         )
 
@@ -224,9 +224,9 @@ def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: 
     if labels.is_cuda:
         torch._assert_async(~unknown.any())  # pyright: ignore[reportPrivateImportUsage]
     elif unknown.any():
-        strangers = labels[unknown].unique().tolist()
+        unknown = labels[unknown].unique().tolist()
         raise ValueError(
-            f'labels hold {strangers[:5]}, but there are {len(classes)} classes '
+            f'labels hold {unknown[:5]}, but there are {len(classes)} classes '
             f'(0 to {len(classes) - 1}) and void is {ignore_index}. Check the number of classes of '
             "the head, its ignore_index and the data set's label map."
         )

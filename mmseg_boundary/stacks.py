@@ -13,7 +13,7 @@ MINIMUM_VERSIONS = {'mmengine': '0.10.4', 'mmcv': '2.0.0', 'mmseg': '1.2.0'}
 
 
 class UnfitStack(RuntimeError):
-    """What is wrong with the installed stack, and the command that mends it.
+    """What is wrong with the installed stack, and the command that fixes it.
 
     Not an ImportError: MMEngine replaces those by one that hides the message.
     """
@@ -67,7 +67,7 @@ def _is_distribution(name: str) -> bool:
 
 
 def _require_minimum_versions(prefix: str) -> None:
-    # Minima alone: an upper bound would refuse the very releases that mend things.
+    # Minima alone: an upper bound would refuse the very releases that fix things.
     from mmengine.utils import digit_version
 
     for module, minimum in MINIMUM_VERSIONS.items():

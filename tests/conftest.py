@@ -70,8 +70,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 def pytest_sessionfinish(session):
     """A skip for a reason that is not on the list fails the lane."""
-    strangers = set(skip_reasons(session.config)) - ALLOWED_SKIPS[session.config.stash[STACK]]
-    if strangers and session.exitstatus == pytest.ExitCode.OK:
+    unknown = set(skip_reasons(session.config)) - ALLOWED_SKIPS[session.config.stash[STACK]]
+    if unknown and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -122,7 +122,7 @@ def test_a_stack_that_refuses_to_be_imported_at_all(tmp_path):
     done = check_process(PYTHONPATH=f'{tmp_path}:{ROOT}')
     assert done.returncode == 1 and 'Traceback' not in done.stdout, done.stdout
     assert re.search(r'mmcv cannot\s+be\s+imported', done.stdout)
-    assert "\n  mend:  pip install -e '.[onedl]'\n" in done.stdout
+    assert "\n  fix:  pip install -e '.[onedl]'\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -219,14 +219,14 @@ def test_a_name_that_the_project_registers_before_us(project):
         PYTHONPATH=f'{file.parent}:{ROOT}',
     )
     assert done.returncode == 1 and 'Traceback' not in done.stdout, done.stdout
-    assert f"\n  mend:  sed -i 's/\\bEPLLoss\\b/MyEPLLoss/g' {file}\n" in done.stdout
+    assert f"\n  fix:  sed -i 's/\\bEPLLoss\\b/MyEPLLoss/g' {file}\n" in done.stdout
 
 
 def test_the_remedy_for_a_taken_name_works(project):
     file = project('theirs_mended')
     environment = dict(PYTHONPATH=f'{file.parent}:{ROOT}')
     done = check_process('theirs_mended', **environment)
-    (remedy,) = re.findall('mend:  (.*)', done.stdout)
+    (remedy,) = re.findall('fix:  (.*)', done.stdout)
     assert done.returncode == 1 and attempt('bash', '-c', remedy).returncode == 0
     assert check_process('theirs_mended', **environment).returncode == 0
 

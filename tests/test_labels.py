@@ -12,20 +12,20 @@ from mmseg_boundary.metrics.contour_errors import count_contour_errors
 VOID = 255
 
 
-def test_planes_are_empty_at_void():
+def test_masks_are_empty_at_void():
     target = encode(torch.tensor([[[0, 1, VOID]]]), 2)
     assert target.valid.tolist() == [[[[True, True, False]]]]
-    assert target.planes.tolist() == [[[[True, False, False]], [[False, True, False]]]]
+    assert target.masks.tolist() == [[[[True, False, False]], [[False, True, False]]]]
 
 
 def test_one_logit_means_class_1_against_class_0():
     target = encode(torch.tensor([[[0, 1, VOID]]]), 1)
-    assert target.planes.tolist() == [[[[False, True, False]]]]
+    assert target.masks.tolist() == [[[[False, True, False]]]]
 
 
 def test_void_may_be_the_index_of_a_class():
     target = encode(torch.tensor([[[0, 1, 2]]]), 3, ignore_index=0)
-    assert target.planes[0, 0].any().item() is False
+    assert target.masks[0, 0].any().item() is False
     assert target.valid.tolist() == [[[[False, True, True]]]]
 
 
@@ -34,10 +34,10 @@ def test_masked_fields_are_zero_at_void_whatever_stood_there():
     assert target.masked(torch.tensor([[[[3.0, torch.nan]]]])).tolist() == [[[[3.0, 0.0]]]]
 
 
-@pytest.mark.parametrize('stranger', [-1, 2, 254])
-def test_labels_outside_the_classes_are_named(stranger):
-    with pytest.raises(ValueError, match=rf'labels hold \[{stranger}\].*2 classes.*void is 255'):
-        encode(torch.tensor([[[0, 1, stranger]]]), 2)
+@pytest.mark.parametrize('unknown', [-1, 2, 254])
+def test_labels_outside_the_classes_are_named(unknown):
+    with pytest.raises(ValueError, match=rf'labels hold \[{unknown}\].*2 classes.*void is 255'):
+        encode(torch.tensor([[[0, 1, unknown]]]), 2)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ INTEGERS += [torch.uint16, torch.uint32, torch.uint64]
 def test_integer_types_agree(dtype):
     labels = torch.tensor([[[0, 1, VOID]]])
     ours, expected = encode(labels.to(dtype), 2), encode(labels, 2)
-    assert ours.planes.equal(expected.planes) and ours.valid.equal(expected.valid)
+    assert ours.masks.equal(expected.masks) and ours.valid.equal(expected.valid)
     with pytest.raises(ValueError, match=r'labels hold \[7\]'):
         encode(torch.full((1, 1, 1), 7).to(dtype), 2)
 
@@ -88,7 +88,7 @@ def test_void_that_a_narrow_type_cannot_hold_is_nowhere(dtype, void, number):
     classes = number + 2 if number < 1000 else 2
     if number < classes:
         target = encode(labels, classes, void)
-        assert target.valid.all() and target.planes[0, number].all()
+        assert target.valid.all() and target.masks[0, number].all()
     else:
         with pytest.raises(ValueError, match=rf'labels hold \[{number}\].*void is {void}'):
             encode(labels, classes, void)
@@ -123,6 +123,6 @@ def test_what_is_measured_is_kept_by_ruler_and_options():
     def times(regions, factor):
         return factor * regions.float()
 
-    assert target.measured(times, 3).amax() == 3
-    assert target.measured(times, 2).amax() == 2
-    assert target.measured(times, 2) is target.measured(times, 2)
+    assert target.cached(times, 3).amax() == 3
+    assert target.cached(times, 2).amax() == 2
+    assert target.cached(times, 2) is target.cached(times, 2)

@@ -99,6 +99,6 @@ print(*(module.__name__ for module in modules))
     assert 'EPLLoss' in done.stdout and len(done.stdout.split()) >= 10
 
 
-@pytest.mark.parametrize('stranger', ['mmengine', 'mmcv', 'mmseg', 'matplotlib'])
-def test_strangers_are_not_seen_there(stranger):
-    assert f"No module named '{stranger}'" in isolated(f'import {stranger}').stderr
+@pytest.mark.parametrize('unknown', ['mmengine', 'mmcv', 'mmseg', 'matplotlib'])
+def test_strangers_are_not_seen_there(unknown):
+    assert f"No module named '{unknown}'" in isolated(f'import {unknown}').stderr

@@ -59,8 +59,8 @@ def main() -> None:
     parser.add_argument('--beside', type=int, metavar='N', help='beside N busy processes')
     parser.add_argument('--page', help='file for the tables of docs/performance.md')
     args = parser.parse_args()
-    if strangers := set(args.subjects) - set(SUBJECTS):
-        given = ', '.join(map(repr, strangers))
+    if unknown := set(args.subjects) - set(SUBJECTS):
+        given = ', '.join(map(repr, unknown))
         parser.error(f'invalid choice: {given} (choose from {", ".join(SUBJECTS)})')
     if not (args.subjects or args.beside is not None or args.page):
         parser.error(f'nothing to measure; choose of {", ".join(SUBJECTS)}, --beside and --page.')

@@ -174,7 +174,7 @@ def read_scenes(nets: list[Net], work_dir: Path, held_out) -> Iterator[Scene]:
 def table(nets: list[Net], work_dir: Path, scenes: list[Scene], ignore_index: int) -> str:
     """One line per net."""
     first = max(len(net.title) for net in nets) + 1
-    near = f'of these within {WIDTH} px of a contour'
+    near = f'of these within {WIDTH} px of a boundary'
     headings = ' '.join(f'{key:>{len(key) + 1}}' for key in SCORES)
     lines = [f'{"net":<{first}}{headings} {"wrong pixels":>13}   {near}']
     for index, net in enumerate(nets):
@@ -215,13 +215,13 @@ def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> 
     index, name, window = FIELDS_OF
     image, label, _ = scenes[index]
     classes, h = held_out.metainfo['classes'], kernel_size // 2
-    planes = encode(label[None], len(classes), held_out.ignore_index).planes
-    plane = planes[:, [classes.index(name)]].float()
-    energies = ray_sums(plane, Rays(kernel_size, 'A', 'replicate'))
+    masks = encode(label[None], len(classes), held_out.ignore_index).masks
+    mask = masks[:, [classes.index(name)]].float()
+    energies = ray_sums(mask, Rays(kernel_size, 'A', 'replicate'))
 
     figure, axes = plt.subplots(1, 5, figsize=(16, 4), layout='constrained')
     axes[0].imshow(image[window])
-    axes[0].contour(plane[0, 0][window], [0.5], colors='white')
+    axes[0].contour(mask[0, 0][window], [0.5], colors='white')
     axes[0].set_title(f'true {name}, outlined')
     shades = ListedColormap(plt.get_cmap('viridis')(np.linspace(0, 1, h + 2)))
     directions = ('up', 'down', 'left', 'right')

@@ -36,14 +36,14 @@ from mmseg_boundary.cli.errors import plain_errors
 from mmseg_boundary.cli.parts import require_parts
 from mmseg_boundary.registered.model_losses import Entry, LossCalls, heads_by_name, without_stage
 
-NEAR_INERT, OVERBEARING = 0.01, 1.0
+NEGLIGIBLE, DOMINANT = 0.01, 1.0
 COLUMNS = {
     'term': 'the key in the log',
     'weight': "the config's `loss_weight`, which the other columns include",
     'value': 'what the log would show',
     '|g| logits': "norm of the gradient at the head's own output, before it is resized",
     'ratio l.': "that, divided by the first term's at the same output",
-    'cosine l.': 'of these two gradients: 1 pulls the same way, 0 across, -1 back',
+    'cosine l.': 'of these two gradients: 1 grad_input the same way, 0 across, -1 back',
     '|g| params': 'norm of the gradient at all trained parameters of the net',
     'ratio p.': "that, divided by the first term's",
     'cosine p.': 'of these two gradients',
@@ -150,8 +150,8 @@ def build_loader(config: Config, seed: int) -> Iterable[dict]:
 def balance(model: nn.Module, batches: list[dict]) -> list[Row]:
     """One row per term, in the order of the log, and one per loss that is never called."""
     logits, calls = watch_logits(heads_by_name(model)), LossCalls(model)
-    pulls = [measure(model, batch, logits) for batch in batches]
-    means = {key: mean([each[key] for each in pulls]) for key in pulls[0]}
+    grad_input = [measure(model, batch, logits) for batch in batches]
+    means = {key: mean([each[key] for each in grad_input]) for key in grad_input[0]}
     first_key, first = next(iter(means.items()))
     missed = [entry for entry in calls.missed() if entry.holder is None]
     called = [entry for entry in calls.entries if entry not in missed]
@@ -178,9 +178,9 @@ def weight_of(entry: Entry) -> float | None:
     return getattr(entry.loss, 'loss_weight', None)
 
 
-def mean(pulls: list[Pull]) -> Pull:
+def mean(grad_input: list[Pull]) -> Pull:
     # A cosine is no number in a batch where the term has no gradient.
-    return Pull(*torch.tensor(pulls, dtype=torch.float64).nanmean(0).tolist())
+    return Pull(*torch.tensor(grad_input, dtype=torch.float64).nanmean(0).tolist())
 
 
 def watch_logits(heads: dict[str, nn.Module]) -> dict[str, list[Tensor]]:
@@ -206,21 +206,21 @@ def measure(model: nn.Module, batch: dict, logits: dict[str, list[Tensor]]) -> d
     batch = model.data_preprocessor(batch, training=True)
     terms = dict(trained_terms(model(**batch, mode='loss')))
     parameters = [each for each in model.parameters() if each.requires_grad]
-    first, pulls = None, {}
+    first, grad_input = None, {}
     for key, term in terms.items():
         head = head_of(key)
         at_logits = gradient(term, logits[head]) if head in logits else None
         at_parameters = gradient(term, parameters)
         first = first or (head, at_logits, at_parameters)
         comparable = at_logits is not None and head == first[0]
-        pulls[key] = Pull(
+        grad_input[key] = Pull(
             term.item(),
             math.nan if at_logits is None else at_logits.norm().item(),
             cosine(at_logits, first[1]) if comparable else math.nan,
             at_parameters.norm().item(),
             cosine(at_parameters, first[2]),
         )
-    return pulls
+    return grad_input
 
 
 def trained_terms(losses: dict) -> Iterator[tuple[str, Tensor]]:
@@ -313,10 +313,10 @@ def remarks(rows: list[Row], config: Config) -> Iterator[str]:
         if key.split('.')[0] != first.split('.')[0]:
             continue
         share = f"{100 * ratio:.3g} % of {first}'s gradient at the parameters"
-        if ratio < NEAR_INERT:
-            yield f'{key} is near-inert: {share}. Training would hardly notice it.'
-        if ratio > OVERBEARING:
-            yield f'{key} is overbearing: {share}. It would steer the training.'
+        if ratio < NEGLIGIBLE:
+            yield f'{key} is negligible: {share}. Training would hardly notice it.'
+        if ratio > DOMINANT:
+            yield f'{key} is dominant: {share}. It would steer the training.'
     hooks = config.get('custom_hooks') or []
     if any(str(hook.get('type')).endswith('LossWeightSchedule') for hook in hooks):
         yield 'LossWeightSchedule moves weights in training; here they are those of the config.'

@@ -1,4 +1,4 @@
-"""Plain words for what a user can mend."""
+"""Plain words for what a user can fix."""
 
 import os
 import pickle
@@ -66,7 +66,7 @@ def _says(every_rank: bool) -> bool:
 
 @contextmanager
 def plain_errors(config: Config, debug: bool = False) -> Iterator[None]:
-    """Turns what a user can mend into one sentence; every other error is raised as it is.
+    """Turns what a user can fix into one sentence; every other error is raised as it is.
 
     These are: no network, a checkpoint that is damaged, would run code or is of another net, a
     picture that cannot be read, a full disk, an argument in the config that its class does not
@@ -94,7 +94,7 @@ def plain_errors(config: Config, debug: bool = False) -> Iterator[None]:
 
 
 def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
-    """What is said about an error, if it is one that a user can mend, and whether by every rank."""
+    """What is said about an error, if it is one that a user can fix, and whether by every rank."""
     for cause in _chain(error):
         frames = _frames(cause)
         building = ('mmengine.registry.build_functions', 'build_from_cfg') in frames
@@ -117,9 +117,9 @@ def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
             sentence = _misspelt(config, cause)
             if sentence:
                 return sentence, False
-        stranger = re.search(r'Target (-?\d+) is out of bounds', str(cause))
-        if isinstance(cause, IndexError) and stranger:
-            return _label_out_of_range(stranger[1]), True
+        unknown = re.search(r'Target (-?\d+) is out of bounds', str(cause))
+        if isinstance(cause, IndexError) and unknown:
+            return _label_out_of_range(unknown[1]), True
         if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
             # Before training all ranks have looked at the same.
             before = ('mmseg_boundary.cli.preflight', 'prepare_training') in frames

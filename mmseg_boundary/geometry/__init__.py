@@ -1,1 +1,1 @@
-"""Masks in, numbers out: contours and distances. It knows neither labels nor losses."""
+"""Masks in, numbers out: boundaries and distances. It knows neither labels nor losses."""

@@ -1,6 +1,6 @@
 """Exact distances to masks, in pixels between pixel centres, whatever computes them.
 
-On the CPU OpenCV's precise transform, or scipy's where OpenCV is missing, for as many planes at a
+On the CPU OpenCV's precise transform, or scipy's where OpenCV is missing, for as many masks at a
 time as torch has threads; on CUDA a transform in torch, on the device. They agree to 1e-3 px, not
 to the last bit, so that distances are compared with a tolerance and never with `==`.
 """
@@ -20,7 +20,7 @@ _STEP_SIZE = 2**26
 
 @torch.no_grad()
 def distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
-    """Euclidean distances of all pixels to the nearest True pixel of their plane.
+    """Euclidean distances of all pixels to the nearest True pixel of their mask.
 
     >>> distance_to(torch.tensor([[True, False, False],
     ...                           [False, False, False]]))
@@ -32,12 +32,12 @@ def distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
         max_distance: in pixels; distances beyond it are not looked for, which saves time on CUDA.
 
     Returns:
-        (..., H, W) float32, to 1e-3 px; inf where no pixel of the plane is True, or none within
+        (..., H, W) float32, to 1e-3 px; inf where no pixel of the mask is True, or none within
         `max_distance`.
     """
     if mask.is_cuda:
         return torch_distance_to(mask, max_distance)
-    distances = _plane_by_plane(_euclidean_engine(), mask)
+    distances = _mask_by_mask(_euclidean_engine(), mask)
     return distances if max_distance is None else _without_far(distances, max_distance)
 
 
@@ -74,7 +74,7 @@ def chamfer_distance_to(mask: Tensor, metric: str) -> Tensor:
     """
     from scipy.ndimage import distance_transform_cdt
 
-    return _plane_by_plane(lambda background: distance_transform_cdt(background, metric), mask)
+    return _mask_by_mask(lambda background: distance_transform_cdt(background, metric), mask)
 
 
 @torch.no_grad()
@@ -146,10 +146,10 @@ def _euclidean_engine() -> Callable:
     return precise
 
 
-def _plane_by_plane(engine: Callable, mask: Tensor) -> Tensor:
+def _mask_by_mask(engine: Callable, mask: Tensor) -> Tensor:
     """The distances of `engine`, which takes an (H, W) uint8 array, 0 where the mask is True."""
-    planes = mask.reshape(-1, *mask.shape[-2:]).cpu()
-    distances = _empty(planes.shape)
+    masks = mask.reshape(-1, *mask.shape[-2:]).cpu()
+    distances = _empty(masks.shape)
 
     # In NumPy: each thread of the pool that calls torch would start threads of its own.
     def fill(sites, found) -> None:
@@ -159,7 +159,7 @@ def _plane_by_plane(engine: Callable, mask: Tensor) -> Tensor:
             found[:] = torch.inf
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(fill, planes.numpy(), distances.numpy()))
+        list(pool.map(fill, masks.numpy(), distances.numpy()))
     return distances.view(mask.shape).to(mask.device)
 
 

@@ -27,7 +27,7 @@ def bf1_loss(
     per_image: bool = True,
     class_weight: Sequence[float] | Tensor | None = None,
 ) -> Tensor:
-    """One minus the F1 score of soft boundaries, with b and b̂ those of truth and prediction.
+    """One minus the F1 score of soft boundaries, with b and b̂ those of label and prediction.
 
         L = mean over n, k of  1 - 2 P R / (P + R)
         P = sum_p b̂ b^ext / sum_p b̂,    R = sum_p b b̂^ext / sum_p b
@@ -53,12 +53,12 @@ def bf1_loss(
 
     Deviations:
         The paper is binary; here the mean over the classes that have a boundary in the image: the
-        others have the constant value 1. Void belongs to no class in truth and prediction, so that
+        others have the constant value 1. Void belongs to no class in label and prediction, so that
         next to it the boundaries of both partly agree whatever is predicted.
     """
     require_bf1_options(theta0, theta)
     target.require_shape(probs)
-    sums = _BoundarySums.apply(probs, target.planes, target.valid, theta0, theta)
+    sums = _BoundarySums.apply(probs, target.masks, target.valid, theta0, theta)
     if not per_image:
         sums = sums.sum(1, keepdim=True)
     predicted, predicted_near, true, true_near = sums
@@ -68,7 +68,7 @@ def bf1_loss(
     return mean_over(true > 0, 1 - f1, as_class_weight(class_weight, probs))
 
 
-def inner_boundary(planes: Tensor, theta0: int) -> Tensor:
+def inner_boundary(masks: Tensor, theta0: int) -> Tensor:
     """What of a class lies within (theta0 - 1) / 2 px of its outside, eq. (2).
 
     >>> import torch
@@ -76,23 +76,23 @@ def inner_boundary(planes: Tensor, theta0: int) -> Tensor:
     [[[[0.0, 1.0, 0.0, 0.5, 0.5, 0.0]]]]
 
     Args:
-        planes: (N, K, H, W) float, in [0, 1].
+        masks: (N, K, H, W) float, in [0, 1].
         theta0: odd window, in pixels.
 
     Returns:
         (N, K, H, W) float, in [0, 1].
     """
-    return window_max(1 - planes, theta0) - (1 - planes)
+    return window_max(1 - masks, theta0) - (1 - masks)
 
 
-def window_max(planes: Tensor, window: int) -> Tensor:
+def window_max(masks: Tensor, window: int) -> Tensor:
     """The largest value within (window - 1) / 2 px (chessboard), of pixels in the image alone.
 
     Args:
-        planes: (..., H, W), float or bool.
+        masks: (..., H, W), float or bool.
         window: odd, in pixels.
     """
-    return _window_maxima(planes, window)[-1]
+    return _window_maxima(masks, window)[-1]
 
 
 def require_bf1_options(theta0: int, theta: int) -> None:
@@ -106,20 +106,20 @@ class _BoundarySums(torch.autograd.Function):
     """(4, N, K), the sums over the pixels of b̂, b̂ b^ext, b and b b̂^ext.
 
     Kept for the gradient are the inputs alone: what it needs of the maps is made again, a few
-    planes at a time.
+    masks at a time.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, probs: Tensor, planes: Tensor, valid: Tensor, theta0: int, theta: int
+        ctx: Any, probs: Tensor, masks: Tensor, valid: Tensor, theta0: int, theta: int
     ) -> Tensor:
-        ctx.save_for_backward(probs, planes, valid)
+        ctx.save_for_backward(probs, masks, valid)
         ctx.windows = theta0, theta
         sums = probs.new_empty(4, *probs.shape[:2])
         for image, classes in _steps(probs):
             outside = _outside(probs[image, classes], valid[image])
             predicted = (window_max(outside, theta0) - outside) * valid[image].to(probs.dtype)
-            true, near_true = _true_boundary(planes[image, classes], theta0, theta, probs.dtype)
+            true, near_true = _true_boundary(masks[image, classes], theta0, theta, probs.dtype)
             near_predicted = window_max(predicted, theta)
             fields = predicted, predicted * near_true, true, true * near_predicted
             for total, field in zip(sums, fields, strict=True):
@@ -129,7 +129,7 @@ class _BoundarySums(torch.autograd.Function):
     @staticmethod
     @once_differentiable('bf1_loss')
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
-        probs, planes, valid = ctx.saved_tensors
+        probs, masks, valid = ctx.saved_tensors
         theta0, theta = ctx.windows
         grad = torch.empty_like(probs)
         for image, classes in _steps(probs):
@@ -137,7 +137,7 @@ class _BoundarySums(torch.autograd.Function):
             outside = _outside(probs[image, classes], valid[image])
             maxima = _window_maxima(outside, theta0)
             predicted = (maxima[-1] - outside) * is_valid
-            true, near_true = _true_boundary(planes[image, classes], theta0, theta, probs.dtype)
+            true, near_true = _true_boundary(masks[image, classes], theta0, theta, probs.dtype)
 
             by_predicted, by_near_true, _, by_near_predicted = grads[:, image, classes, None, None]
             slope = _to_first(_window_maxima(predicted, theta), theta, true * by_near_predicted)
@@ -151,13 +151,13 @@ class _BoundarySums(torch.autograd.Function):
 
 
 def _steps(probs: Tensor) -> Iterator[tuple[slice, slice]]:
-    """One image after the other, and of each a few planes."""
-    images, planes, height, width = probs.shape
+    """One image after the other, and of each a few masks."""
+    images, masks, height, width = probs.shape
     size = _CPU_STEP if probs.device.type == 'cpu' else _OTHER_STEP
     step = max(1, size // max(1, height * width))
     for image in range(images):
-        for plane in range(0, planes, step):
-            yield slice(image, image + 1), slice(plane, plane + step)
+        for mask in range(0, masks, step):
+            yield slice(image, image + 1), slice(mask, mask + step)
 
 
 def _outside(probs: Tensor, valid: Tensor) -> Tensor:
@@ -166,28 +166,28 @@ def _outside(probs: Tensor, valid: Tensor) -> Tensor:
 
 
 def _true_boundary(
-    planes: Tensor, theta0: int, theta: int, dtype: torch.dtype
+    masks: Tensor, theta0: int, theta: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Ones and zeros of `dtype`: the boundary b of the classes, and b^ext."""
-    boundary = window_max(~planes, theta0) & planes
+    boundary = window_max(~masks, theta0) & masks
     return boundary.to(dtype), window_max(boundary, theta).to(dtype)
 
 
-def _window_maxima(planes: Tensor, window: int) -> list[Tensor]:
-    """The planes with a frame, then the maxima of ever larger windows, to the whole one.
+def _window_maxima(masks: Tensor, window: int) -> list[Tensor]:
+    """The masks with a frame, then the maxima of ever larger windows, to the whole one.
 
     Each is made of the one before: windows that overlap or touch, along the rows and then along the
-    columns. The last has the size of the planes.
+    columns. The last has the size of the masks.
     """
-    lowest = -torch.inf if planes.is_floating_point() else False
-    maxima = [F.pad(planes, (window // 2,) * 4, value=lowest)]
+    lowest = -torch.inf if masks.is_floating_point() else False
+    maxima = [F.pad(masks, (window // 2,) * 4, value=lowest)]
     for dim, shift in _doublings(window):
         maxima.append(torch.maximum(*_apart(maxima[-1], dim, shift)))
     return maxima
 
 
 def _to_first(maxima: list[Tensor], window: int, grad: Tensor) -> Tensor:
-    """The gradient by the planes of `_window_maxima`, given that by the last of their maxima."""
+    """The gradient by the masks of `_window_maxima`, given that by the last of their maxima."""
     for smaller, (dim, shift) in zip(maxima[-2::-1], _doublings(window)[::-1], strict=True):
         first, second = _apart(smaller, dim, shift)
         # Ones and zeros: a product is many times as fast as `where`. A tie goes to the first, which
@@ -212,10 +212,10 @@ def _doublings(window: int) -> list[tuple[int, int]]:
     return [(dim, shift) for dim in (-1, -2) for shift in shifts]
 
 
-def _apart(planes: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
+def _apart(masks: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
     """All pairs of values that lie `shift` apart."""
-    pairs = planes.shape[dim] - shift
-    return planes.narrow(dim, 0, pairs), planes.narrow(dim, shift, pairs)
+    pairs = masks.shape[dim] - shift
+    return masks.narrow(dim, 0, pairs), masks.narrow(dim, shift, pairs)
 
 
 class BF1Loss(DecodeHeadLoss):

@@ -1,4 +1,4 @@
-"""Cross-entropy that weighs contours: the control that every boundary loss has to beat."""
+"""Cross-entropy that weighs boundaries: the baseline that every boundary loss has to beat."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def boundary_weighted_ce_loss(
     Args:
         logits: (N, K, H, W) float; not probabilities, whose logarithm saturates.
         target: the labels, from `labels.encode`.
-        radius: 1 or more, in pixels: how thick the band is on either side of a contour. With 1 it
+        radius: 1 or more, in pixels: how thick the band is on either side of a boundary. With 1 it
             is the pixels with a 4-neighbour of another class; void is no class.
         boundary_weight: 0 (cross-entropy) or more.
         one_vs_rest: every logit is a sigmoid of its own; the means are over pixels and logits.
@@ -46,14 +46,14 @@ def boundary_weighted_ce_loss(
     costs = -log_likelihood(logits, target, one_vs_rest)
     weights = likelihood_weights(logits, target, one_vs_rest, class_weight)
     everywhere = weighted_mean(costs, weights, pixel_weight)
-    near = weighted_mean(costs, weights * contour_band(target, radius), pixel_weight)
+    near = weighted_mean(costs, weights * boundary_band(target, radius), pixel_weight)
     return everywhere + boundary_weight * near
 
 
-def contour_band(target: Target, radius: float) -> Tensor:
+def boundary_band(target: Target, radius: float) -> Tensor:
     """(N, 1, H, W) bool, the pixels within `radius` of a label change."""
-    contours = find_boundaries(target.planes, target.valid).any(1, keepdim=True)
-    return within(contours, radius - 1)
+    boundaries = find_boundaries(target.masks, target.valid).any(1, keepdim=True)
+    return within(boundaries, radius - 1)
 
 
 def require_boundary_weighted_options(radius: float, boundary_weight: float) -> None:
@@ -68,7 +68,7 @@ class BoundaryWeightedCELoss(DecodeHeadLoss):
     """`boundary_weighted_ce_loss` as a module, in place of a cross-entropy.
 
     MMSegmentation's `CrossEntropyLoss` weighs classes, and its samplers hard pixels; neither knows
-    where contours are.
+    where boundaries are.
     """
 
     takes_pixel_weight = True

@@ -50,16 +50,16 @@ class SharedTarget:
 
     def __call__(self, labels: Tensor, logits: Tensor, ignore_index: int) -> Target:
         """The target of (N, H, W) labels for (N, K, H, W) logits, of which K alone is read."""
-        num_planes = logits.shape[1]
+        num_logits = logits.shape[1]
         if labels.is_inference():  # such tensors do not count their changes
-            return encode(labels, num_planes, ignore_index)
+            return encode(labels, num_logits, ignore_index)
         # What a graph captures it computes when it is replayed: it shares nothing with eager calls.
         capturing = labels.is_cuda and torch.cuda.is_current_stream_capturing()
-        key = (num_planes, ignore_index, labels._version, capturing)
+        key = (num_logits, ignore_index, labels._version, capturing)
         entry = self._entry
         if entry and (entry.labels() is labels and entry.logits() is logits and entry.key == key):
             return entry.target
-        target = encode(labels, num_planes, ignore_index)
+        target = encode(labels, num_logits, ignore_index)
         of_labels, of_logits = (weakref.ref(each, self._forget) for each in (labels, logits))
         self._entry = _Entry(of_labels, of_logits, key, target)
         return target

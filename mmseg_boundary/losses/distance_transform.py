@@ -1,4 +1,4 @@
-"""Distance-transform loss (Gül's thesis, eq. 3.1): an overlap in which the pixels at the contour of
+"""Distance-transform loss (Gül's thesis, eq. 3.1): an overlap in which pixels at the boundary of
 an object count fully and its deepest ones not at all.
 """
 
@@ -28,7 +28,7 @@ def distance_transform_loss(
         L = mean over n, k of  1 - sum_p q(p) probs(p) / (S + F)
 
     S is the sum of q, F that of the probabilities on the other classes' pixels; q falls from 1 at
-    the contour to 0 at the depth of the class (`nearness_to_contour`).
+    the boundary to 0 at the depth of the class (`nearness_to_boundary`).
 
     Args:
         probs: (N, K, H, W) float, in [0, 1].
@@ -53,9 +53,9 @@ def distance_transform_loss(
     """
     require_distance_transform_options(metric, class_reduction, class_weight)
     target.require_shape(probs)
-    _, inside = target.measured(distances_between, metric)
-    q = nearness_to_contour(target.planes, inside).to(probs.dtype)
-    others = target.valid & ~target.planes
+    _, inside = target.cached(distances_between, metric)
+    q = nearness_to_boundary(target.masks, inside).to(probs.dtype)
+    others = target.valid & ~target.masks
     hits = (q * target.masked(probs)).sum((2, 3))
     size = q.sum((2, 3)) + probs.masked_fill(~others, 0).sum((2, 3))
     present = target.present
@@ -67,25 +67,25 @@ def distance_transform_loss(
     return mean_over(present.any(1, keepdim=True), 1 - overlap.sum(1, keepdim=True))
 
 
-def nearness_to_contour(planes: Tensor, inside: Tensor) -> Tensor:
-    """The nr-maps q: per class, 1 at the contour, falling with depth to 0 at the deepest pixel.
+def nearness_to_boundary(masks: Tensor, inside: Tensor) -> Tensor:
+    """The nr-maps q: per class, 1 at the boundary, falling with depth to 0 at the deepest pixel.
 
     A class without depth, one or two pixels thick or with nothing beside it, has q = 1 throughout.
 
     Args:
-        planes: (N, K, H, W) bool.
+        masks: (N, K, H, W) bool.
         inside: (N, 1, H, W) float, from `geometry.distance.distances_between`.
 
     Returns:
         (N, K, H, W) float32 in [0, 1]; 0 outside of the class.
     """
     inside = inside.where(inside.isfinite(), 0)
-    depth = inside.where(planes, 0)
+    depth = inside.where(masks, 0)
     deepest = depth.amax((2, 3), keepdim=True)
-    span = deepest - inside.where(planes, deepest).amin((2, 3), keepdim=True)
+    span = deepest - inside.where(masks, deepest).amin((2, 3), keepdim=True)
     # The engines' noise is no depth: scaled to 1, it would be taken for one.
     flat = span < 2 * TOLERANCE
-    return ((deepest - depth) / span.masked_fill(flat, 1)).where(~flat, 1).where(planes, 0)
+    return ((deepest - depth) / span.masked_fill(flat, 1)).where(~flat, 1).where(masks, 0)
 
 
 def require_distance_transform_options(

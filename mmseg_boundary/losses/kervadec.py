@@ -50,7 +50,7 @@ def kervadec_boundary_loss(
 
     Deviations:
         The authors measure a class that covers the image against scipy's answer to an empty mask,
-        which is arbitrary; it has no distances here. Void is on neither side of a contour.
+        which is arbitrary; it has no distances here. Void is on neither side of a boundary.
     """
     require_kervadec_options(classes, normalize)
     target.require_shape(probs)
@@ -58,8 +58,8 @@ def kervadec_boundary_loss(
     if classes is not None:
         weights = _of_classes(classes, weights)
 
-    outside, inside = target.measured(distances_between, 'euclidean')
-    signed = signed_distances(target.planes, outside[:, -probs.shape[1] :], inside)
+    outside, inside = target.cached(distances_between, 'euclidean')
+    signed = signed_distances(target.masks, outside[:, -probs.shape[1] :], inside)
     signed = target.masked(signed).to(probs.dtype)
     if normalize == 'diag':
         signed = signed / math.hypot(*signed.shape[2:])
@@ -82,19 +82,19 @@ def require_kervadec_options(classes: Sequence[int] | None, normalize: str | Non
 
 def _of_classes(classes: Sequence[int], weights: Tensor) -> Tensor:
     """The (K,) weights, 0 for all but these classes."""
-    planes = len(weights)
-    numbers = range(planes) if planes > 1 else (1,)
-    strangers = sorted(set(classes) - set(numbers))
-    if strangers:
+    masks = len(weights)
+    numbers = range(masks) if masks > 1 else (1,)
+    unknown = sorted(set(classes) - set(numbers))
+    if unknown:
         raise ValueError(
-            f'classes holds {strangers}, but the {planes} logits are of the classes '
+            f'classes holds {unknown}, but the {masks} logits are of the classes '
             f'{list(numbers)}; name some of these.'
         )
     chosen = torch.zeros_like(weights)
     # One by one, since a list of indices would have to be copied to the device, and waited for.
-    for plane, number in enumerate(numbers):
+    for mask, number in enumerate(numbers):
         if number in classes:
-            chosen[plane] = weights[plane]
+            chosen[mask] = weights[mask]
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of the truth, and their weights: what cross-entropies are made of.
+"""Log-probabilities of the label, and their weights: what cross-entropies are made of.
 
 They take logits, since the logarithm of a saturated probability is minus infinity.
 """
@@ -13,7 +13,7 @@ from .reduction import as_class_weight
 
 
 def log_likelihood(logits: Tensor, target: Target, one_vs_rest: bool) -> Tensor:
-    """The logarithm of the probability that the prediction gives to the truth.
+    """The logarithm of the probability that the prediction gives to the label.
 
     Args:
         logits: (N, K, H, W) float.
@@ -25,8 +25,8 @@ def log_likelihood(logits: Tensor, target: Target, one_vs_rest: bool) -> Tensor:
         above 0; 0 at void.
     """
     if one_vs_rest:
-        return target.masked(F.logsigmoid(logits.where(target.planes, -logits)))
-    return logits.log_softmax(1).masked_fill(~target.planes, 0).sum(1, keepdim=True)
+        return target.masked(F.logsigmoid(logits.where(target.masks, -logits)))
+    return logits.log_softmax(1).masked_fill(~target.masks, 0).sum(1, keepdim=True)
 
 
 def likelihood_weights(
@@ -38,4 +38,4 @@ def likelihood_weights(
     weights = weights.view(-1, 1, 1)
     if one_vs_rest:
         return weights * target.valid
-    return (weights * target.planes).sum(1, keepdim=True)
+    return (weights * target.masks).sum(1, keepdim=True)

@@ -63,7 +63,7 @@ def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor)
     ones for None.
 
     Raises:
-        ValueError: there is not one weight per plane, or (unless they are a tensor already, which
+        ValueError: there is not one weight per mask, or (unless they are a tensor already, which
             is not read back) they are no such numbers as `require_class_weight` asks for.
     """
     if class_weight is None:

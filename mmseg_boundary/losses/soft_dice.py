@@ -1,4 +1,4 @@
-"""Soft Dice loss: the comparator that raises mean IoU most (Gül's thesis, eq. 2.2)."""
+"""Soft Dice loss: the baseline that raises mean IoU most (Gül's thesis, eq. 2.2)."""
 
 from collections.abc import Sequence
 
@@ -55,10 +55,10 @@ def region_sums(
         shared: sum of y probs.
         both: sum of y plus sum of probs.
     """
-    truth = target.planes.to(probs.dtype)
+    masks = target.masks.to(probs.dtype)
     probs = target.masked(probs)
-    shared = (truth * probs).sum((2, 3))
-    both = (truth + probs).sum((2, 3))
+    shared = (masks * probs).sum((2, 3))
+    both = (masks + probs).sum((2, 3))
     sums = target.present, shared, both
     if not per_class:
         sums = target.valid.any(3).any(2), *(each.sum(1, keepdim=True) for each in (shared, both))

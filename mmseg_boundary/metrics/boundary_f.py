@@ -1,4 +1,4 @@
-"""The F measure of contours (Martin et al. 2004), as DAVIS, GSCNN and Csurka et al. take it."""
+"""The F measure of boundaries (Martin et al. 2004), as DAVIS, GSCNN and Csurka et al. take it."""
 
 import math
 from collections.abc import Sequence
@@ -26,27 +26,27 @@ def boundary_f(
     mode: str = 'present',
     unknown_labels: str = 'refuse',
 ) -> Tensor:
-    """F of each class in one image: do the two contours run within a tolerance of each other?
+    """F of each class in one image: do the two boundaries run within a tolerance of each other?
 
-        P = share of the predicted contour at a distance <= r from the true one
-        R = share of the true contour at a distance <= r from the predicted one
-        F = 2 P R / (P + R),  0 where P + R = 0 or one contour is missing
+        P = share of the predicted boundary at a distance <= r from the true one
+        R = share of the true boundary at a distance <= r from the predicted one
+        F = 2 P R / (P + R),  0 where P + R = 0 or one boundary is missing
 
-    Distances are Euclidean. Void is taken out of both maps before contours are drawn: along void
-    both have one, if they have the same class beside it. The image border is no contour.
+    Distances are Euclidean. Void is taken out of both maps before boundaries are drawn: along void
+    both have one, if they have the same class beside it. The image border is no boundary.
 
     Args:
         pred, label: (H, W) integer class indices; pixels of `label` may be void.
         num_classes: K.
         tolerances: T values of r, in pixels.
         ignore_index: the void label.
-        mode: with 'csurka' a contour is the rim inside the class; else it is DAVIS's, between
+        mode: with 'csurka' a boundary is the rim inside the class; else it is DAVIS's, between
             pixels (`geometry.boundary` draws both). `score_boundary_f` wants the same.
         unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
             void; with 'wrong' whatever is predicted there is wrong.
 
     Returns:
-        (K, T) float64 in [0, 1]; NaN for a class that has a contour in neither map.
+        (K, T) float64 in [0, 1]; NaN for a class that has a boundary in neither map.
     """
     require_mode(mode)
     pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
@@ -56,9 +56,9 @@ def boundary_f(
 def score_boundary_f(values: Tensor, mode: str = 'present') -> tuple[Tensor, Tensor]:
     """F over a data set: per class, and the mean.
 
-    'present': a class's mean over the images in which it has a contour, true or predicted; then
-    the mean over classes. 'gscnn': the same, but an image without either contour counts as 1.
-    'csurka': the mean over the classes that have a contour in an image, then over images; per
+    'present': a class's mean over the images in which it has a boundary, true or predicted; then
+    the mean over classes. 'gscnn': the same, but an image without either boundary counts as 1.
+    'csurka': the mean over the classes that have a boundary in an image, then over images; per
     class as 'present'.
 
     Args:
@@ -66,7 +66,7 @@ def score_boundary_f(values: Tensor, mode: str = 'present') -> tuple[Tensor, Ten
             sums are exact.
 
     Returns:
-        (K, T) and (T,) float64 in [0, 1]; NaN for a class without a contour anywhere.
+        (K, T) and (T,) float64 in [0, 1]; NaN for a class without a boundary anywhere.
     """
     require_mode(mode)
     per_class = _per_class(values, mode)
@@ -103,7 +103,7 @@ def boundary_f_score(
 
     Returns:
         Scores per class, (K, C) float64 in [0, 1], and their mean, (C,); NaN for a class that has
-        a contour in neither map of any image.
+        a boundary in neither map of any image.
     """
     metric = BoundaryF(tolerances, mode, tolerance_ratio)
     return metric.score_images(pred, label, num_classes, ignore_index, unknown_labels)
@@ -147,20 +147,20 @@ class BoundaryF(Metric):
     @property
     def caption(self) -> str:
         averaged = {
-            'present': 'mean over the images where the class has a contour, true or predicted, '
+            'present': 'mean over the images where the class has a boundary, true or predicted, '
             'then over classes',
-            'gscnn': 'mean over all images, 1 where the class has no contour in either map, then '
+            'gscnn': 'mean over all images, 1 where the class has no boundary in either map, then '
             'over classes',
-            'csurka': 'mean over the classes that have a contour in an image, then over images',
+            'csurka': 'mean over the classes that have a boundary in an image, then over images',
         }
         return (
-            f'Boundary F {self.widths_in_words} (contours match at a Euclidean distance <= n; '
+            f'Boundary F {self.widths_in_words} (boundaries match at a Euclidean distance <= n; '
             f'{averaged[self.mode]})'
         )
 
 
 def csurka_tolerance(height: int, width: int, ratio: float = CSURKA_RATIO) -> float:
-    """0.75 % of the diagonal, in pixels; contours have to be nearer than this (Csurka et al.)."""
+    """0.75 % of the diagonal, in pixels; boundaries have to be nearer than this (Csurka et al.)."""
     return math.nextafter(ratio * math.sqrt(height**2 + width**2), 0)
 
 
@@ -201,7 +201,7 @@ def _mean_over_images(values: Tensor) -> Tensor:
 
 
 def _f(predicted: Tensor, true: Tensor, classes: int, tolerances: Sequence[float]) -> Tensor:
-    """(classes, T) float64, of two pictures of contours; NaN where both have none."""
+    """(classes, T) float64, of two pictures of boundaries; NaN where both have none."""
     n_predicted, n_true = (count_members(each[each != 0], classes) for each in (predicted, true))
     hits = count_members(shared_within(predicted, true, tolerances), classes)
     found = count_members(shared_within(true, predicted, tolerances), classes)

@@ -25,9 +25,9 @@ def count_boundary_iou(
 
         BIoU = sum over images of |G_d & P_d|  /  sum over images of |G_d | P_d|
 
-    G_d and P_d are the pixels of a class in truth and prediction at a chessboard distance of at
+    G_d and P_d are the pixels of a class in label and prediction at a chessboard distance of at
     most d from the nearest pixel of another class. Beyond the image lies no class, so its border is
-    a boundary. Void is no class either, in truth and prediction.
+    a boundary. Void is no class either, in label and prediction.
 
     Args:
         pred, label: (H, W) integer class indices; pixels of `label` may be void.

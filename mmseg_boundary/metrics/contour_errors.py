@@ -1,4 +1,4 @@
-"""How many of the wrong pixels lie near a true contour."""
+"""How many of the wrong pixels lie near a true boundary."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,18 @@ from ..labels import is_void
 def count_contour_errors(
     pred: Tensor, label: Tensor, ignore_index: int = 255, width: float = 3
 ) -> Tensor:
-    """Counts wrong pixels, near the contours of the truth and everywhere; none at void.
+    """Counts wrong pixels, near the boundaries of the label and everywhere; none at void.
 
-    A contour runs through the pixels with a 4-neighbour of another class. Where a class meets void
+    A boundary runs through the pixels with a 4-neighbour of another class. Where a class meets void
     or the image ends there is none.
 
     Args:
         pred, label: (..., H, W) integer classes, of whatever number: each label but void is one.
         ignore_index: the void label.
-        width: Euclidean distance from a contour pixel that still counts as near, in pixels.
+        width: Euclidean distance from a boundary pixel that still counts as near, in pixels.
 
     Returns:
-        (2,) int64: the wrong pixels near a contour, all wrong pixels.
+        (2,) int64: the wrong pixels near a boundary, all wrong pixels.
     """
     pred, label = pred.long(), label.long()  # narrow types do not compare with each other
     valid = ~is_void(label, ignore_index)
@@ -31,7 +31,7 @@ def count_contour_errors(
 
 
 def share_near_contour(counts: Tensor) -> float:
-    """The share of wrong pixels near a contour, in [0, 1]; NaN if nothing is wrong.
+    """The share of wrong pixels near a boundary, in [0, 1]; NaN if nothing is wrong.
 
     Args:
         counts: (2,) int64 from `count_contour_errors`, summed over images.

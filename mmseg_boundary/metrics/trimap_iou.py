@@ -34,7 +34,7 @@ def count_trimap_iou(
         widths: W values of r, whole numbers of pixels, 1 or more.
         ignore_index: the void label.
         void_is_boundary: whether a class ends where void begins. True where annotators drew void
-            along the contours (VOC); False where it hides what is there (Cityscapes).
+            along the boundaries (VOC); False where it hides what is there (Cityscapes).
         unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
             void; with 'wrong' whatever is predicted there is wrong.
 

@@ -36,7 +36,7 @@ class BoundaryMetric(IoUMetric):
     and for every width of n pixels
 
         mBoundaryIoU_{n}px  `metrics.count_boundary_iou`: chessboard distance <= n inside the class
-        mBoundaryF_{n}px    `metrics.boundary_f`: contours match at Euclidean distances <= n
+        mBoundaryF_{n}px    `metrics.boundary_f`: boundaries match at Euclidean distances <= n
         mTrimapIoU_{n}px    `metrics.count_trimap_iou`: Euclidean distance to the boundary < n
 
     and mBoundaryIoU at `dilation_ratio`; with 'csurka' also mBoundaryF at 0.75 % of the diagonal.
@@ -52,7 +52,7 @@ class BoundaryMetric(IoUMetric):
         widths: in pixels.
         dilation_ratio: the share of the image's diagonal that is Boundary IoU's own width.
         boundary_f_mode: 'present', 'gscnn' or 'csurka', see `metrics.score_boundary_f`.
-        void_is_boundary: whether the trimap follows contours between classes and void too.
+        void_is_boundary: whether the trimap follows boundaries between classes and void too.
         keep_results: ignored; MMSegmentation's test.py passes it.
         unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
             error that names the file, with 'wrong' whatever is predicted there is wrong, as for
@@ -170,9 +170,9 @@ class BoundaryMetric(IoUMetric):
             unique) and of the classes.
         widths: (W,) in pixels; the columns below.
         intersection, union, label: (N, K) int64 pixels of each class in both maps, in either and in
-            the truth, as `IoUMetric` counts them.
+            the label, as `IoUMetric` counts them.
         boundary_iou, trimap_iou: (N, K, W, 2) int64, intersection and union within each width.
-        boundary_f: (N, K, W) float64 in [0, 1], NaN where the class has a contour in neither map.
+        boundary_f: (N, K, W) float64 in [0, 1], NaN where the class has a boundary in neither map.
         boundary_iou_at_ratio: as boundary_iou at `dilation_ratio`, (N, K, 2); boundary_f_at_ratio
             likewise with 'csurka'.
 
@@ -244,10 +244,10 @@ def _with_options(name: str, widths: Sequence[int], options: dict) -> Metric:
 
 def _require_metrics(names: Sequence[str]) -> tuple[str, ...]:
     names = (names,) if isinstance(names, str) else tuple(names)
-    strangers = [name for name in names if name not in KNOWN]
-    if strangers:
+    unknown = [name for name in names if name not in KNOWN]
+    if unknown:
         raise ValueError(
-            f'boundary_metrics has {", ".join(map(repr, strangers))}; choose of '
+            f'boundary_metrics has {", ".join(map(repr, unknown))}; choose of '
             f'{", ".join(map(repr, dict.fromkeys([*BOUNDARY_METRICS, *KNOWN])))}.'
         )
     return names

@@ -138,18 +138,18 @@ def keep(visualizer: Visualizer, name: str, picture: np.ndarray, step: int) -> N
 def paint(
     image: np.ndarray, pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3
 ) -> np.ndarray:
-    """The image, grey and dimmed, with contours, errors and a legend.
+    """The image, grey and dimmed, with boundaries, errors and a legend.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        pred, label, ignore_index, width: as for `contour_layers`.
+        pred, label, ignore_index, width: as for `boundary_layers`.
 
     Returns:
         (H', W', 3) uint8 RGB, a whole number of times as large, and the legend below.
     """
-    # From twice on, contours are thinner than what they enclose.
+    # From twice on, boundaries are thinner than what they enclose.
     zoom = max(2, -(-SMALLEST_WIDTH // image.shape[1]))
-    layers = contour_layers(pred, label, ignore_index, width, zoom)
+    layers = boundary_layers(pred, label, ignore_index, width, zoom)
     grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8)
     painted = grey.repeat(zoom, 0).repeat(zoom, 1).repeat(3, 2)
     for name, mask in layers.items():
@@ -157,21 +157,21 @@ def paint(
     return np.concatenate([painted, _legend(list(layers), width, painted.shape[1])])
 
 
-def contour_layers(
+def boundary_layers(
     pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3, zoom: int = 1
 ) -> dict[str, Tensor]:
-    """What to paint, and in which order, to see where a prediction misses the true contours.
+    """What to paint, and in which order, to see where a prediction misses the true boundaries.
 
     Args:
         pred, label: (H, W) integer classes; pixels of `label` may be void. Without a label there
-            is a predicted contour alone.
+            is a predicted boundary alone.
         ignore_index: the void label.
         width: as for `metrics.count_contour_errors`.
-        zoom: the picture is so many times as large; contours stay thin lines along pixel edges.
+        zoom: the picture is so many times as large; boundaries stay thin lines along pixel edges.
 
     Returns:
-        (zoom H, zoom W) bool each: 'error', the wrong pixels near a true contour; 'void'; the
-        'true' and the 'predicted' contour, and 'both' where these coincide.
+        (zoom H, zoom W) bool each: 'error', the wrong pixels near a true boundary; 'void'; the
+        'true' and the 'predicted' boundary, and 'both' where these coincide.
     """
     if label is None:
         return {'predicted': _lines(pred, torch.zeros_like(pred, dtype=torch.bool), zoom)}

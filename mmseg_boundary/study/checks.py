@@ -41,16 +41,16 @@ def require_runnable(plan: Plan, root: Path) -> None:
                 f'{plan.name} has the endpoint {endpoint.key!r}, which the evaluator does not '
                 f'give; it gives {", ".join(given)}.'
             )
-        strangers = [name for name in endpoint.classes or [] if name not in classes]
-        if strangers:
+        unknown = [name for name in endpoint.classes or [] if name not in classes]
+        if unknown:
             raise UnfitStudy(
-                f'{plan.name} has the class {strangers[0]!r} in the endpoint {endpoint.title!r}; '
+                f'{plan.name} has the class {unknown[0]!r} in the endpoint {endpoint.title!r}; '
                 f'the classes are {", ".join(classes)}.'
             )
-    strangers = [key for key in plan.margins if key not in given]
-    if strangers:
+    unknown = [key for key in plan.margins if key not in given]
+    if unknown:
         raise UnfitStudy(
-            f'{plan.name} has a margin for {strangers[0]!r}, which the evaluator does not give; it '
+            f'{plan.name} has a margin for {unknown[0]!r}, which the evaluator does not give; it '
             f'gives {", ".join(given)}.'
         )
 

@@ -315,10 +315,10 @@ class _Reader:
         return plan
 
     def known_keys(self, given: dict, known: set[str], where: str) -> None:
-        strangers = sorted(set(given) - known)
-        if strangers:
+        unknown = sorted(set(given) - known)
+        if unknown:
             self.refuse(
-                f'has {", ".join(map(repr, strangers))} in {where}, which knows '
+                f'has {", ".join(map(repr, unknown))} in {where}, which knows '
                 f'{", ".join(sorted(known))}: check the spelling'
             )
 

@@ -115,7 +115,7 @@ def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
 
 
 def test_it_evaluates_boundaries(path):
-    """Of VOC, where void is drawn along the contours, with void as boundary."""
+    """Of VOC, where void is drawn along the boundaries, with void as boundary."""
     config = Config.fromfile(path)
     for evaluator in (config.val_evaluator, config.test_evaluator):
         assert evaluator.type == 'BoundaryMetric'

@@ -76,7 +76,7 @@ def test_shared_within_agrees_with_the_definition(shape):
     for density in (0.05, 0.4):
         bits = torch.rand(2, 3, *shape, generator=generator) < density
         picture, other = (
-            sum(plane.int() << bit for bit, plane in enumerate(planes)) for planes in bits
+            sum(mask.int() << bit for bit, mask in enumerate(masks)) for masks in bits
         )
         places = picture.nonzero().tolist()
         expected = [

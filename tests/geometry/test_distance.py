@@ -34,7 +34,7 @@ def cuda_engine(mask, max_distance=None):
 
 
 def small_steps(mask, max_distance=None):
-    """The torch engine row by row, as for planes too large for one step."""
+    """The torch engine row by row, as for masks too large for one step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distance, '_STEP_SIZE', 1)
         return torch_distance_to(mask, max_distance)
@@ -51,14 +51,14 @@ each_engine = pytest.mark.parametrize('engine', ENGINES)
 
 
 def oracle(mask):
-    """scipy's transform of one plane, which is nonsense for an empty one."""
+    """scipy's transform of one mask, which is nonsense for an empty one."""
     if not mask.any():
         return torch.full(mask.shape, torch.inf)
     return torch.from_numpy(distance_transform_edt(~mask.numpy())).float()
 
 
-def planes():
-    """A (1 to 3, H, W) mask of random density; some planes empty, some full."""
+def masks():
+    """A (1 to 3, H, W) mask of random density; some masks empty, some full."""
 
     def draw(shape, density, seed):
         generator = torch.Generator().manual_seed(seed)
@@ -79,11 +79,11 @@ def far_apart(ours, theirs):
 
 @each_engine
 def test_agrees_with_scipy(engine):
-    @given(planes())
+    @given(masks())
     def agrees(mask):
         found = engine(mask)
         assert found.dtype == torch.float32
-        assert far_apart(found, torch.stack([oracle(plane) for plane in mask])) < TOLERANCE
+        assert far_apart(found, torch.stack([oracle(each) for each in mask])) < TOLERANCE
 
     agrees()
 
@@ -125,19 +125,19 @@ def test_max_distance_leaves_the_near_ones_alone(engine, max_distance):
 @each_engine
 def test_leading_dimensions_and_strides_do_not_matter(engine):
     mask = torch.rand(2, 3, 9, 8) < 0.1
-    expected = torch.stack([oracle(plane) for plane in mask.flatten(0, 1)]).view(2, 3, 9, 8)
+    expected = torch.stack([oracle(each) for each in mask.flatten(0, 1)]).view(2, 3, 9, 8)
     assert far_apart(engine(mask), expected) < TOLERANCE
     assert far_apart(engine(mask.mT), expected.mT) < TOLERANCE
     assert far_apart(engine(mask[0, 0]), expected[0, 0]) < TOLERANCE
 
 
 @pytest.mark.parametrize('metric', ['chessboard', 'taxicab'])
-@given(mask=planes())
+@given(mask=masks())
 def test_chamfer_distances_follow_from_their_definition(metric, mask):
     found = chamfer_distance_to(mask, metric)
-    for plane, distances in zip(mask, found):
-        sites = plane.nonzero()
-        pixels = torch.ones_like(plane).nonzero()
+    for each, distances in zip(mask, found):
+        sites = each.nonzero()
+        pixels = torch.ones_like(each).nonzero()
         steps = (pixels[:, None] - sites[None]).abs()
         lengths = steps.amax(2) if metric == 'chessboard' else steps.sum(2)
         if len(sites):
@@ -171,7 +171,7 @@ def test_the_number_of_threads_changes_no_bit(threads):
         threads(*numbers)
         found.append(distance_to(masks))
     assert all(each.equal(found[0]) for each in found)
-    assert far_apart(found[0], torch.stack([oracle(mask) for mask in masks])) < TOLERANCE
+    assert far_apart(found[0], torch.stack([oracle(each) for each in masks])) < TOLERANCE
 
 
 def test_no_thread_and_no_setting_stays_behind(threads):
@@ -223,7 +223,7 @@ def test_the_inside_is_the_nearest_other_region(shape, seed):
 
 
 def test_void_is_on_neither_side():
-    """A gap of two void pixels: the contour lies in its middle. 0 0 0 0 void void 1 1 1 1"""
+    """A gap of two void pixels: the boundary lies in its middle. 0 0 0 0 void void 1 1 1 1"""
     row = torch.tensor([[[0, 0, 0, 0, 9, 9, 1, 1, 1, 1]]])
     regions = torch.stack([row == 0, row == 1], 1)
     outside, inside = distances_between(regions)

@@ -18,7 +18,7 @@ from tests.support.scenes import scene, scenes
 SQUARE = torch.zeros(1, 9, 9, dtype=torch.long)
 SQUARE[:, 2:7, 2:7] = 1
 TARGET = encode(SQUARE, 2)
-TRUTH = TARGET.planes.double()
+TRUTH = TARGET.masks.double()
 FIRST = torch.tensor([1.0, 0.0], dtype=torch.float64).view(1, 2, 1, 1).expand(1, 2, 9, 9)
 
 # prediction, theta, precision and recall of the classes 0 and 1, loss, loss of class 1 alone
@@ -157,7 +157,7 @@ def test_other_types_agree_with_the_readable_form(kind, dtype, tolerance):
 
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_planes_of_any_layout(memory_format):
+def test_masks_of_any_layout(memory_format):
     one = scene(5, (2, 9, 11), 'random')
     probs = one.probs.contiguous(memory_format=memory_format)
     ours = value_and_gradient(bf1_loss, probs, one.target)
@@ -178,7 +178,7 @@ def test_for_the_gradient_the_inputs_alone_are_kept():
         probs = logits.softmax(1)
         bf1_loss(probs, target)
     maps = [size for size in kept.values() if size >= 40 * 50]
-    assert sum(maps) == 8 * probs.numel() + target.planes.numel() + target.valid.numel()
+    assert sum(maps) == 8 * probs.numel() + target.masks.numel() + target.valid.numel()
 
 
 def test_probabilities_of_other_pictures_are_refused():
@@ -205,5 +205,5 @@ def test_windows_have_a_middle(options, words):
 @given(scenes(), st.sampled_from((1, 3, 5, 7, 9, 19)))
 def test_window_max_is_a_pool(scene, window):
     assert window_max(scene.probs, window).equal(readable.window_max(scene.probs, window))
-    mask = scene.target.planes
+    mask = scene.target.masks
     assert window_max(mask, window).equal(readable.window_max(mask.double(), window) > 0)

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import boundary_weighted_ce_loss, softmax_focal_loss
-from mmseg_boundary.losses.boundary_weighted_ce import contour_band
+from mmseg_boundary.losses.boundary_weighted_ce import boundary_band
 from tests.support import naive
 from tests.support.scenes import scene, scenes
 
@@ -42,7 +42,7 @@ def test_without_their_factor_they_are_torchs_cross_entropy(scene):
 @pytest.mark.parametrize('fields', [1, 3])
 def test_one_vs_rest_is_torchs_binary_cross_entropy(fields):
     one = scene(fields, void_share=0)
-    expected = F.binary_cross_entropy_with_logits(one.logits, one.target.planes.double())
+    expected = F.binary_cross_entropy_with_logits(one.logits, one.target.masks.double())
     focal = softmax_focal_loss(one.logits, one.target, gamma=0, one_vs_rest=True)
     assert focal.item() == pytest.approx(expected.item())
 
@@ -52,7 +52,7 @@ def test_the_band_by_hand():
     labels = torch.tensor([[[0, 0, 0, 0, 1, 1, 1, 1, 255, 255, 0, 0]]])
     target = encode(labels, 2)
     for radius, expected in ((1, [3, 4]), (3, [1, 2, 3, 4, 5, 6])):
-        band = contour_band(target, radius) & target.valid
+        band = boundary_band(target, radius) & target.valid
         assert band.flatten().nonzero().flatten().tolist() == expected
 
 

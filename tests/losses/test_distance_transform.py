@@ -15,14 +15,14 @@ from mmseg_boundary.losses import (
     jaccard_loss,
     soft_dice_loss,
 )
-from mmseg_boundary.losses.distance_transform import nearness_to_contour
+from mmseg_boundary.losses.distance_transform import nearness_to_boundary
 from tests.support import naive
 from tests.support.scenes import scenes
 
 SQUARE = torch.zeros(1, 7, 7, dtype=torch.long)
 SQUARE[:, 1:6, 1:6] = 1
 TARGET = encode(SQUARE, 1)
-TRUTH = TARGET.planes.double()
+TRUTH = TARGET.masks.double()
 
 
 def without(rows, columns):
@@ -32,8 +32,8 @@ def without(rows, columns):
 
 
 def nr_map(target, metric='euclidean'):
-    _, inside = target.measured(distances_between, metric)
-    return nearness_to_contour(target.planes, inside)
+    _, inside = target.cached(distances_between, metric)
+    return nearness_to_boundary(target.masks, inside)
 
 
 def test_the_nr_map_by_hand():
@@ -66,12 +66,12 @@ def test_values_by_hand(prediction, expected):
 @given(scene=scenes(fields=(1, 3)))
 def test_the_nr_map_is_1_at_the_contour(metric, scene):
     q = nr_map(scene.target, metric)
-    planes, valid = scene.target.planes, scene.target.valid
-    others = torch.nn.functional.pad(valid & ~planes, (1, 1, 1, 1))
+    masks, valid = scene.target.masks, scene.target.valid
+    others = torch.nn.functional.pad(valid & ~masks, (1, 1, 1, 1))
     beside = others[..., 2:, 1:-1] | others[..., :-2, 1:-1] | others[..., 1:-1, 2:]
-    beside = (beside | others[..., 1:-1, :-2]) & planes
+    beside = (beside | others[..., 1:-1, :-2]) & masks
     assert q.min() >= 0 and q.max() <= 1
-    assert (q[beside] > 1 - 1e-3).all() and (q[~planes] == 0).all()
+    assert (q[beside] > 1 - 1e-3).all() and (q[~masks] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -87,17 +87,17 @@ def test_without_depth_all_pixels_count_fully(rows, columns):
     labels = torch.zeros(1, 7, 7, dtype=torch.long)
     labels[:, rows, columns] = 1
     target = encode(labels, 1)
-    assert nr_map(target).equal(target.planes.float())
+    assert nr_map(target).equal(target.masks.float())
     probs = torch.rand(1, 1, 7, 7, requires_grad=True)
     distance_transform_loss(probs, target).backward()
     assert probs.grad.isfinite().all() and probs.grad.abs().max() > 0
 
 
 def test_the_noise_of_distances_is_no_depth():
-    """Scaled to 1, a thousandth of a pixel would part pixels that are all at the contour."""
+    """Scaled to 1, a thousandth of a pixel would part pixels that are all at the boundary."""
     target = encode(torch.ones(1, 2, 3, dtype=torch.long), 1)
     inside = 1 + torch.tensor([[0, 1e-4, 5e-4], [1e-3, 0, 2e-4]]).view(1, 1, 2, 3)
-    assert nearness_to_contour(target.planes, inside).eq(1).all()
+    assert nearness_to_boundary(target.masks, inside).eq(1).all()
 
 
 def test_the_analytic_gradient():
@@ -107,7 +107,7 @@ def test_the_analytic_gradient():
     target = encode(labels, 1)
     probs = torch.rand(1, 1, 7, 7, dtype=torch.float64, requires_grad=True)
     distance_transform_loss(probs, target).backward()
-    q, others = nr_map(target).double(), target.valid & ~target.planes
+    q, others = nr_map(target).double(), target.valid & ~target.masks
     size = q.sum() + probs[others].sum()
     expected = torch.where(others, (q * probs).sum() / size**2, -q / size)
     assert probs.grad.allclose(target.masked(expected), rtol=0, atol=1e-9)
@@ -116,7 +116,7 @@ def test_the_analytic_gradient():
 
 def test_the_literal_sum_over_the_classes():
     target = encode(SQUARE, 2)
-    probs = target.planes.double()
+    probs = target.masks.double()
     assert distance_transform_loss(probs, target).item() == pytest.approx(0, abs=1e-6)
     literal = distance_transform_loss(probs, target, class_reduction='sum')
     assert literal.item() == pytest.approx(-1, abs=1e-6)

@@ -15,7 +15,7 @@ REGION = torch.zeros(7, 7, dtype=torch.long)
 REGION[1:6, 2:5] = 1
 REGION[3, 5] = 1
 TARGET = encode(REGION[None], 2)
-TRUTH = TARGET.planes.double()
+TRUTH = TARGET.masks.double()
 BACKGROUND = torch.tensor([1.0, 0.0], dtype=torch.float64).view(1, 2, 1, 1).expand(1, 2, 7, 7)
 
 D_1 = """
@@ -37,7 +37,7 @@ D_0 = """
 
 
 def signed(target):
-    return signed_distances(target.planes, *target.measured(distances_between, 'euclidean'))
+    return signed_distances(target.masks, *target.cached(distances_between, 'euclidean'))
 
 
 @pytest.mark.parametrize(

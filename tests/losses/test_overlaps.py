@@ -34,7 +34,7 @@ def test_the_literal_dice_measures_accuracy(scene):
     """Eq. (2.2) sums the classes in one ratio: with a softmax, 1 - the mean true probability."""
     target = scene.target
     pixels = target.valid.sum().item()
-    true = scene.probs[target.planes].sum().item()
+    true = scene.probs[target.masks].sum().item()
     loss = soft_dice_loss(scene.probs, target, per_class=False, per_image=False)
     expected = 1 - (1 + 2 * true) / (1 + 2 * pixels) if pixels else 0
     assert loss.item() == pytest.approx(expected, abs=1e-12)

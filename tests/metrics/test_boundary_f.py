@@ -12,7 +12,7 @@ from tests.support.scenes import large_segmentation, segmentation, square
 
 
 def test_contours_that_hardly_meet():
-    """Two squares that share a corner: a few pixels in 72 lie near the other's contour."""
+    """Two squares that share a corner: a few pixels in 72 lie near the other's boundary."""
     pred, label = square(2, 2, 20, 20, size=40), square(19, 19, 37, 37, size=40)
     f = boundary_f(pred, label, 2, (1,))
     expected = torch.tensor(naive.boundary_f(pred, label, 2, (1,)), dtype=f.dtype)
@@ -22,7 +22,7 @@ def test_contours_that_hardly_meet():
 
 @pytest.mark.parametrize('radius', [1, 3, 9])
 def test_f_by_dilation(radius):
-    """As in DAVIS's code: contours widened by a disk."""
+    """As in DAVIS's code: boundaries widened by a disk."""
     pred, label = large_segmentation()
     valid = label != 255
     offsets = torch.arange(-radius, radius + 1)
@@ -70,7 +70,7 @@ def test_averages_over_images():
     """Three images of three classes; class 2 is nowhere.
 
     present: (1 + 0.5)/2 and (0 + 0.4 + 0.2)/3, of which the mean.
-    gscnn: the images without either contour count as 1.
+    gscnn: the images without either boundary count as 1.
     csurka: (1 + 0)/2, (0.5 + 0.4)/2 and 0.2 alone, of which the mean.
     """
     nan = float('nan')

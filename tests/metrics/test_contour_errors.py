@@ -5,7 +5,7 @@ import torch
 
 from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
 
-ROW = [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # contour pixels: columns 4 and 5
+ROW = [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # boundary pixels: columns 4 and 5
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_agrees_with_the_definition(name, engine):
     agrees()
 
 
-# The reference's worked examples on a 5x5 square: the prediction; pixels of both contours, P, R and
+# Worked examples on a 5x5 square: the prediction; pixels of both boundaries, P, R and
 # F at 1 px; (intersection, union) of class 1's rims of 1 and 2 px; the same of the trimaps of 1, 2
 # and 3 px for both classes.
 WORKED = {
@@ -170,7 +170,7 @@ def flips_and_transposes_commute(metric, pred, label):
 
 def padding_with_void_changes_nothing(metric, pred, label):
     """Void around the image is a border like any other for Boundary IoU, and no boundary of the
-    trimap's; a contour, and a trimap that void bounds, is drawn along it."""
+    trimap's; a boundary, and a trimap that void bounds, is drawn along it."""
     padded = [
         torch.nn.functional.pad(each, (2, 2, 2, 2), value=value)
         for each, value in ((pred, 0), (label, 255))
@@ -230,24 +230,24 @@ def test_labels_of_no_class_belong_to_none(metric):
     """With 'wrong', as in MMSegmentation's IoU: what is predicted there is wrong, and nothing
     stops."""
     pred, label = segmentation(void_share=0.0, seed=4)
-    stranger = label.where(label != 2, 9)
-    fewer = metric(pred, stranger, 2, WIDTHS, unknown_labels='wrong')
+    unknown = label.where(label != 2, 9)
+    fewer = metric(pred, unknown, 2, WIDTHS, unknown_labels='wrong')
     same(fewer, metric(pred, label, 3, WIDTHS)[:2])
 
 
-@pytest.mark.parametrize('stranger', [3, 254, 2**40, -1])
-def test_labels_of_no_class_are_refused(metric, stranger):
+@pytest.mark.parametrize('unknown', [3, 254, 2**40, -1])
+def test_labels_of_no_class_are_refused(metric, unknown):
     """One pixel is enough, and void that was not told is one too."""
     pred, label = segmentation(seed=4)
-    label[5, 5] = stranger
+    label[5, 5] = unknown
     with pytest.raises(ValueError) as caught:
         metric(pred, label, 3, WIDTHS)
     said = str(caught.value)
-    assert f'label holds [{stranger}], but the metric knows 3 classes (0 to 2)' in said
-    assert f'ignore_index={stranger}' in said and "unknown_labels='wrong'" in said
-    told = label.where(label != 255, stranger)
-    expected = metric(pred, label.where(label != stranger, 255), 3, WIDTHS)
-    same(metric(pred, told, 3, WIDTHS, stranger), expected)
+    assert f'label holds [{unknown}], but the metric knows 3 classes (0 to 2)' in said
+    assert f'ignore_index={unknown}' in said and "unknown_labels='wrong'" in said
+    told = label.where(label != 255, unknown)
+    expected = metric(pred, label.where(label != unknown, 255), 3, WIDTHS)
+    same(metric(pred, told, 3, WIDTHS, unknown), expected)
 
 
 @pytest.mark.parametrize('void', [0, 2])
@@ -262,8 +262,8 @@ def test_void_that_is_the_index_of_a_class_is_known(metric, void):
 def test_predictions_of_no_class_are_wrong_pixels(metric):
     """Nothing is refused for what the net says."""
     pred, label = segmentation(seed=4)
-    for stranger in (3, 9, 255, -1):
-        odd = pred.where(pred != 2, stranger)
+    for unknown in (3, 9, 255, -1):
+        odd = pred.where(pred != 2, unknown)
         measured = metric(odd, label, 3, WIDTHS)
         same(measured, metric(odd, label, 3, WIDTHS, unknown_labels='wrong'))
         assert not measured.equal(metric(pred, label, 3, WIDTHS))

@@ -206,10 +206,10 @@ def test_the_best_checkpoint_by_any_key(key):
 # --- Labels outside the classes -------------------------------------------------------------------
 
 
-def with_strangers(labels=(0,), stranger=11):
-    """The pairs with class 2 of some truths, and void of all, replaced by a stranger."""
+def with_strangers(labels=(0,), unknown=11):
+    """The pairs with class 2 of some truths, and void of all, replaced by a unknown."""
     return [
-        (pred, label.where(label != (2 if index in labels else 255), stranger))
+        (pred, label.where(label != (2 if index in labels else 255), unknown))
         for index, (pred, label) in enumerate(PAIRS)
     ]
 
@@ -328,7 +328,7 @@ def test_the_tables(tmp_path):
         handler.close()
     for words in (
         'Boundary IoU in percent, n = 1, 4 px (pixels inside the class at a chessboard distance',
-        'Boundary F in percent, n = 1, 4 px (contours match at a Euclidean distance <= n',
+        'Boundary F in percent, n = 1, 4 px (boundaries match at a Euclidean distance <= n',
         'Trimap IoU in percent, n = 1, 4 px (pixels at a Euclidean distance < n from the true',
         '; void is a boundary; ',
         '| 0.02 of the diagonal |',

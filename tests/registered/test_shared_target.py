@@ -122,7 +122,7 @@ def test_classes_and_void_are_part_of_the_key():
     first = shared(labels, logits, 255)
     assert shared(labels, logits, 255) is first
     logits.data = torch.zeros(1, 3, 4, 4)
-    assert shared(labels, logits, 255).planes.shape[1] == 3
+    assert shared(labels, logits, 255).masks.shape[1] == 3
     assert not shared(labels, logits, 1).valid.all()
     assert shared(labels.clone(), logits, 1) is not shared(labels, logits, 1)
     assert shared(labels, logits.clone(), 1) is not shared(labels, logits, 1)
@@ -131,7 +131,7 @@ def test_classes_and_void_are_part_of_the_key():
 @pytest.mark.parametrize('which', ['labels', 'logits'])
 def test_maps_die_with_their_labels_and_with_their_logits(which):
     call = dict(labels=torch.randint(2, (1, 4, 4)), logits=torch.zeros(1, 2, 4, 4))
-    shared_target(**call, ignore_index=255).measured(distance.distances_between, 'euclidean')
+    shared_target(**call, ignore_index=255).cached(distance.distances_between, 'euclidean')
     assert shared_target._entry is not None
     other = dict(call, **{which: call[which].clone()})
     del call[which]
@@ -197,7 +197,7 @@ def test_threads_get_the_target_of_their_own_labels():
             label = (number + call) % 8
             labels, logits = torch.full((1, 2, 2), label), torch.zeros(1, 8, 2, 2)
             for _ in range(3):
-                wrong += not shared(labels, logits, 255).planes[0, label].all().item()
+                wrong += not shared(labels, logits, 255).masks[0, label].all().item()
         return wrong
 
     code = SharedTarget.__call__.__code__

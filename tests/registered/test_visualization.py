@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmseg_boundary.files import UnwrittenFile
 from mmseg_boundary.registered import visualization
-from mmseg_boundary.registered.visualization import COLOURS, contour_layers, paint
+from mmseg_boundary.registered.visualization import COLOURS, boundary_layers, paint
 from tests.support.scenes import square
 
 PICTURE = 'shapes://0/32x40/image/000000.png'
@@ -41,24 +41,24 @@ def sample(truth=True, shape=(32, 40)):
 
 
 def test_layers_of_a_shifted_square():
-    """Shifted right by one: its left and right sides are wrong, both near the true contour."""
+    """Shifted right by one: its left and right sides are wrong, both near the true boundary."""
     label = square()
     label[0] = 255
-    layers = contour_layers(label.roll(1, 1), label, width=1)
+    layers = boundary_layers(label.roll(1, 1), label, width=1)
     assert list(layers) == ['error', 'void', 'true', 'predicted', 'both']
     assert layers['error'].sum() == 10
     assert layers['both'].equal(layers['true'] & layers['predicted'])
     assert layers['void'].sum() == 9 and not layers['true'][0].any()
-    larger = contour_layers(label.roll(1, 1), label, width=1, zoom=3)
+    larger = boundary_layers(label.roll(1, 1), label, width=1, zoom=3)
     assert larger['error'].sum() == 90 and larger['true'].shape == (27, 27)
     # Along the edges: both sides of the outline of 4 x 15 pixels; the corners' outsides are not.
     assert larger['true'].sum() == 4 * 15 + 4 * 13 + 4
-    assert list(contour_layers(label, None)) == ['predicted']
+    assert list(boundary_layers(label, None)) == ['predicted']
 
 
 def test_no_error_is_painted_at_void():
     label = torch.tensor([[0, 0, 255, 0, 1, 1]])
-    layers = contour_layers(1 - label.clamp(max=1), label, width=1)
+    layers = boundary_layers(1 - label.clamp(max=1), label, width=1)
     assert layers['error'].tolist() == [[False, False, False, True, True, True]]
     assert layers['void'].tolist() == [[False, False, True, False, False, False]]
 
@@ -76,9 +76,9 @@ def test_void_does_not_wrap_around_in_narrow_types(dtype, void, number):
     """-100 is 156 in uint8, -254 is 2, and 256 is 0."""
     wide = torch.tensor([[0, 0, 0, number, number, number]])
     label = wide.to(dtype)
-    assert not contour_layers(label, label, void)['void'].any()
-    error = contour_layers(1 - wide.clamp(max=1), label, void)['error']
-    assert error.equal(contour_layers(1 - wide.clamp(max=1), wide, void)['error']) and error.any()
+    assert not boundary_layers(label, label, void)['void'].any()
+    error = boundary_layers(1 - wide.clamp(max=1), label, void)['error']
+    assert error.equal(boundary_layers(1 - wide.clamp(max=1), wide, void)['error']) and error.any()
 
 
 def test_the_picture_is_enlarged_and_has_a_legend():

@@ -497,7 +497,7 @@ def no_plan(folder):
     (folder / 'study.json').unlink()
 
 
-def stranger(folder):
+def unknown(folder):
     add_row(folder, 'abl', 0, 'val')
 
 
@@ -524,7 +524,7 @@ def other_images(folder):
     'change, said',
     [
         (no_plan, r'has no study\.json: run the study first'),
-        (stranger, r"abl__seed0__val\.json is a row of the arm 'abl', which the study does not ha"),
+        (unknown, r"abl__seed0__val\.json is a row of the arm 'abl', which the study does not ha"),
         (other_code, r'rows of different code \(abc, def\), which do not compare'),
         (damaged, r'bf1__seed0__val\.json is no JSON .* restore it, or remove it'),
         (other_scores, r'gives mIoU [\d.]+, and its row 59\.00: the file is of another run'),

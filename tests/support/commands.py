@@ -67,7 +67,7 @@ def attempt(*command, cwd=ROOT, **environment):
 
 
 def sentence(*command, **environment):
-    """The last line of a process that ends without a stack of frames."""
+    """The last line of a process that ends without a traceback."""
     done = attempt(sys.executable, *command, **environment)
     assert done.returncode == 1 and 'Traceback' not in done.stdout, done.stdout
     return done.stdout.strip().splitlines()[-1]

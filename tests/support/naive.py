@@ -1,7 +1,7 @@
 """The slow, obviously right definitions, to be read aloud: a second witness for the tests.
 
-Everything is a nested list of Python floats, every sum a loop over pixels. A plane is one H x W
-picture of one class; a field is what a ray (or a box) summed over a plane; h is half the kernel
+Everything is a nested list of Python floats, every sum a loop over pixels. A mask is one H x W
+picture of one class; a field is what a ray (or a box) summed over a mask; h is half the kernel
 width, rounded down, so that lines are the energies 1 ... h and h + 1 is the inside of an object.
 
 EPL: Yin et al., 'Contour-aware Equipotential Learning for Semantic Segmentation'. The other losses,
@@ -22,63 +22,63 @@ def as_lists(values):
     return values.tolist() if isinstance(values, torch.Tensor) else values
 
 
-def pixels_of(plane):
-    """Every (row, column) of a plane, row by row."""
-    return [(row, col) for row in range(len(plane)) for col in range(len(plane[0]))]
+def pixels_of(mask):
+    """Every (row, column) of a mask, row by row."""
+    return [(row, col) for row in range(len(mask)) for col in range(len(mask[0]))]
 
 
-def new_plane(like, value_of):
-    """A plane of the shape of `like`, made by asking `value_of(row, col)` at each pixel."""
+def new_mask(like, value_of):
+    """A mask of the shape of `like`, made by asking `value_of(row, col)` at each pixel."""
     return [[value_of(row, col) for col in range(len(like[0]))] for row in range(len(like))]
 
 
 def without_void(probs, labels, ignore_index):
-    """Target plane and predicted plane of each class of one image, both 0 on void, and validity.
+    """Target mask and predicted mask of each class of one image, both 0 on void, and validity.
 
-    Not in the paper, which says nothing of void. One plane alone is class 1 of a binary task.
+    Not in the paper, which says nothing of void. One mask alone is class 1 of a binary task.
     """
     classes = [1] if len(probs) == 1 else range(len(probs))
-    valid = new_plane(labels, lambda row, col: labels[row][col] != ignore_index)
-    targets, planes = [], []
-    for plane, k in zip(probs, classes):
+    valid = new_mask(labels, lambda row, col: labels[row][col] != ignore_index)
+    targets, masks = [], []
+    for mask, k in zip(probs, classes):
         targets.append(
-            new_plane(labels, lambda row, col: float(valid[row][col] and labels[row][col] == k))
+            new_mask(labels, lambda row, col: float(valid[row][col] and labels[row][col] == k))
         )
-        planes.append(
-            new_plane(labels, lambda row, col: float(plane[row][col] if valid[row][col] else 0.0))
+        masks.append(
+            new_mask(labels, lambda row, col: float(mask[row][col] if valid[row][col] else 0.0))
         )
-    return targets, planes, valid
+    return targets, masks, valid
 
 
 # --- Anisotropic convolution ----------------------------------------------------------------------
 
 
-def value_at(plane, row, col, padding):
-    """The plane at a pixel that may lie outside: 0 there, or the nearest pixel of the image."""
-    height, width = len(plane), len(plane[0])
+def value_at(mask, row, col, padding):
+    """The mask at a pixel that may lie outside: 0 there, or the nearest pixel of the image."""
+    height, width = len(mask), len(mask[0])
     assert padding in ('constant', 'replicate'), padding
     if padding == 'replicate':
-        return plane[min(max(row, 0), height - 1)][min(max(col, 0), width - 1)]
+        return mask[min(max(row, 0), height - 1)][min(max(col, 0), width - 1)]
     inside = 0 <= row < height and 0 <= col < width
-    return plane[row][col] if inside else 0.0
+    return mask[row][col] if inside else 0.0
 
 
-def ray_sum(plane, kernel_size, step, padding):
+def ray_sum(mask, kernel_size, step, padding):
     """One direction of the anisotropic convolution (EPL, eq. (2)).
 
-    E(p) = sum over j = 0 ... h of  plane(p - j * step)
+    E(p) = sum over j = 0 ... h of  mask(p - j * step)
     """
 
     def energy(row, col):
         total = 0.0
         for j in range(kernel_size // 2 + 1):
-            total += value_at(plane, row - j * step[0], col - j * step[1], padding)
+            total += value_at(mask, row - j * step[0], col - j * step[1], padding)
         return total
 
-    return new_plane(plane, energy)
+    return new_mask(mask, energy)
 
 
-def box_sum(plane, kernel_size, padding):
+def box_sum(mask, kernel_size, padding):
     """Standard convolution: eq. (2) of EPL without its splitter, the sum over the whole window."""
     h = kernel_size // 2
 
@@ -86,34 +86,34 @@ def box_sum(plane, kernel_size, padding):
         total = 0.0
         for down in range(-h, h + 1):
             for right in range(-h, h + 1):
-                total += value_at(plane, row + down, col + right, padding)
+                total += value_at(mask, row + down, col + right, padding)
         return total
 
-    return new_plane(plane, energy)
+    return new_mask(mask, energy)
 
 
-def ray_sums(plane, kernel_size, splitter, padding='constant', sc_scale='match'):
-    """The fields of a plane, one per direction of the splitter (EPL, eq. (2); 'SC': Table III).
+def ray_sums(mask, kernel_size, splitter, padding='constant', sc_scale='match'):
+    """The fields of a mask, one per direction of the splitter (EPL, eq. (2); 'SC': Table III).
 
     Order: up, down, left, right ('A'); up-left, up-right, down-left, down-right ('B'); all eight
     ('C'). 'SC' has one field; with 'match' its largest energy is h + 1, as for a ray.
     """
-    plane = as_lists(plane)
+    mask = as_lists(mask)
     if splitter != 'SC':
-        return [ray_sum(plane, kernel_size, step, padding) for step in STEPS[splitter]]
+        return [ray_sum(mask, kernel_size, step, padding) for step in STEPS[splitter]]
     assert sc_scale in ('match', 'literal'), sc_scale
-    field = box_sum(plane, kernel_size, padding)
+    field = box_sum(mask, kernel_size, padding)
     if sc_scale == 'literal':
         return [field]
     scale = (kernel_size // 2 + 1) / kernel_size**2
-    return [new_plane(field, lambda row, col: scale * field[row][col])]
+    return [new_mask(field, lambda row, col: scale * field[row][col])]
 
 
-def fields_of(planes, kernel_size, splitter, padding, sc_scale):
+def fields_of(masks, kernel_size, splitter, padding, sc_scale):
     """fields[s][k]: the field of class k in direction s (EPL, eq. (2))."""
-    per_class = [ray_sums(plane, kernel_size, splitter, padding, sc_scale) for plane in planes]
+    per_class = [ray_sums(mask, kernel_size, splitter, padding, sc_scale) for mask in masks]
     directions = range(len(per_class[0]))
-    return [[per_class[k][s] for k in range(len(planes))] for s in directions]
+    return [[per_class[k][s] for k in range(len(masks))] for s in directions]
 
 
 # --- Point loss -----------------------------------------------------------------------------------
@@ -156,9 +156,9 @@ def epl_point_loss(
 
     total, valid_count, direction_count = 0.0, 0, 0
     for n in range(len(probs)):
-        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
         target_fields = fields_of(targets, kernel_size, splitter, padding, sc_scale)
-        fields = fields_of(planes, kernel_size, splitter, padding, sc_scale)
+        fields = fields_of(masks, kernel_size, splitter, padding, sc_scale)
         direction_count = len(fields)
         for row, col in pixels_of(valid):
             if not valid[row][col]:
@@ -168,7 +168,7 @@ def epl_point_loss(
             for s in range(direction_count):
                 differences = [
                     fields[s][k][row][col] - target_fields[s][k][row][col]
-                    for k in range(len(planes))
+                    for k in range(len(masks))
                 ]
                 total += pixel_weight * point_term(differences, norm, class_weight)
     return total / (direction_count * valid_count) if valid_count else 0.0
@@ -184,7 +184,7 @@ def on_a_line(energy, h):
 
 def line_region(target_energies, valid, h):
     """The true line region L: the valid pixels on some line (EPL, Algorithm 1)."""
-    return new_plane(
+    return new_mask(
         valid, lambda row, col: bool(valid[row][col] and on_a_line(target_energies[row][col], h))
     )
 
@@ -203,7 +203,7 @@ def line_membership(energies, target_energies, valid, kernel_size):
     # Python sorts stably: among equal energies the pixels stay in reading order.
     ascending.sort(key=lambda pixel: energies[pixel[0]][pixel[1]])
     taken = set(ascending[below : below + on_lines])
-    return new_plane(valid, lambda row, col: (row, col) in taken)
+    return new_mask(valid, lambda row, col: (row, col) in taken)
 
 
 def nearness(energy, tau, mu):
@@ -212,7 +212,7 @@ def nearness(energy, tau, mu):
 
 
 def line_edcs(target_energies, energies, valid, h, mu, edc='paper'):
-    """{tau: EDC} of one image, class and direction (EPL, Algorithm 1, misprint mended).
+    """{tau: EDC} of one image, class and direction (EPL, Algorithm 1, misprint fixed).
 
         'paper':    EDC = C * 2 |d dhat| / (|d| + |dhat|)   with   C = |d| / |d d|
         'squared':  EDC = 2 |d dhat| / (|d d| + |dhat dhat|)
@@ -320,11 +320,11 @@ def epl_line_loss(
 
     per_image = []  # (target_fields, fields, valid)
     for n in range(len(probs)):
-        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
         per_image.append(
             (
                 fields_of(targets, kernel_size, splitter, padding, sc_scale),
-                fields_of(planes, kernel_size, splitter, padding, sc_scale),
+                fields_of(masks, kernel_size, splitter, padding, sc_scale),
                 valid,
             )
         )
@@ -459,9 +459,9 @@ def kervadec_boundary_loss(
 
     total, valid_count = 0.0, 0
     for n in range(len(probs)):
-        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
         valid_count += sum(map(sum, valid))
-        for target, plane, w in zip(targets, planes, chosen):
+        for target, mask, w in zip(targets, masks, chosen):
             distances = signed_distances(target, valid)
             unit = 1.0
             if normalize == 'diag':
@@ -470,7 +470,7 @@ def kervadec_boundary_loss(
                 unit = max(map(abs, distances.values()), default=1.0) or 1.0
             for (row, col), d in distances.items():
                 pixel_weight = 1.0 if weight is None else weight[n][row][col]
-                total += w * pixel_weight * plane[row][col] * d / unit
+                total += w * pixel_weight * mask[row][col] * d / unit
     return total / (valid_count * sum(chosen)) if valid_count and sum(chosen) else 0.0
 
 
@@ -478,7 +478,7 @@ def kervadec_boundary_loss(
 
 
 def nr_map(target, valid, metric='euclidean'):
-    """{pixel: q} of a class: 1 at its contour, 0 at its deepest pixel; 1 where it has no depth."""
+    """{pixel: q} of a class: 1 at its boundary, 0 at its deepest pixel; 1 where it has no depth."""
     ours, others = sides(target, valid)
     depth = {pixel: distance_to(pixel, others, metric) for pixel in ours}
     if not ours or not others:
@@ -504,13 +504,13 @@ def distance_transform_loss(
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (hits, size, present)
     for n in range(len(probs)):
-        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
         sums.append([])
-        for target, plane in zip(targets, planes):
+        for target, mask in zip(targets, masks):
             q = nr_map(target, valid, metric)
             _, others = sides(target, valid)
-            hits = sum(q[row, col] * plane[row][col] for row, col in q)
-            false = sum(plane[row][col] for row, col in others)
+            hits = sum(q[row, col] * mask[row][col] for row, col in q)
+            false = sum(mask[row][col] for row, col in others)
             sums[-1].append((hits, sum(q.values()) + false, len(q)))
     if not per_image:
         sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
@@ -528,26 +528,26 @@ def distance_transform_loss(
 # --- Bokhovkin & Burnaev, 'Boundary Loss for Remote Sensing Imagery Semantic Segmentation' --------
 
 
-def window_max(plane, window):
+def window_max(mask, window):
     """The largest value of the window around each pixel, as far as it lies in the image."""
     reach = window // 2
 
     def largest(row, col):
         return max(
-            plane[r][c]
-            for r in range(max(0, row - reach), min(len(plane), row + reach + 1))
-            for c in range(max(0, col - reach), min(len(plane[0]), col + reach + 1))
+            mask[r][c]
+            for r in range(max(0, row - reach), min(len(mask), row + reach + 1))
+            for c in range(max(0, col - reach), min(len(mask[0]), col + reach + 1))
         )
 
-    return new_plane(plane, largest)
+    return new_mask(mask, largest)
 
 
-def inner_boundary(plane, valid, theta0):
+def inner_boundary(mask, valid, theta0):
     """pool(1 - x) - (1 - x): where something outside is near; 0 at void."""
-    outside = new_plane(plane, lambda row, col: 1 - plane[row][col])
+    outside = new_mask(mask, lambda row, col: 1 - mask[row][col])
     widened = window_max(outside, theta0)
-    return new_plane(
-        plane,
+    return new_mask(
+        mask,
         lambda row, col: widened[row][col] - outside[row][col] if valid[row][col] else 0.0,
     )
 
@@ -562,11 +562,11 @@ def bf1_loss(probs, labels, ignore_index=255, theta0=3, theta=5, per_image=True,
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (|b_p|, |b_p ext b_y|, |b_y|, |b_y ext b_p|)
     for n in range(len(probs)):
-        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
         sums.append([])
-        for target, plane in zip(targets, planes):
+        for target, mask in zip(targets, masks):
             b_y = inner_boundary(target, valid, theta0)
-            b_p = inner_boundary(plane, valid, theta0)
+            b_p = inner_boundary(mask, valid, theta0)
             sums[-1].append(
                 (
                     sum(map(sum, b_p)),
@@ -599,16 +599,16 @@ def overlap_loss(
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (|y p|, |y|, |p|, whether it counts)
     for n in range(len(probs)):
-        targets, planes, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
         sums.append(
             [
                 (
-                    sum_of_products(target, plane),
+                    sum_of_products(target, mask),
                     sum(map(sum, target)),
-                    sum(map(sum, plane)),
+                    sum(map(sum, mask)),
                     sum(map(sum, target if per_class else valid)),
                 )
-                for target, plane in zip(targets, planes)
+                for target, mask in zip(targets, masks)
             ]
         )
     if not per_class:
@@ -668,7 +668,7 @@ def pixel_mean(cost, logits, labels, ignore_index, class_weight, weight, counts)
             label = labels[n][row][col]
             if label == ignore_index or not counts(n, row, col):
                 continue
-            at_pixel = [plane[row][col] for plane in logits[n]]
+            at_pixel = [mask[row][col] for mask in logits[n]]
             for k, log_probability in log_likelihoods(at_pixel, label):
                 pixel_weight = 1.0 if weight is None else weight[n][row][col]
                 total += class_weight[k] * pixel_weight * cost(log_probability)
@@ -689,10 +689,10 @@ def softmax_focal_loss(logits, labels, ignore_index=255, gamma=2.0, class_weight
     )
 
 
-def contour_band(labels, ignore_index, radius):
+def boundary_band(labels, ignore_index, radius):
     """The pixels at a distance of at most radius - 1 from one with a 4-neighbour of another class;
     void is no class."""
-    contour = [
+    boundary = [
         (row, col)
         for row, col in pixels_of(labels)
         if labels[row][col] != ignore_index
@@ -702,7 +702,7 @@ def contour_band(labels, ignore_index, radius):
             for down, right in STRAIGHT
         )
     ]
-    return {pixel for pixel in pixels_of(labels) if distance_to(pixel, contour) <= radius - 1}
+    return {pixel for pixel in pixels_of(labels) if distance_to(pixel, boundary) <= radius - 1}
 
 
 def boundary_weighted_ce_loss(
@@ -714,10 +714,10 @@ def boundary_weighted_ce_loss(
     class_weight=None,
     weight=None,
 ):
-    """Cross-entropy plus its mean over the band around the contours."""
+    """Cross-entropy plus its mean over the band around the boundaries."""
     logits, labels, weight = as_lists(logits), as_lists(labels), as_lists(weight)
     class_weight = as_lists(class_weight) or [1.0] * len(logits[0])
-    bands = [contour_band(image, ignore_index, radius) for image in labels]
+    bands = [boundary_band(image, ignore_index, radius) for image in labels]
 
     def mean_where(counts):
         return pixel_mean(
@@ -733,12 +733,12 @@ def boundary_weighted_ce_loss(
 
 def class_mask(labels, valid, k):
     """The pixels of class k; void is not this class, in truth and prediction alike."""
-    return new_plane(labels, lambda row, col: valid[row][col] and labels[row][col] == k)
+    return new_mask(labels, lambda row, col: valid[row][col] and labels[row][col] == k)
 
 
 def masks_of(pred, label, k, ignore_index):
     """(truth, prediction) of class k."""
-    valid = new_plane(label, lambda row, col: label[row][col] != ignore_index)
+    valid = new_mask(label, lambda row, col: label[row][col] != ignore_index)
     return class_mask(label, valid, k), class_mask(pred, valid, k)
 
 
@@ -753,7 +753,7 @@ def inner_band(mask, d):
                     return True
         return False
 
-    return new_plane(mask, lambda row, col: mask[row][col] and near_the_outside(row, col))
+    return new_mask(mask, lambda row, col: mask[row][col] and near_the_outside(row, col))
 
 
 def boundary_iou(pred, label, num_classes, widths, ignore_index=255):
@@ -844,7 +844,7 @@ def share_near(points, others, tolerance):
 
 
 def boundary_f(pred, label, num_classes, tolerances, ignore_index=255, mode='present'):
-    """scores[k][t]: F of class k in one image; nan where neither map has a contour of it."""
+    """scores[k][t]: F of class k in one image; nan where neither map has a boundary of it."""
     pred, label = as_lists(pred), as_lists(label)
     outline = rim if mode == 'csurka' else davis_contour
     scores = []

@@ -41,7 +41,7 @@ def scene(
     layout='contiguous',
 ) -> Scene:
     """Blobs of a few classes, at most `present`, some pixels void; and a prediction that knows
-    nothing of them, or with 'truth' nothing else."""
+    nothing of them, or with 'labels' nothing else."""
     generator = torch.Generator().manual_seed(seed)
     images, height, width = shape
     classes = max(fields, 2)
@@ -53,7 +53,7 @@ def scene(
     columns = torch.arange(width) * 3 // width
     labels = coarse[:, rows][:, :, columns]
     labels[torch.rand(shape, generator=generator) < void_share] = 255
-    if kind == 'truth':
+    if kind == 'labels':
         numbers = torch.arange(classes)[-fields:].view(-1, 1, 1)
         logits = 400.0 * (labels.unsqueeze(1) == numbers).double() - 200
     else:
@@ -94,7 +94,7 @@ def wild_scenes() -> st.SearchStrategy:
         scene,
         fields=st.integers(1, 40),
         shape=st.tuples(st.integers(1, 2), st.integers(1, 13), st.integers(1, 15)),
-        kind=st.sampled_from((*KINDS, 'truth')),
+        kind=st.sampled_from((*KINDS, 'labels')),
         void_share=st.floats(0, 1),
         seed=st.integers(0, 10_000),
         present=st.integers(1, 9),

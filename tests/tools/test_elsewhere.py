@@ -41,7 +41,7 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
 
 
 def test_the_readmes_snippet_in_a_stock_project(tmp_path):
-    """As it stands in the README, added to the config of a stranger; both of MMSeg's tools."""
+    """As it stands in the README, added to the config of a unknown; both of MMSeg's tools."""
     readme = (ROOT / 'README.md').read_text()
     snippet = re.search(r'```python\n(.*?)```', readme, re.DOTALL)[1]
     assert 'custom_imports' in snippet, 'the first Python of the README is not its snippet'

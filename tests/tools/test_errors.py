@@ -610,7 +610,7 @@ def page(tools):
         '',
         'Written by `tests/tools/test_errors.py`, which compares it with what is said on both',
         'stacks. `…` stands for a folder. A tool ends with the sentence and the status 1, and',
-        'leaves nothing half-written; other errors keep their stack of frames.',
+        'leaves nothing half-written; other errors keep their traceback.',
     ]
     for tool, cases in tools.items():
         parts += ['', f'## tools/{tool}', '', *table(cases)]

@@ -65,8 +65,8 @@ def test_terms_that_differ_in_their_weights_alone(trained, tmp_path):
             assert row[ratio] == pytest.approx(weight, rel=0.01)
         assert (row['weight'], row['cosine_l'], row['cosine_p']) == (weight, 1, 1)
         assert row['wanted'] == (None if name == 'loss_ce' else 0.25)
-    assert "decode.loss_whisper is near-inert: 0.5 % of decode.loss_ce's gradient" in out
-    assert "decode.loss_shout is overbearing: 300 % of decode.loss_ce's gradient" in out
+    assert "decode.loss_whisper is negligible: 0.5 % of decode.loss_ce's gradient" in out
+    assert "decode.loss_shout is dominant: 300 % of decode.loss_ce's gradient" in out
     assert 'decode.loss_half is' not in out
     assert 'LossWeightSchedule moves weights in training' in out
 

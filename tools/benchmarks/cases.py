@@ -131,9 +131,9 @@ def loss_row(
     probs, labels = shown[USUAL]
     h, exps = w // 2, [0]
     for labels in {id(each.labels): each.labels for each in shown.values()}.values() if w else ():
-        planes = encode(labels, probs.shape[1]).planes.float()
+        masks = encode(labels, probs.shape[1]).masks.float()
         rays = Rays(w, splitter, 'constant')
-        lines = (((e >= 1) & (e <= h)).sum() for e in ray_sums(planes, rays))
+        lines = (((e >= 1) & (e <= h)).sum() for e in ray_sums(masks, rays))
         exps.append(h * sum(lines).item())
     moved, exps = 2 * probs.nbytes + labels.nbytes, max(exps)
     return Row(name, forms, moved, probs.nbytes, setting.threads, exps, 1e-4, unlike='published')
@@ -162,7 +162,7 @@ def distances(setting: Setting) -> Iterator[Row]:
 
     def measure(labels: Tensor) -> Tensor:
         target = encode(labels, classes)
-        return signed_distances(target.regions, *target.measured(distances_between))
+        return signed_distances(target.regions, *target.cached(distances_between))
 
     def peer(form: Callable, labels: Tensor) -> np.ndarray:
         return form(labels[0].cpu().numpy(), classes)[None]

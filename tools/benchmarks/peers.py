@@ -20,9 +20,9 @@ from mmseg_boundary.losses.epl.rays import SPLITTERS
 
 def epl_point_loss(probs: Tensor, labels: Tensor, kernel_size: int, splitter: str = 'A') -> Tensor:
     """Dense convolutions of truth and prediction, the mean of their squared difference."""
-    planes = one_hot(probs, labels)
+    masks = one_hot(probs, labels)
     terms = [
-        F.mse_loss(convolve(probs, weight, 'replicate'), convolve(planes, weight, 'replicate'))
+        F.mse_loss(convolve(probs, weight, 'replicate'), convolve(masks, weight, 'replicate'))
         for weight in directional_weights(probs, kernel_size, splitter)
     ]
     return sum(terms) / len(terms)
@@ -33,10 +33,10 @@ def epl_line_loss(
 ) -> Tensor:
     """Dense convolutions, a full sort per image and class, all maps of all lines kept."""
     h = kernel_size // 2
-    planes = one_hot(probs, labels)
+    masks = one_hot(probs, labels)
     terms = []
     for weight in directional_weights(probs, kernel_size, splitter):
-        truth = convolve(planes, weight, 'constant').round()
+        truth = convolve(masks, weight, 'constant').round()
         prediction = convolve(probs, weight, 'constant')
         region = (truth >= 1) & (truth <= h)
         first, size = (truth < 1).sum((2, 3)), region.sum((2, 3))
@@ -70,9 +70,9 @@ def directional_weights(probs: Tensor, kernel_size: int, splitter: str) -> Itera
         yield weight
 
 
-def convolve(planes: Tensor, weight: Tensor, padding: str) -> Tensor:
+def convolve(masks: Tensor, weight: Tensor, padding: str) -> Tensor:
     h = weight.shape[-1] // 2
-    return F.conv2d(F.pad(planes, (h, h, h, h), mode=padding), weight)
+    return F.conv2d(F.pad(masks, (h, h, h, h), mode=padding), weight)
 
 
 # --- BF1, as its equations read -------------------------------------------------------------------
@@ -81,11 +81,11 @@ def convolve(planes: Tensor, weight: Tensor, padding: str) -> Tensor:
 def bf1_loss(probs: Tensor, labels: Tensor, theta0: int, theta: int) -> Tensor:
     """Every maximum by `max_pool2d`, under autograd, with its 64-bit indices."""
 
-    def window_max(planes: Tensor, window: int) -> Tensor:
-        return F.max_pool2d(planes, window, stride=1, padding=window // 2)
+    def window_max(masks: Tensor, window: int) -> Tensor:
+        return F.max_pool2d(masks, window, stride=1, padding=window // 2)
 
-    def boundary(planes: Tensor) -> Tensor:
-        return window_max(1 - planes, theta0) - (1 - planes)
+    def boundary(masks: Tensor) -> Tensor:
+        return window_max(1 - masks, theta0) - (1 - masks)
 
     truth, predicted = boundary(one_hot(probs, labels)), boundary(probs)
     length, predicted_length = truth.sum((2, 3)), predicted.sum((2, 3))
@@ -147,7 +147,7 @@ def _inner_band(mask: np.ndarray, width: int) -> np.ndarray:
 def boundary_f(
     pred: np.ndarray, label: np.ndarray, num_classes: int, radii: Sequence[int]
 ) -> np.ndarray:
-    """(K, T): contours and two dilations by a disk, per class and radius; NaN without contours."""
+    """(K, T): boundaries, dilated twice by a disk, per class and radius; NaN without boundaries."""
     scores = np.full((num_classes, len(radii)), np.nan)
     for k in range(num_classes):
         for column, radius in enumerate(radii):

@@ -60,12 +60,12 @@ def pictures(device: str, *shape: int, kinds: Sequence[str] = tuple(LABELS)) -> 
     found = {}
     for kind in kinds:
         labels = LABELS[kind](images, classes, height, width)
-        planes = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
+        masks = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(2))
         for name, logits in (
             ('uniform', torch.zeros(shape)),
-            ('half trained', 4 * F.avg_pool2d(planes, 9, 1, 4) + noise),
-            ('saturated', 200 * planes.roll(2, 3)),
+            ('half trained', 4 * F.avg_pool2d(masks, 9, 1, 4) + noise),
+            ('saturated', 200 * masks.roll(2, 3)),
         ):
             probs = logits.softmax(1).to(device).requires_grad_()
             found[f'{name}, {kind}'] = Picture(probs, labels.to(device))

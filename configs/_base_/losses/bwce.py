@@ -1,3 +1,3 @@
-# The control that a boundary loss has to beat: the cross-entropy, plus itself near the contours.
+# The baseline that a boundary loss has to beat: the cross-entropy, plus itself near the boundaries.
 _base_ = '../runtime.py'
 losses = [dict(type='BoundaryWeightedCELoss')]

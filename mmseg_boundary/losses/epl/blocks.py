@@ -1,7 +1,7 @@
-"""EPL's fields a few planes at a time, by kernels that are compiled where that pays.
+"""EPL's fields a few masks at a time, by kernels that are compiled where that pays.
 
 Fields are many times the size of the probabilities (four or eight directions, h levels), so none is
-kept: a block of planes is summed up as soon as its fields exist, and these are made again for the
+kept: a block of masks is summed up as soon as its fields exist, and these are made again for the
 gradient.
 """
 
@@ -15,15 +15,15 @@ from ...labels import Target, encode
 from ..compiled import compiled, is_compiled
 
 
-def few_planes(probs: Tensor) -> Iterator[tuple[int, slice]]:
-    """The image and classes of planes that are handled at once."""
-    count = _planes_at_once(probs)
+def class_blocks(probs: Tensor) -> Iterator[tuple[int, slice]]:
+    """The image and classes of masks that are handled at once."""
+    count = _classes_at_once(probs)
     for n in range(len(probs)):
         for k in range(0, probs.shape[1], count):
             yield n, slice(k, k + count)
 
 
-def _planes_at_once(probs: Tensor) -> int:
+def _classes_at_once(probs: Tensor) -> int:
     """On the CPU about what its caches hold; on CUDA enough to fill the device. Never a single one
     beside several, for which kernels are compiled anew."""
     classes, pixels = probs.shape[1], probs.shape[2] * probs.shape[3]
@@ -65,9 +65,9 @@ def kernels_for(probs: Tensor) -> Callable[..., Callable]:
 
 
 def _kind(probs: Tensor) -> tuple[bool, bool]:
-    """What torch compiles for anew, sizes left open or not: several planes or one, and pictures of
+    """What torch compiles for anew, sizes left open or not: several masks or one, and pictures of
     which it sums the pixels in one go or in several."""
-    return _planes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
+    return _classes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
 
 
 def compile_kernels(run: Callable[..., Tensor], probs: Tensor, *options: object) -> None:
@@ -92,5 +92,5 @@ def _compile_once(
     labels = torch.arange(size[0] * size[1], device=device).view(1, *size) // 7 % 2
     target: Target = encode(labels, 29 if several else 1)
     with torch.inference_mode(False), torch.enable_grad():
-        probs = (target.planes.to(dtype) / 2).requires_grad_()
+        probs = (target.masks.to(dtype) / 2).requires_grad_()
         torch.autograd.grad(run(probs, target, *options).sum(), probs)

@@ -15,8 +15,8 @@ from ..reduction import as_class_weight, mean_over
 from .blocks import (
     as_it_stands,
     at_least_float32,
+    class_blocks,
     compile_kernels,
-    few_planes,
     keep_valid,
     kernels_for,
     valid_bits,
@@ -91,7 +91,7 @@ def epl_line_loss(
 ) -> Tensor:
     """Equipotential line loss of EPL, eq. (4) and Algorithm 1: how far the lines lie apart.
 
-    For image n, class k, direction s and each level tau = 1..h of which the truth has a pixel:
+    For image n, class k, direction s and each level tau = 1..h of which the target has a pixel:
 
         d  = exp(-|E - tau|^mu)  on the true line region, the pixels with energies 1..h
         d̂ = exp(-|Ê - tau|^mu)  on the predicted region, as many pixels, chosen by the rank of Ê
@@ -120,11 +120,11 @@ def epl_line_loss(
 
     Deviations:
         Algorithm 1 as printed cancels the intersection: its value falls as the prediction fades,
-        wherever the lines are. The factor of line 11 has to be |d| / |d d|, from the truth alone,
+        wherever the lines are. The factor of line 11 has to be |d| / |d d|, from the target alone,
         as in the authors' code. That code multiplies the energies by the region masks, so that all
         pixels outside count as energy 0, which silences level 1; it pools the sums over all images
         and classes, and adds 1 for smoothness, which takes small lines past a perfect match.
-        `variant='authors'` does all three, but a level of which the truth has no pixel (an energy
+        `variant='authors'` does all three, but a level of which the target has no pixel (an energy
         within half a level of it) adds 0: in the code its term is no number or, with a low mu and
         few valid pixels, as low as -1e16. Void is in no region; the code knows no void.
     """
@@ -134,7 +134,7 @@ def epl_line_loss(
     target.require_shape(probs)
     probs = at_least_float32(probs)
     compile_kernels(_sums_of_prediction, probs, form)
-    predicted, true = _LineSums.apply(probs, target.planes, target.valid, form)
+    predicted, true = _LineSums.apply(probs, target.masks, target.valid, form)
     if form.authors:
         return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()
     lines = line_terms(predicted, true, edc).sum(0)
@@ -154,7 +154,7 @@ def require_no_class_weight(form: LineForm, class_weight: object) -> None:
 
 
 def line_terms(predicted: Tensor, true: Tensor, edc: str) -> Tensor:
-    """1 - EDC of every level, from the sums of `line_sums`; 0 where the truth has none."""
+    """1 - EDC of every level, from the sums of `line_sums`; 0 where the target has none."""
     (p, intersection, *p_squared), (g, q, pixels) = predicted, true
     if edc == 'paper':
         numerator, denominator = 2 * g * intersection, q * (g + p)
@@ -174,12 +174,12 @@ def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 class _LineSums(torch.autograd.Function):
-    """`line_sums` of all planes, each (2 or 3, h, D, N, K) float; the sums of the truth have no
+    """`line_sums` of all masks, each (2 or 3, h, D, N, K) float; the sums of the target have no
     gradient."""
 
     @staticmethod
     def forward(
-        ctx, probs: Tensor, planes: Tensor, valid: Tensor, form: LineForm
+        ctx, probs: Tensor, masks: Tensor, valid: Tensor, form: LineForm
     ) -> tuple[Tensor, Tensor]:
         kernels = kernels_for(probs)
         add_rays = kernels(_fields_within, form.rays)
@@ -189,19 +189,19 @@ class _LineSums(torch.autograd.Function):
         predicted = probs.new_zeros(form.num_sums, form.h, *shape)
         true = probs.new_zeros(3, form.h, *shape)
         windows = empty_window(shape, probs)
-        for n, some in few_planes(probs):
-            if _without_lines(planes[n, some], form):
+        for n, some in class_blocks(probs):
+            if _without_lines(masks[n, some], form):
                 continue
-            truth, energies = _fields(
-                probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, form.rays
+            target_field, energies = _fields(
+                probs[n, some], masks[n, some], bits[n], beyond[n], add_rays, form.rays
             )
             at = ..., n, some
             predicted[at], true[at], window = line_sums(
-                truth, energies, num_valid[n], form, kernels
+                target_field, energies, num_valid[n], form, kernels
             )
             for all_bounds, bounds in zip(windows, window, strict=True):
                 all_bounds[at] = bounds
-        ctx.save_for_backward(probs, planes, valid, *windows)
+        ctx.save_for_backward(probs, masks, valid, *windows)
         ctx.form = form
         ctx.mark_non_differentiable(true)
         return predicted, true
@@ -209,32 +209,34 @@ class _LineSums(torch.autograd.Function):
     @staticmethod
     @once_differentiable('epl_line_loss')
     @left_out_of_graphs
-    def backward(ctx, slopes: Tensor, _: None) -> tuple:
-        probs, planes, valid, *windows = ctx.saved_tensors
+    def backward(ctx, grad_output: Tensor, _: None) -> tuple:
+        probs, masks, valid, *windows = ctx.saved_tensors
         form, rays, kernels = ctx.form, ctx.form.rays, kernels_for(probs)
-        add_rays, kernel = kernels(_fields_within, rays), kernels(line_slopes, form)
+        add_rays, kernel = kernels(_fields_within, rays), kernels(line_gradients, form)
         add_back = kernels(ray_sums_transpose_within, rays)
         bits, beyond = valid_bits(valid, probs), _beyond(valid, probs)
         gradient, size = torch.zeros_like(probs), probs.shape[2:]
-        for n, some in few_planes(probs):
-            if _without_lines(planes[n, some], form):
+        for n, some in class_blocks(probs):
+            if _without_lines(masks[n, some], form):
                 continue
-            truth, energies = _fields(
-                probs[n, some], planes[n, some], bits[n], beyond[n], add_rays, rays
+            target_field, energies = _fields(
+                probs[n, some], masks[n, some], bits[n], beyond[n], add_rays, rays
             )
             window = RankWindow(*(bounds[:, n, some].contiguous() for bounds in windows))
-            pulls = kernel(truth, energies, window, slopes[..., n, some].contiguous())
-            gradient[n, some] = ray_sums_transpose(pulls.unflatten(-1, size), rays, add_back)
+            grad_input = kernel(
+                target_field, energies, window, grad_output[..., n, some].contiguous()
+            )
+            gradient[n, some] = ray_sums_transpose(grad_input.unflatten(-1, size), rays, add_back)
         return keep_valid(gradient, bits), *[None] * 3
 
 
 def _sums_of_prediction(probs: Tensor, target: Target, form: LineForm) -> Tensor:
-    return _LineSums.apply(probs, target.planes, target.valid, form)[0]
+    return _LineSums.apply(probs, target.masks, target.valid, form)[0]
 
 
-def _without_lines(planes: Tensor, form: LineForm) -> bool:
+def _without_lines(masks: Tensor, form: LineForm) -> bool:
     """Whether the classes are known to be absent, which is not asked on CUDA."""
-    return not form.authors and not planes.is_cuda and not planes.any()
+    return not form.authors and not masks.is_cuda and not masks.any()
 
 
 def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
@@ -243,11 +245,11 @@ def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
 
 
 def _fields(
-    probs: Tensor, planes: Tensor, bits: Tensor, beyond: Tensor, kernel: Callable, rays: Rays
+    probs: Tensor, masks: Tensor, bits: Tensor, beyond: Tensor, kernel: Callable, rays: Rays
 ) -> tuple[Tensor, Tensor]:
-    """The energies of truth and prediction, (D, planes, H * W); inf at void, beyond every rank."""
-    both = torch.cat([planes.to(probs.dtype), probs])
-    keep_valid(both[len(planes) :], bits)
+    """The energies of target and prediction, (D, masks, H * W); inf at void, beyond every rank."""
+    both = torch.cat([masks.to(probs.dtype), probs])
+    keep_valid(both[len(masks) :], bits)
     return kernel(with_margins(both, rays), beyond).chunk(2, 1)
 
 
@@ -259,16 +261,16 @@ def _fields_within(canvas: Tensor, beyond: Tensor, rays: Rays) -> Tensor:
 
 
 def line_sums(
-    truth: Tensor,
+    target_field: Tensor,
     energies: Tensor,
     num_valid: Tensor,
     form: LineForm,
     kernels: Callable[..., Callable] = as_it_stands,
 ) -> tuple[Tensor, Tensor, RankWindow]:
-    """All that the loss needs of the fields of truth and prediction.
+    """All that the loss needs of the fields of target and prediction.
 
     Args:
-        truth, energies: (D, K, M) float, inf at void.
+        target_field, energies: (D, K, M) float, inf at void.
         num_valid: integer, how many of the M pixels are not void.
         kernels: `blocks.kernels_for`, to have them compiled.
 
@@ -280,26 +282,28 @@ def line_sums(
             one. The lowest energies of the prediction, as many as there are outside, are passed
             over. Ties go by index, row by row.
     """
-    counts = kernels(level_counts, form.h)(truth)
+    counts = kernels(level_counts, form.h)(target_field)
     window = rank_window(energies, counts[0], counts[1:].sum(0))
-    predicted = kernels(sums_of_prediction, form)(truth, energies, window)
-    return predicted, sums_of_truth(truth, counts, num_valid, form), window
+    predicted = kernels(sums_of_prediction, form)(target_field, energies, window)
+    return predicted, sums_of_target(target_field, counts, num_valid, form), window
 
 
-def level_counts(truth: Tensor, h: int) -> Tensor:
+def level_counts(target_field: Tensor, h: int) -> Tensor:
     """(h + 1, D, K) int32: how many pixels have the energies 0 (outside) and 1..h, to the nearest
     level, so that the fractional energies of the scaled 'SC' have regions too."""
-    levels = [(truth >= tau - 0.5) & (truth < tau + 0.5) for tau in range(h + 1)]
+    levels = [(target_field >= tau - 0.5) & (target_field < tau + 0.5) for tau in range(h + 1)]
     return torch.stack([level.sum(-1, dtype=torch.int32) for level in levels])
 
 
-def sums_of_truth(truth: Tensor, counts: Tensor, num_valid: Tensor, form: LineForm) -> Tensor:
+def sums_of_target(
+    target_field: Tensor, counts: Tensor, num_valid: Tensor, form: LineForm
+) -> Tensor:
     """(3, h, D, K), as in `line_sums`, from the (D, K, M) energies and their `level_counts`."""
-    levels = torch.arange(1, form.h + 1, dtype=truth.dtype, device=truth.device)
-    pixels = counts[1:].to(truth.dtype)
+    levels = torch.arange(1, form.h + 1, dtype=target_field.dtype, device=target_field.device)
+    pixels = counts[1:].to(target_field.dtype)
     if form.rays.is_box:
-        region = _line_region(truth, form.h)
-        d = torch.stack([closeness(truth, tau, form.mu) for tau in levels]).where(region, 0)
+        region = _line_region(target_field, form.h)
+        d = torch.stack([closeness(target_field, tau, form.mu) for tau in levels]).where(region, 0)
         g, q = d.sum(-1), d.square().sum(-1)
     else:
         # All pixels of a level have the same d. Not a product of matrices: autocast would round.
@@ -313,13 +317,13 @@ def sums_of_truth(truth: Tensor, counts: Tensor, num_valid: Tensor, form: LineFo
 
 
 def sums_of_prediction(
-    truth: Tensor, energies: Tensor, window: RankWindow, form: LineForm
+    target_field: Tensor, energies: Tensor, window: RankWindow, form: LineForm
 ) -> Tensor:
     """(2 or 3, h, D, K), as in `line_sums`. P is NaN where the fields are."""
-    truth, region, energies, chosen = _regions(truth, energies, window, form)
+    target_field, region, energies, chosen = _regions(target_field, energies, window, form)
     sums = []
     for tau in range(1, form.h + 1):
-        d = _closeness_of_truth(truth, tau, form).where(region, 0)
+        d = _closeness_of_target(target_field, tau, form).where(region, 0)
         d_hat = closeness(energies, tau, form.mu).where(chosen, 0)
         p = d_hat.sum(-1).masked_fill(window.low.isnan(), torch.nan)
         level = [p, (d * d_hat).sum(-1)]
@@ -329,15 +333,15 @@ def sums_of_prediction(
     return torch.stack(sums, 1)
 
 
-def line_slopes(
-    truth: Tensor, energies: Tensor, window: RankWindow, slopes: Tensor, form: LineForm
+def line_gradients(
+    target_field: Tensor, energies: Tensor, window: RankWindow, grad_output: Tensor, form: LineForm
 ) -> Tensor:
-    """(D, K, M): the gradient of the energies, given the `slopes`, that of `sums_of_prediction`."""
+    """(D, K, M): the gradient of the energies, given that of `sums_of_prediction`."""
     chosen = window.contains(energies)
-    truth, region, energies, _ = _regions(truth, energies, window, form)
+    target_field, region, energies, _ = _regions(target_field, energies, window, form)
     total = torch.zeros_like(energies)
-    for tau, (slope_p, slope_i, *slope_square) in enumerate(slopes.unsqueeze(-1).unbind(1), 1):
-        d = _closeness_of_truth(truth, tau, form).where(region, 0)
+    for tau, (slope_p, slope_i, *slope_square) in enumerate(grad_output.unsqueeze(-1).unbind(1), 1):
+        d = _closeness_of_target(target_field, tau, form).where(region, 0)
         d_hat = closeness(energies, tau, form.mu)
         slope = slope_p + slope_i * d
         if form.edc == 'squared':
@@ -348,18 +352,18 @@ def line_slopes(
 
 
 def _regions(
-    truth: Tensor, energies: Tensor, window: RankWindow, form: LineForm
+    target_field: Tensor, energies: Tensor, window: RankWindow, form: LineForm
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Both fields with what counts of them."""
-    region, chosen = _line_region(truth, form.h), window.contains(energies)
+    region, chosen = _line_region(target_field, form.h), window.contains(energies)
     if not form.authors:
-        return truth, region, energies, chosen
-    valid = truth.isfinite()
-    return truth.where(region, 0), valid, energies.where(chosen, 0), valid
+        return target_field, region, energies, chosen
+    valid = target_field.isfinite()
+    return target_field.where(region, 0), valid, energies.where(chosen, 0), valid
 
 
-def _line_region(truth: Tensor, h: int) -> Tensor:
-    return (truth >= 0.5) & (truth < h + 0.5)
+def _line_region(target_field: Tensor, h: int) -> Tensor:
+    return (target_field >= 0.5) & (target_field < h + 0.5)
 
 
 # Beyond it, exp(-x) counts for nothing in a float32 sum with a pixel on the level, and products of
@@ -376,11 +380,11 @@ def closeness(energies: Tensor, tau: int | Tensor, mu: int) -> Tensor:
     return exponent.clamp(max=NEGLIGIBLE).neg().exp().where(exponent < NEGLIGIBLE, 0)
 
 
-def _closeness_of_truth(truth: Tensor, tau: int, form: LineForm) -> Tensor:
+def _closeness_of_target(target_field: Tensor, tau: int, form: LineForm) -> Tensor:
     if form.rays.is_box or form.mu == 2:
-        return closeness(truth, tau, form.mu)
+        return closeness(target_field, tau, form.mu)
     # Whole energies are few levels away or negligible: to look them up is quicker than to compute.
-    distance, d = (truth - tau).abs(), torch.zeros_like(truth)
+    distance, d = (target_field - tau).abs(), torch.zeros_like(target_field)
     for steps in range(3):
         if steps**form.mu < NEGLIGIBLE:
             d = d.masked_fill(distance == steps, math.exp(-(steps**form.mu)))

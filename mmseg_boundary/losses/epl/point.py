@@ -12,8 +12,8 @@ from ..once_differentiable import once_differentiable
 from ..reduction import as_class_weight, mean_over_pixels, shares_of
 from .blocks import (
     at_least_float32,
+    class_blocks,
     compile_kernels,
-    few_planes,
     keep_valid,
     kernels_for,
     valid_bits,
@@ -78,7 +78,7 @@ def epl_point_loss(
     power = 1 if norm == 'l1' else 2
     compile_kernels(_unweighted, probs, power, rays)
     # (N, D, H, W): summed over the classes
-    cost = _FieldGaps.apply(probs, target.planes, target.valid, weights, power, rays)
+    cost = _FieldGaps.apply(probs, target.masks, target.valid, weights, power, rays)
     if norm == 'pixel':
         apart = cost > 0  # the root has no finite gradient at 0
         cost = (probs.shape[1] * cost).where(apart, 1).sqrt().where(apart, 0)
@@ -92,47 +92,47 @@ class _FieldGaps(torch.autograd.Function):
     def forward(
         ctx,
         probs: Tensor,
-        planes: Tensor,
+        masks: Tensor,
         valid: Tensor,
         weights: Tensor,
         power: int,
         rays: Rays,
     ) -> Tensor:
-        ctx.save_for_backward(probs, planes, valid, weights)
+        ctx.save_for_backward(probs, masks, valid, weights)
         ctx.power, ctx.rays = power, rays
         kernel = kernels_for(probs)(_gap_costs, power, rays)
         bits = valid_bits(valid, probs)
         costs = probs.new_zeros(len(probs), rays.num_directions, *probs.shape[2:])
-        for n, some in few_planes(probs):
-            canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
+        for n, some in class_blocks(probs):
+            canvas = _difference(probs[n, some], masks[n, some], bits[n], rays)
             costs[n] += kernel(canvas, weights[some])
         return costs
 
     @staticmethod
     @once_differentiable('epl_point_loss')
     @left_out_of_graphs
-    def backward(ctx, slopes: Tensor) -> tuple:
-        probs, planes, valid, weights = ctx.saved_tensors
+    def backward(ctx, grad_output: Tensor) -> tuple:
+        probs, masks, valid, weights = ctx.saved_tensors
         rays, kernels = ctx.rays, kernels_for(probs)
         kernel = kernels(_gap_pulls, ctx.power, rays)
         add_back = kernels(ray_sums_transpose_within, rays)
-        bits, slopes = valid_bits(valid, probs), slopes.contiguous()
+        bits, grad_output = valid_bits(valid, probs), grad_output.contiguous()
         gradient = torch.empty_like(probs)
-        for n, some in few_planes(probs):
-            canvas = _difference(probs[n, some], planes[n, some], bits[n], rays)
-            pulls = kernel(canvas, slopes[n], weights[some])
-            gradient[n, some] = ray_sums_transpose(pulls, rays, add_back)
+        for n, some in class_blocks(probs):
+            canvas = _difference(probs[n, some], masks[n, some], bits[n], rays)
+            grad_input = kernel(canvas, grad_output[n], weights[some])
+            gradient[n, some] = ray_sums_transpose(grad_input, rays, add_back)
         return keep_valid(gradient, bits), *[None] * 5
 
 
 def _unweighted(probs: Tensor, target: Target, power: int, rays: Rays) -> Tensor:
     weights = probs.new_ones(probs.shape[1], 1, 1)
-    return _FieldGaps.apply(probs, target.planes, target.valid, weights, power, rays)
+    return _FieldGaps.apply(probs, target.masks, target.valid, weights, power, rays)
 
 
-def _difference(probs: Tensor, planes: Tensor, bits: Tensor, rays: Rays) -> Tensor:
+def _difference(probs: Tensor, masks: Tensor, bits: Tensor, rays: Rays) -> Tensor:
     """With its margins. Ray sums are linear: the difference of two fields is the field of this."""
-    difference = planes.to(probs.dtype).sub_(probs)
+    difference = masks.to(probs.dtype).sub_(probs)
     return with_margins(keep_valid(difference, bits), rays)
 
 
@@ -141,7 +141,9 @@ def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: Rays) -> Tenso
     return ((gaps.abs() if power == 1 else gaps.square()) * weights).sum(1)
 
 
-def _gap_pulls(canvas: Tensor, slopes: Tensor, weights: Tensor, power: int, rays: Rays) -> Tensor:
-    """The gradient of the predicted fields, given the `slopes`, that of `_gap_costs`."""
+def _gap_pulls(
+    canvas: Tensor, grad_output: Tensor, weights: Tensor, power: int, rays: Rays
+) -> Tensor:
+    """The gradient of the predicted fields, given the `grad_output`, that of `_gap_costs`."""
     gaps = ray_sums_within(canvas, rays)
-    return (gaps.sign() if power == 1 else 2 * gaps) * -weights * slopes.unsqueeze(1)
+    return (gaps.sign() if power == 1 else 2 * gaps) * -weights * grad_output.unsqueeze(1)

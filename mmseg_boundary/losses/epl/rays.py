@@ -70,8 +70,8 @@ class Rays:
         return 1 if self.is_box else len(SPLITTERS[self.splitter])
 
 
-def ray_sums(planes: Tensor, rays: Rays) -> Tensor:
-    """The energies of `planes` in all directions.
+def ray_sums(masks: Tensor, rays: Rays) -> Tensor:
+    """The energies of `masks` in all directions.
 
     >>> mask = torch.tensor([[[[0., 1, 1, 0, 0, 0]]]])
     >>> up, down, left, right = ray_sums(mask, Rays(5, 'A', 'constant'))
@@ -79,22 +79,22 @@ def ray_sums(planes: Tensor, rays: Rays) -> Tensor:
     [[[[0, 1, 2, 2, 1, 0]]]]
 
     Args:
-        planes: (..., H, W) float, with one or two dimensions before the image's.
+        masks: (..., H, W) float, with one or two dimensions before the image's.
 
     Returns:
-        (D, ..., H, W) float in [0, h + 1] for `planes` in [0, 1] ([0, kernel_size^2] for the
+        (D, ..., H, W) float in [0, h + 1] for `masks` in [0, 1] ([0, kernel_size^2] for the
         'literal' scale).
     """
-    return ray_sums_within(with_margins(planes, rays), rays)
+    return ray_sums_within(with_margins(masks, rays), rays)
 
 
-def with_margins(planes: Tensor, rays: Rays) -> Tensor:
-    """(..., H + 2h, W + 2h): `planes` and what lies beyond the image."""
-    return F.pad(planes, (rays.half_width,) * 4, mode=rays.padding)
+def with_margins(masks: Tensor, rays: Rays) -> Tensor:
+    """(..., H + 2h, W + 2h): `masks` and what lies beyond the image."""
+    return F.pad(masks, (rays.half_width,) * 4, mode=rays.padding)
 
 
 def ray_sums_within(canvas: Tensor, rays: Rays) -> Tensor:
-    """`ray_sums` of planes that have their margins already."""
+    """`ray_sums` of masks that have their margins already."""
     size, h = rays.kernel_size, rays.half_width
     if not rays.is_box:
         # In the order of the ray: equal pixels then have equal sums, whatever zeros lie between.
@@ -111,7 +111,7 @@ def ray_sums_within(canvas: Tensor, rays: Rays) -> Tensor:
 def ray_sums_transpose(
     fields: Tensor, rays: Rays, within: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """The transpose of `ray_sums`: the gradient of the planes, given that of their energies.
+    """The transpose of `ray_sums`: the gradient of the masks, given that of their energies.
 
     Args:
         fields: (D, ..., H, W) float.

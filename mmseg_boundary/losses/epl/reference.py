@@ -7,7 +7,7 @@ have the arguments, which are the same here. What the paper says (its numbers in
     directions as the splitter has (`rays.ray_sums`). The one-hot labels of a class thereby get a
     potential field E, its probabilities another one, Ê.
 (3) The point loss compares the two fields at every pixel.
-(4) The line loss compares them where they change. A pixel of the truth with an energy of
+(4) The line loss compares them where they change. A pixel of the target with an energy of
     tau = 1..h lies on the equipotential line tau; the predicted region is as large, and lies at the
     same ranks of Ê (`line_regions`). How near a pixel is to the line tau is exp(-|energy - tau|^mu)
     (`closeness`), and the equipotential line coefficient (EDC), a Dice coefficient of these
@@ -15,7 +15,7 @@ have the arguments, which are the same here. What the paper says (its numbers in
 
 Where it is not followed to the letter: (3) sums over pixels and classes, here it is a mean;
 Algorithm 1 as printed cancels its own intersection (`line_terms` has the factor as meant). Void,
-of which the paper knows nothing, is 0 in all planes, in no region and not counted.
+of which the paper knows nothing, is 0 in all masks, in no region and not counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ def epl_point_loss(
     target.require_shape(probs)
     weights = shares_of(as_class_weight(class_weight, probs))
     # Ray sums are linear: the difference of the fields is the field of the difference.
-    difference = target.masked(target.planes.to(probs.dtype) - probs)
+    difference = target.masked(target.masks.to(probs.dtype) - probs)
     rays, total = Rays(kernel_size, splitter, padding, sc_scale), 0.0
     for gap in ray_sums(difference, rays):
         if norm == 'l2':
@@ -77,36 +77,40 @@ def epl_line_loss(
     target.require_shape(probs)
     rays, total = Rays(kernel_size, splitter, padding, sc_scale), 0.0
     h, weights = rays.half_width, as_class_weight(class_weight, probs)
-    truths = ray_sums(target.planes.to(probs.dtype), rays)
+    target_fields = ray_sums(target.masks.to(probs.dtype), rays)
     predictions = ray_sums(target.masked(probs), rays)
-    for truth, prediction in zip(truths, predictions, strict=True):
-        region, chosen = line_regions(truth, prediction, target.valid, h)
+    for target_field, prediction in zip(target_fields, predictions, strict=True):
+        region, chosen = line_regions(target_field, prediction, target.valid, h)
         if variant == 'authors':
-            terms = authors_line_terms(truth, prediction, region, chosen, target.valid, h, mu)
+            terms = authors_line_terms(
+                target_field, prediction, region, chosen, target.valid, h, mu
+            )
             total = total + terms
         else:
-            terms = line_terms(truth, prediction, region, chosen, h, mu, edc)
+            terms = line_terms(target_field, prediction, region, chosen, h, mu, edc)
             total = total + mean_over(region.any(3).any(2), terms, weights)
     return total / rays.num_directions  # pyright: ignore[reportReturnType]
 
 
-def line_regions(truth: Tensor, prediction: Tensor, valid: Tensor, h: int) -> tuple[Tensor, Tensor]:
+def line_regions(
+    target_field: Tensor, prediction: Tensor, valid: Tensor, h: int
+) -> tuple[Tensor, Tensor]:
     """The pixels of the true lines and, eq. (4), as many pixels of the prediction.
 
-    The prediction's are those of the same ranks: where n0 valid pixels of the truth lie outside
+    The prediction's are those of the same ranks: where n0 valid pixels of the target lie outside
     (energy 0), the n0 lowest energies are passed over. Ties go by pixel index, row by row. Half
     levels part the levels, so that the fractional energies of the scaled 'SC' have regions too.
 
     Args:
-        truth, prediction: (N, K, H, W) energies.
+        target_field, prediction: (N, K, H, W) energies.
         valid: (N, 1, H, W) bool.
         h: the number of levels.
 
     Returns:
         Two (N, K, H, W) bool masks, of equal size per image and class.
     """
-    outside = valid & (truth < 0.5)
-    region = valid & (truth >= 0.5) & (truth < h + 0.5)
+    outside = valid & (target_field < 0.5)
+    region = valid & (target_field >= 0.5) & (target_field < h + 0.5)
     first = outside.sum((2, 3))[..., None]
     size = region.sum((2, 3))[..., None]
     # Void pixels get the last ranks, which no region reaches.
@@ -126,9 +130,15 @@ def closeness(energies: Tensor, tau: int, mu: int) -> Tensor:
 
 
 def line_terms(
-    truth: Tensor, prediction: Tensor, region: Tensor, chosen: Tensor, h: int, mu: int, edc: str
+    target_field: Tensor,
+    prediction: Tensor,
+    region: Tensor,
+    chosen: Tensor,
+    h: int,
+    mu: int,
+    edc: str,
 ) -> Tensor:
-    """(N, K) float, the sum over the levels of 1 - EDC; 0 where the truth has no line.
+    """(N, K) float, the sum over the levels of 1 - EDC; 0 where the target has no line.
 
     With d and d̂ the closeness in the two regions,
 
@@ -139,9 +149,9 @@ def line_terms(
     """
 
     def level(tau: int) -> Tensor:
-        d = closeness(truth, tau, mu).masked_fill(~region, 0)
+        d = closeness(target_field, tau, mu).masked_fill(~region, 0)
         d_hat = closeness(prediction, tau, mu).masked_fill(~chosen, 0)
-        has_line = (region & ((truth - tau).abs() <= 0.5)).any(3).any(2)
+        has_line = (region & ((target_field - tau).abs() <= 0.5)).any(3).any(2)
         g, p = d.sum((2, 3)), d_hat.sum((2, 3))
         intersection, q = (d * d_hat).sum((2, 3)), d.square().sum((2, 3))
         if edc == 'paper':
@@ -156,7 +166,7 @@ def line_terms(
 
 
 def authors_line_terms(
-    truth: Tensor,
+    target_field: Tensor,
     prediction: Tensor,
     region: Tensor,
     chosen: Tensor,
@@ -169,14 +179,14 @@ def authors_line_terms(
     Its energies are 0 outside of the regions, and count; its sums are those of all images and
     classes, with 1 for smoothness. A level without a pixel adds 0, unlike in that code.
     """
-    truth = truth.masked_fill(~region, 0)
+    target_field = target_field.masked_fill(~region, 0)
     prediction = prediction.masked_fill(~chosen, 0)
 
     def level(tau: int) -> Tensor:
-        d = closeness(truth, tau, mu).masked_fill(~valid, 0)
+        d = closeness(target_field, tau, mu).masked_fill(~valid, 0)
         d_hat = closeness(prediction, tau, mu).masked_fill(~valid, 0)
         g, p, q = d.sum(), d_hat.sum(), d.square().sum()
-        has_line = (region & ((truth - tau).abs() <= 0.5)).any()
+        has_line = (region & ((target_field - tau).abs() <= 0.5)).any()
         numerator = 2 * ((d * d_hat).sum() + 1) * g
         ratio = numerator / ((g + p + 1) * q).where(has_line, 1)
         return (1 - ratio).where(has_line, 0)

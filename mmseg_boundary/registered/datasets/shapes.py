@@ -222,7 +222,7 @@ def _slope(rng, height, width):
 
 
 def _blur(image):
-    """Binomial weights 1 2 1 in both directions, so that contours mix as in a photograph."""
+    """Binomial weights 1 2 1 in both directions, so that boundaries mix as in a photograph."""
     p = np.pad(image, ((1, 1), (0, 0), (0, 0)), 'edge')
     image = p[:-2] + 2 * p[1:-1] + p[2:]
     p = np.pad(image, ((0, 0), (1, 1), (0, 0)), 'edge')

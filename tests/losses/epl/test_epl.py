@@ -20,7 +20,7 @@ from mmseg_boundary.losses import compiled, epl, epl_line_loss, epl_point_loss
 from mmseg_boundary.losses.epl import blocks, reference
 from mmseg_boundary.losses.epl.line import (
     LineForm,
-    _closeness_of_truth,
+    _closeness_of_target,
     authors_line_terms,
     closeness,
     line_sums,
@@ -34,7 +34,7 @@ REGION = torch.zeros(7, 7, dtype=torch.long)
 REGION[1:6, 2:5] = 1
 REGION[3, 5] = 1
 TARGET = encode(REGION[None], 2)
-TRUTH = TARGET.planes.double()
+TRUTH = TARGET.masks.double()
 SHIFTED = TRUTH.roll(1, 3)
 PREDICTIONS = {
     'perfect': TRUTH,
@@ -98,7 +98,7 @@ def test_point_loss_of_one_row_by_hand():
     probs = torch.tensor([[[[0, 0, 0.5, 1, 0.5]]]])
     loss = epl_point_loss(probs, target, 3, padding='constant')
     assert loss.item() == pytest.approx((0.75 + 1.0 + 2 * 0.5) / (4 * 5))
-    *_, forth = ray_sums(target.planes.float() - probs, Rays(3, 'A', 'constant'))
+    *_, forth = ray_sums(target.masks.float() - probs, Rays(3, 'A', 'constant'))
     assert forth.square().mean().item() == pytest.approx(0.15)
     assert forth.abs().mean().item() == pytest.approx(0.3)
 
@@ -137,7 +137,7 @@ def test_doubled_scene_with_the_scaled_kernel_costs_more():
         (large, 2, 15, '2.193', '2.562'),
     ):
         target = encode(labels, 2)
-        probs = 0.1 + 0.8 * target.planes.double().roll(shift, 3)
+        probs = 0.1 + 0.8 * target.masks.double().roll(shift, 3)
         assert epl_point_loss(probs, target, kernel_size).item() == printed(point)
         assert epl_line_loss(probs, target, kernel_size).item() == printed(line)
 
@@ -174,7 +174,7 @@ ROWS = {
     '0.5 E': [0.5 * energy for energy in ROW],
     'zero': [0] * 12,
 }
-# prediction, mu, EDC of the levels 1 to 3, and the loss: as mended, squared, the authors' form
+# prediction, mu, EDC of the levels 1 to 3, and the loss: as fixed, squared, the authors' form
 ROW_TABLE = [
     ('perfect', 2, (1, 1, 1), 0, 0, -0.6462),
     ('shift 1', 2, (0.3299, 0.5790, 0.3299), 1.7612, 1.7612, 0.5890),
@@ -215,39 +215,39 @@ def form_of(h, mu=10, edc='paper', variant='paper', splitter='A'):
     return LineForm(Rays(2 * h + 1, splitter, 'constant'), mu, edc, variant)
 
 
-def sums_of(truth, energies, form):
-    return line_sums(truth, energies, truth[0, 0].isfinite().sum(), form)
+def sums_of(target_field, energies, form):
+    return line_sums(target_field, energies, target_field[0, 0].isfinite().sum(), form)
 
 
-def line_regions(truth, energies, h):
+def line_regions(target_field, energies, h):
     """The true and the predicted region of (D, K, M) fields, void being inf."""
-    *_, window = sums_of(truth, energies, form_of(h))
-    return (truth > 0.5) & (truth < h + 0.5), window.contains(energies)
+    *_, window = sums_of(target_field, energies, form_of(h))
+    return (target_field > 0.5) & (target_field < h + 0.5), window.contains(energies)
 
 
-def line_terms(truth, energies, h, mu, edc='paper', variant='paper'):
+def line_terms(target_field, energies, h, mu, edc='paper', variant='paper'):
     """1 - EDC of the levels 1..h of (D, K, M) fields: (h, D, K), or (h, D) for the authors'."""
-    predicted, true, _ = sums_of(truth, energies, form_of(h, mu, edc, variant))
+    predicted, true, _ = sums_of(target_field, energies, form_of(h, mu, edc, variant))
     if variant == 'authors':
         return authors_line_terms(predicted.sum(3), true.sum(3))
     return terms_of_sums(predicted, true, edc)
 
 
-def edcs(truth, energies, h, mu):
+def edcs(target_field, energies, h, mu):
     """EDC of the levels 1..h of two (H, W) fields without void; the package has but their sum."""
-    everywhere = torch.ones_like(truth, dtype=torch.bool)
-    fields = [field.tolist() for field in (truth, energies, everywhere)]
+    everywhere = torch.ones_like(target_field, dtype=torch.bool)
+    fields = [field.tolist() for field in (target_field, energies, everywhere)]
     levels = naive.line_edcs(*fields, h, mu)
     return [levels[tau] for tau in range(1, h + 1)]
 
 
 def memberships(prediction, mu):
     """d and d̂ of ROW and of one of ROWS, for the levels 1 to 3."""
-    truth, energies = as_row(ROW), as_row(ROWS[prediction])
-    regions = line_regions(truth, energies, 3)
+    target_field, energies = as_row(ROW), as_row(ROWS[prediction])
+    regions = line_regions(target_field, energies, 3)
     for tau in (1, 2, 3):
         # the reference has its far end at 2e-35, here at 0: as printed, tiny sums are divided by
-        near = [reference.closeness(field, tau, mu) for field in (truth, energies)]
+        near = [reference.closeness(field, tau, mu) for field in (target_field, energies)]
         yield [
             d.where(region & (d > 1e-34), 0).flatten()
             for d, region in zip(near, regions, strict=True)
@@ -256,16 +256,16 @@ def memberships(prediction, mu):
 
 @pytest.mark.parametrize('prediction, mu, edc, paper, squared, authors', ROW_TABLE)
 def test_line_terms_of_one_row(prediction, mu, edc, paper, squared, authors):
-    truth, energies = as_row(ROW), as_row(ROWS[prediction])
+    target_field, energies = as_row(ROW), as_row(ROWS[prediction])
 
     def value(*options):
-        return line_terms(truth, energies, *options).sum().item()
+        return line_terms(target_field, energies, *options).sum().item()
 
     assert 3 - sum(edc) == pytest.approx(paper, abs=2e-4)  # the table agrees with itself
     assert value(3, mu, 'paper') == pytest.approx(paper, abs=6e-5)
     assert value(3, mu, 'squared') == pytest.approx(squared, abs=6e-5)
     assert value(3, mu, 'paper', 'authors') == pytest.approx(authors, abs=6e-5)
-    assert edcs(truth[0], energies[0], 3, mu) == pytest.approx(edc, abs=6e-5)
+    assert edcs(target_field[0], energies[0], 3, mu) == pytest.approx(edc, abs=6e-5)
 
 
 @pytest.mark.parametrize(
@@ -304,13 +304,13 @@ def test_largest_edc(on_level, next_to_it, expected):
     For d̂ anywhere in [0, 1], I / (G + P) is largest in a corner, where each d̂ is 0 or 1: where
     the energies are 1 or far away. Its bound is the root of C.
     """
-    truth = as_row([1] * on_level + [2] * next_to_it)
+    target_field = as_row([1] * on_level + [2] * next_to_it)
     g, q = on_level + next_to_it / math.e, on_level + next_to_it / math.e**2
     largest = 0
     for corner in product((1, 9), repeat=on_level + next_to_it):
         energies = as_row(corner)
-        levels = edcs(truth[0], energies[0], 2, 10)
-        terms = line_terms(truth, energies, 2, 10)
+        levels = edcs(target_field[0], energies[0], 2, 10)
+        terms = line_terms(target_field, energies, 2, 10)
         assert terms.sum().item() == pytest.approx(2 - sum(levels))
         largest = max(largest, levels[0])
     assert largest == printed(expected) and largest <= math.sqrt(g / q)
@@ -326,8 +326,8 @@ def test_largest_edc(on_level, next_to_it, expected):
 )
 def test_predicted_region_of_one_row(prediction, columns):
     """In 'zero' all energies tie, and the order of the pixels decides."""
-    truth = as_row(ROW)
-    region, chosen = line_regions(truth, as_row(ROWS[prediction]), 3)
+    target_field = as_row(ROW)
+    region, chosen = line_regions(target_field, as_row(ROWS[prediction]), 3)
     assert set(region[0, 0].nonzero().flatten().tolist()) == {1, 2, 3, 7, 8, 9}
     assert set(chosen[0, 0].nonzero().flatten().tolist()) == columns
 
@@ -368,13 +368,13 @@ def test_line_loss_of_the_scene(prediction, paper, squared):
 )
 def test_levels_of_the_hard_shift(direction, label, size, levels):
     """1 - EDC of the levels 1 to 3, mu 10, and the pixels of the true line region."""
-    pictures = [ray_sums(planes[0, label], Rays(7, 'A', 'constant')) for planes in (TRUTH, SHIFTED)]
+    pictures = [ray_sums(masks[0, label], Rays(7, 'A', 'constant')) for masks in (TRUTH, SHIFTED)]
     terms = [1 - edc for edc in edcs(*(fields[direction] for fields in pictures), 3, 10)]
     assert terms == pytest.approx(levels, abs=6e-5)
-    truth, energies = (fields[direction].view(1, 1, -1) for fields in pictures)
-    region, chosen = line_regions(truth, energies, 3)
+    target_field, energies = (fields[direction].view(1, 1, -1) for fields in pictures)
+    region, chosen = line_regions(target_field, energies, 3)
     assert region.sum() == chosen.sum() == size
-    assert line_terms(truth, energies, 3, 10).flatten().tolist() == pytest.approx(terms)
+    assert line_terms(target_field, energies, 3, 10).flatten().tolist() == pytest.approx(terms)
 
 
 def test_flips_and_transposes_matter_where_energies_tie():
@@ -412,8 +412,10 @@ def test_closeness(mu, side):
     energies = (3 + side * distances).requires_grad_()
     near = closeness(energies, 3, mu)
     near.sum().backward()
-    slopes = (-side * energies.grad)[[0, 1, 2, 4, 5, 6]]
-    for ours, number in zip([*near.tolist(), *slopes.tolist()], CLOSENESS[mu].split(), strict=True):
+    grad_output = (-side * energies.grad)[[0, 1, 2, 4, 5, 6]]
+    for ours, number in zip(
+        [*near.tolist(), *grad_output.tolist()], CLOSENESS[mu].split(), strict=True
+    ):
         # 0 beyond the bound of 2e-19; a slope is the product with a number below 100
         assert ours == (printed(number) if float(number) > 1e-17 else pytest.approx(0, abs=1e-17))
 
@@ -431,10 +433,10 @@ def test_closeness_is_0_from_its_bound_on(mu, bound):
 @pytest.mark.parametrize('mu', [2, 4, 10])
 def test_the_sums_of_whole_energies_come_from_their_counts(mu, variant):
     """Those of a box, whose energies lie between the levels too, from the energies."""
-    truth = torch.randint(6, (4, 3, 50), dtype=torch.float64)
-    truth[..., 7:9] = torch.inf
+    target_field = torch.randint(6, (4, 3, 50), dtype=torch.float64)
+    target_field[..., 7:9] = torch.inf
     sums = [
-        sums_of(truth, truth, form_of(4, mu, variant=variant, splitter=splitter))[1]
+        sums_of(target_field, target_field, form_of(4, mu, variant=variant, splitter=splitter))[1]
         for splitter in ('A', 'SC')
     ]
     torch.testing.assert_close(*sums, rtol=1e-12, atol=0)
@@ -442,10 +444,10 @@ def test_the_sums_of_whole_energies_come_from_their_counts(mu, variant):
 
 @pytest.mark.parametrize('mu', [2, 4, 6, 10])
 def test_the_closeness_of_whole_energies_is_looked_up(mu):
-    truth = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 7, 8, torch.inf], dtype=torch.float64)
+    target_field = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 7, 8, torch.inf], dtype=torch.float64)
     for tau in range(1, 5):
-        looked_up = _closeness_of_truth(truth, tau, form_of(4, mu))
-        torch.testing.assert_close(looked_up, closeness(truth, tau, mu), rtol=1e-12, atol=0)
+        looked_up = _closeness_of_target(target_field, tau, form_of(4, mu))
+        torch.testing.assert_close(looked_up, closeness(target_field, tau, mu), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize('mu', [20, 60])
@@ -466,7 +468,8 @@ def test_line_loss_agrees_with_the_definition(form, scene):
         dict(kernel_size=3, splitter='B', class_weight=[0.5, 2.0, 0.0]),
         dict(kernel_size=3, mu=2, variant='authors'),
     ]
-    if scene.kind != 'uniform':  # with it, rounding would part the ties of a box, and not of a loop
+    # Rounding parts the ties of a box, and not those of a loop.
+    if scene.kind not in ('uniform', 'saturated'):
         options.append(dict(kernel_size=3, splitter='SC', mu=2))
     for option in options:
         if 'class_weight' in option:
@@ -481,14 +484,14 @@ def test_the_predicted_region_follows_the_ranks(scene):
     """As large as the true one; unmoved by an increasing map of the energies; the true one itself
     for a perfect prediction."""
     void = ~scene.target.valid
-    truth, energies = (
-        scene.target.masked(planes.double()).cumsum(3).masked_fill(void, torch.inf).flatten(2)
-        for planes in (scene.target.planes, scene.probs)
+    target_field, energies = (
+        scene.target.masked(masks.double()).cumsum(3).masked_fill(void, torch.inf).flatten(2)
+        for masks in (scene.target.masks, scene.probs)
     )
-    region, chosen = line_regions(truth, energies, 3)
+    region, chosen = line_regions(target_field, energies, 3)
     assert chosen.sum(-1).equal(region.sum(-1)) and not (chosen & void.flatten(2)).any()
-    assert line_regions(truth, 4 * energies, 3)[1].equal(chosen)
-    assert line_regions(truth, truth, 3)[1].equal(region)
+    assert line_regions(target_field, 4 * energies, 3)[1].equal(chosen)
+    assert line_regions(target_field, target_field, 3)[1].equal(region)
 
 
 def test_two_equal_images_cost_as_much_as_one():
@@ -540,7 +543,7 @@ def test_a_perfect_prediction_costs_nothing(splitter, padding):
     labels = torch.stack([REGION, torch.zeros_like(REGION)])
     labels[:, 2:4, 3:6] = 255
     target = encode(labels, 3)
-    probs = torch.where(target.valid, target.planes.double(), torch.rand(2, 3, 7, 7).double())
+    probs = torch.where(target.valid, target.masks.double(), torch.rand(2, 3, 7, 7).double())
     options = dict(splitter=splitter, padding=padding)
     assert epl_point_loss(probs, target, **options).item() == pytest.approx(0, abs=1e-9)
     for edc in ('paper', 'squared'):
@@ -627,7 +630,7 @@ def test_agrees_with_the_reference(name, options, scene, dtype):
 )
 def test_large_pictures_are_handled_class_by_class(name, options):
     picture = scene(3, (2, 200, 220), present=2)
-    steps = list(blocks.few_planes(picture.probs))
+    steps = list(blocks.class_blocks(picture.probs))
     assert len(steps) == 6
     ours = values_and_gradients(getattr(epl, name), picture, **options)
     theirs = values_and_gradients(getattr(reference, name), picture, **options)
@@ -639,16 +642,16 @@ def test_large_pictures_are_handled_class_by_class(name, options):
 @pytest.mark.parametrize('kernel_size', [7, 23])
 @pytest.mark.parametrize('splitter', SPLITTERS)
 def test_the_predicted_region_is_that_of_the_reference(kind, kernel_size, splitter):
-    """Pixel by pixel, ties by index, and a picture of several planes at once or one by one."""
+    """Pixel by pixel, ties by index, and a picture of several masks at once or one by one."""
     picture = scene(5, (1, 40, 50), kind)
     h, void = kernel_size // 2, ~picture.target.valid
     fields = [
-        ray_sums(picture.target.masked(planes.float()), Rays(kernel_size, splitter, 'constant'))
-        for planes in (picture.target.planes, picture.probs)
+        ray_sums(picture.target.masked(masks.float()), Rays(kernel_size, splitter, 'constant'))
+        for masks in (picture.target.masks, picture.probs)
     ]
-    for truth, energies in zip(*fields):
-        expected = reference.line_regions(truth, energies, picture.target.valid, h)
-        masked = (each.masked_fill(void, torch.inf).flatten(2) for each in (truth, energies))
+    for target_field, energies in zip(*fields):
+        expected = reference.line_regions(target_field, energies, picture.target.valid, h)
+        masked = (each.masked_fill(void, torch.inf).flatten(2) for each in (target_field, energies))
         for ours, theirs in zip(line_regions(*masked, h), expected):
             assert ours.view_as(theirs).equal(theirs)
 
@@ -667,14 +670,14 @@ VALID_PIXELS = {
 @pytest.mark.parametrize('mu', [2, 4, 10])
 @pytest.mark.parametrize('kernel_size', [7, 23])
 def test_the_authors_form_on_crops_that_are_all_but_void(pixels, mu, kernel_size):
-    """Levels far from all energies of the truth had ratios down to -1e16."""
+    """Levels far from all energies of the target had ratios down to -1e16."""
     options = dict(kernel_size=kernel_size, mu=mu, variant='authors')
-    for size, classes, kind in product((8, 64), (1, 3), ('random', 'saturated', 'truth')):
+    for size, classes, kind in product((8, 64), (1, 3), ('random', 'saturated', 'labels')):
         picture = scene(classes, (1, size, size), kind)
         picture.labels[:] = 255
         picture.labels[0][tuple(zip(*VALID_PIXELS[pixels]))] = 1
-        if kind == 'truth':
-            picture.logits = 40 * (2 * picture.target.planes.double() - 1)
+        if kind == 'labels':
+            picture.logits = 40 * (2 * picture.target.masks.double() - 1)
         if size == 8:
             theirs = values_and_gradients(reference.epl_line_loss, picture, **options)
             ours = values_and_gradients(epl_line_loss, picture, **options)

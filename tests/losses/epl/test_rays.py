@@ -72,11 +72,11 @@ def test_border_lines_of_an_image_full_of_one_class():
 @pytest.mark.parametrize('sc_scale', ['match', 'literal'])
 @pytest.mark.parametrize('shape', [(1, 1), (2, 5), (6, 7)])
 def test_agrees_with_the_definition(splitter, padding, sc_scale, shape):
-    plane = torch.rand(shape, dtype=torch.float64)
+    mask = torch.rand(shape, dtype=torch.float64)
     rays = Rays(7, splitter, padding, sc_scale)
-    energies = ray_sums(plane[None, None], rays)
+    energies = ray_sums(mask[None, None], rays)
     assert len(energies) == rays.num_directions
-    expected = naive.ray_sums(plane, 7, splitter, padding, sc_scale)
+    expected = naive.ray_sums(mask, 7, splitter, padding, sc_scale)
     for ours, theirs in zip(energies, expected, strict=True):
         torch.testing.assert_close(ours[0, 0], torch.tensor(theirs, dtype=torch.float64))
 
@@ -87,12 +87,12 @@ def test_agrees_with_the_definition(splitter, padding, sc_scale, shape):
 @pytest.mark.parametrize('shape', [(1, 1), (2, 5), (6, 7)])
 def test_the_transpose_is_that_of_the_sums(splitter, padding, sc_scale, shape):
     """<y, A x> = <A^T y, x> for all x, by autograd: the gradient of <y, A x> is A^T y."""
-    planes = torch.rand(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    masks = torch.rand(2, 3, *shape, dtype=torch.float64, requires_grad=True)
     rays = Rays(7, splitter, padding, sc_scale)
-    fields = ray_sums(planes, rays)
+    fields = ray_sums(masks, rays)
     weights = torch.rand_like(fields)
     (weights * fields).sum().backward()
-    torch.testing.assert_close(ray_sums_transpose(weights, rays), planes.grad)
+    torch.testing.assert_close(ray_sums_transpose(weights, rays), masks.grad)
 
 
 def test_sc_scales():

@@ -23,7 +23,7 @@ def bf1_loss(
     per_image: bool = True,
     class_weight: Sequence[float] | Tensor | None = None,
 ) -> Tensor:
-    truth = target.masked(inner_boundary(target.planes.to(probs.dtype), theta0))
+    truth = target.masked(inner_boundary(target.masks.to(probs.dtype), theta0))
     predicted = target.masked(inner_boundary(target.masked(probs), theta0))
 
     def total(field: Tensor) -> Tensor:
@@ -35,11 +35,11 @@ def bf1_loss(
     return mean_over(total(truth) > 0, 1 - f1, as_class_weight(class_weight, probs))
 
 
-def inner_boundary(planes: Tensor, theta0: int) -> Tensor:
+def inner_boundary(masks: Tensor, theta0: int) -> Tensor:
     """Eq. (2)."""
-    return window_max(1 - planes, theta0) - (1 - planes)
+    return window_max(1 - masks, theta0) - (1 - masks)
 
 
-def window_max(planes: Tensor, window: int) -> Tensor:
+def window_max(masks: Tensor, window: int) -> Tensor:
     """`max_pool2d` sends the gradient of a maximum to its first pixel, row by row."""
-    return F.max_pool2d(planes, window, stride=1, padding=window // 2)
+    return F.max_pool2d(masks, window, stride=1, padding=window // 2)
