@@ -134,6 +134,7 @@ def test_what_travels_between_ranks_is_small():
     metric = build()
     metric.process({}, [sample(*PAIRS[0])])
     (record,) = metric.results
+    assert isinstance(record.pop('path'), str)
     assert all(value.device.type == 'cpu' for value in record.values())
     assert (
         sum(value.numel() for value in record.values()) < 4 * len(CLASSES) * (len(WIDTHS) + 2) * 2
