@@ -25,7 +25,7 @@ from .files import atomic_write
 
 
 def install() -> None:
-    """Everything that our configs and metrics need; may be repeated."""
+    """Applies the patches that our configs and metrics need; may be repeated."""
     resolve_packages()
     draw_labels_on_contiguous_images()
 
@@ -34,7 +34,7 @@ def install() -> None:
 def resolve_packages() -> None:
     """Makes `mmseg::…` and `mmseg_boundary::…` resolve in `_base_`, whatever reads the config.
 
-    Our configs call it while they are read, which is before MMEngine imports `custom_imports`.
+    Our configs call it while they are read, before MMEngine imports `custom_imports`.
     """
     import mmengine.config.config as loader
     from mmengine.config.utils import MODULE2PACKAGE
@@ -59,7 +59,7 @@ def resolve_packages() -> None:
 
 @cache
 def draw_labels_on_contiguous_images() -> None:
-    """Lets MMSegmentation's `browse_dataset.py` paint labels."""
+    """Lets MMSegmentation's `browse_dataset.py` draw labels."""
     import numpy as np
     from mmseg.visualization import SegLocalVisualizer
 
@@ -107,28 +107,28 @@ def load_checkpoints_with(load: Callable, safe_globals: Callable[[], list]) -> N
 
 
 class AtomicBackend(LocalBackend):
-    """MMEngine's file system, where a file that is being written has another name until it is
-    whole: a run that is killed meanwhile leaves the checkpoint before."""
+    """MMEngine's file system with atomic writes: a file has another name until it is complete, so
+    that a run that is killed meanwhile leaves the previous checkpoint."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Writes `obj` to `filepath`, all of it or nothing."""
+        """Writes `obj` to `filepath` atomically."""
         with atomic_write(filepath) as unfinished:
             super().put(obj, unfinished)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
-        """Writes `obj` to `filepath`, all of it or nothing."""
+        """Writes `obj` to `filepath` atomically."""
         with atomic_write(filepath) as unfinished:
             super().put_text(obj, unfinished, encoding)
 
 
 def write_files_atomically() -> None:
-    """Has MMEngine write checkpoints and other files as a whole or not at all; may be repeated."""
+    """Has MMEngine write checkpoints and other files atomically; may be repeated."""
     # both: a checkpoint has its name from the first byte on, and MMEngine resumes from half of it.
     register_backend('local', AtomicBackend, force=True, prefixes='')
 
 
 class UnfitFile(ValueError):
-    """A picture or a label map that cannot be trained or tested with; names the file."""
+    """An image or a label map that cannot be used for training or testing; names the file."""
 
 
 @cache
@@ -146,7 +146,7 @@ def name_unfit_files() -> None:
         with _named(results['img_path']):
             return load_image(self, results)
 
-    # both: labels of another size than the image's are cropped in other places, in silence.
+    # both: labels of another size than the image's are silently cropped in other places.
     def _load_seg_map(self, results: dict) -> None:
         # an assertion is about `reduce_zero_label`
         with _named(results['seg_map_path'], AssertionError):
@@ -165,14 +165,14 @@ def name_unfit_files() -> None:
 
 @contextmanager
 def _named(path: str, *others: type[Exception]) -> Iterator[None]:
-    """Has errors say that the file cannot be read, but for `others`, which say something else."""
+    """Turns errors into an `UnfitFile` that names the file; `others` are raised as they are."""
     try:
         yield
-    # A missing package, an unknown backend, a key that is not in the results: not the file's fault.
+    # A missing package, an unknown backend, a key that is not in the results: the file is fine.
     except (MemoryError, ImportError, LookupError, ValueError, *others):
         raise
     except Exception as error:
-        reason = 'it is empty, cut off or no picture'
+        reason = 'it is empty, cut off or no image'
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         raise UnfitFile(
@@ -184,7 +184,7 @@ def _named(path: str, *others: type[Exception]) -> Iterator[None]:
 
 
 def wrap_load_checkpoint(runner: object, wrap: Callable[[Callable], Callable]) -> None:
-    """Replaces how a runner loads by `wrap` of it."""
+    """Wraps the function by which a runner loads a checkpoint."""
     # both: hooks hear of a checkpoint when it is in the net, and no more which keys did not fit.
     # A FlexibleRunner resumes by its strategy, and returns nothing.
     loader = getattr(runner, 'strategy', runner)
@@ -192,12 +192,12 @@ def wrap_load_checkpoint(runner: object, wrap: Callable[[Callable], Callable]) -
 
 
 def wrap_process(metric: object, wrap: Callable[[Callable], Callable]) -> None:
-    """Replaces how a metric takes a batch by `wrap` of it."""
+    """Wraps the function by which a metric takes a batch."""
     # both: IoUMetric writes label images there, and an OSError of its own does not say for what.
     metric.process = wrap(metric.process)
 
 
 def wrap_loss_by_feat(head: object, wrap: Callable[[Callable], Callable]) -> None:
-    """Replaces how a decode head goes from logits to losses by `wrap` of it."""
+    """Wraps the function by which a decode head goes from logits to losses."""
     # both: no forward hook sees these logits, since heads call their own `forward`.
     head.loss_by_feat = wrap(head.loss_by_feat)

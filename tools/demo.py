@@ -55,7 +55,7 @@ class Net(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A held-out image, (H, W, 3) uint8 RGB; its truth and all predictions, (H, W) integer."""
+    """A held-out image, (H, W, 3) uint8 RGB; its label and all predictions, (H, W) integer."""
 
     image: Tensor
     label: Tensor
@@ -75,7 +75,7 @@ FIELDS_OF = 15, 'table', (slice(7, 75), slice(20, 88))
 
 
 def main() -> None:
-    """Trains, evaluates, prints the table and draws the pictures."""
+    """Trains, evaluates, prints the table and draws the figures."""
     parser = argparse.ArgumentParser(description='Train with several losses, and compare')
     parser.add_argument(
         '--losses',
@@ -190,7 +190,7 @@ def table(nets: list[Net], work_dir: Path, scenes: list[Scene], ignore_index: in
 
 
 def draw_predictions(path: Path, nets: list[Net], scenes: list[Scene], metainfo: dict) -> None:
-    """Image, truth and predictions, side by side."""
+    """Draws image, label and predictions side by side."""
     colours = np.full((256, 3), 255, np.uint8)
     colours[: len(metainfo['palette'])] = metainfo['palette']
     columns = 2 + len(nets)
@@ -201,7 +201,7 @@ def draw_predictions(path: Path, nets: list[Net], scenes: list[Scene], metainfo:
         for axis, panel in zip(row, panels, strict=True):
             axis.imshow(panel)
             axis.set_axis_off()
-    titles = ['image', 'truth (white: void)', *(f'trained with\n{net.title}' for net in nets)]
+    titles = ['image', 'label (white: void)', *(f'trained with\n{net.title}' for net in nets)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title)
     named = zip(metainfo['classes'], metainfo['palette'], strict=True)
@@ -211,7 +211,7 @@ def draw_predictions(path: Path, nets: list[Net], scenes: list[Scene], metainfo:
 
 
 def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> None:
-    """EPL's four energies of one class of the truth, with their equipotential lines."""
+    """Draws EPL's four energies of one class of the label, with their equipotential lines."""
     index, name, window = FIELDS_OF
     image, label, _ = scenes[index]
     classes, h = held_out.metainfo['classes'], kernel_size // 2
@@ -222,7 +222,7 @@ def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> 
     figure, axes = plt.subplots(1, 5, figsize=(16, 4), layout='constrained')
     axes[0].imshow(image[window])
     axes[0].contour(mask[0, 0][window], [0.5], colors='white')
-    axes[0].set_title(f'true {name}, outlined')
+    axes[0].set_title(f'boundary of the {name}')
     shades = ListedColormap(plt.get_cmap('viridis')(np.linspace(0, 1, h + 2)))
     directions = ('up', 'down', 'left', 'right')
     for axis, energy, direction in zip(axes[1:], energies, directions, strict=True):
@@ -234,16 +234,16 @@ def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> 
         axis.set_axis_off()
     figure.colorbar(drawn, ax=axes, ticks=range(h + 2), shrink=0.7, label='energy')
     figure.suptitle(
-        f'EPL adds {h + 1} pixels of the true region along each direction. White: the '
+        f'EPL adds {h + 1} pixels of the mask along each direction. White: the '
         f'equipotential lines, where the energy reaches 1 to {h}'
     )
     save(figure, path)
 
 
 def save(figure: plt.Figure, path: Path) -> None:
-    """Writes the picture and says where."""
-    with atomic_write(path) as picture:
-        figure.savefig(picture, dpi=110)
+    """Writes the figure and says where."""
+    with atomic_write(path) as unfinished:
+        figure.savefig(unfinished, dpi=110)
     plt.close(figure)
     print(f'Picture: {path}')
 

@@ -1,4 +1,4 @@
-"""Shows how the terms of a loss stand to each other, before a day of training.
+"""Compares the terms of a loss before a day of training.
 
 python tools/loss_balance.py configs/pspnet_epl_shapes.py
 
@@ -43,15 +43,15 @@ COLUMNS = {
     'value': 'what the log would show',
     '|g| logits': "norm of the gradient at the head's own output, before it is resized",
     'ratio l.': "that, divided by the first term's at the same output",
-    'cosine l.': 'of these two gradients: 1 grad_input the same way, 0 across, -1 back',
+    'cosine l.': 'of these two gradients: 1 the same direction, 0 orthogonal, -1 opposite',
     '|g| params': 'norm of the gradient at all trained parameters of the net',
     'ratio p.': "that, divided by the first term's",
     'cosine p.': 'of these two gradients',
 }
 
 
-class Pull(NamedTuple):
-    """What one term does in one batch; NaN where there is nothing to compare with."""
+class Gradients(NamedTuple):
+    """The value and gradients of one term in one batch; NaN without anything to compare."""
 
     value: float
     at_logits: float
@@ -63,11 +63,11 @@ class Pull(NamedTuple):
 class Row(NamedTuple):
     """One term over all batches. `weight` is None where the key has no loss, or several.
 
-    A loss of the model that no head called has no `pull`, and says in `uncalled` why."""
+    A loss of the model that no head called has no `gradients`; `uncalled` says why."""
 
     key: str
     weight: float | None
-    pull: Pull | None
+    gradients: Gradients | None
     ratio_at_logits: float = math.nan
     ratio_at_parameters: float = math.nan
     uncalled: str = ''
@@ -150,22 +150,22 @@ def build_loader(config: Config, seed: int) -> Iterable[dict]:
 def balance(model: nn.Module, batches: list[dict]) -> list[Row]:
     """One row per term, in the order of the log, and one per loss that is never called."""
     logits, calls = watch_logits(heads_by_name(model)), LossCalls(model)
-    grad_input = [measure(model, batch, logits) for batch in batches]
-    means = {key: mean([each[key] for each in grad_input]) for key in grad_input[0]}
+    found = [measure(model, batch, logits) for batch in batches]
+    means = {key: mean([each[key] for each in found]) for key in found[0]}
     first_key, first = next(iter(means.items()))
     missed = [entry for entry in calls.missed() if entry.holder is None]
     called = [entry for entry in calls.entries if entry not in missed]
     rows = []
-    for key, pull in means.items():
+    for key, gradients in means.items():
         weights = [weight_of(entry) for entry in called if entry.key == without_stage(key)]
         same_logits = head_of(key) == head_of(first_key)
         rows.append(
             Row(
                 key,
                 weights[0] if len(weights) == 1 else None,
-                pull,
-                divide(pull.at_logits, first.at_logits) if same_logits else math.nan,
-                divide(pull.at_parameters, first.at_parameters),
+                gradients,
+                divide(gradients.at_logits, first.at_logits) if same_logits else math.nan,
+                divide(gradients.at_parameters, first.at_parameters),
             )
         )
     for entry in missed:
@@ -178,9 +178,9 @@ def weight_of(entry: Entry) -> float | None:
     return getattr(entry.loss, 'loss_weight', None)
 
 
-def mean(grad_input: list[Pull]) -> Pull:
-    # A cosine is no number in a batch where the term has no gradient.
-    return Pull(*torch.tensor(grad_input, dtype=torch.float64).nanmean(0).tolist())
+def mean(found: list[Gradients]) -> Gradients:
+    # A cosine is NaN in a batch where the term has no gradient.
+    return Gradients(*torch.tensor(found, dtype=torch.float64).nanmean(0).tolist())
 
 
 def watch_logits(heads: dict[str, nn.Module]) -> dict[str, list[Tensor]]:
@@ -201,26 +201,26 @@ def watch_logits(heads: dict[str, nn.Module]) -> dict[str, list[Tensor]]:
     return seen
 
 
-def measure(model: nn.Module, batch: dict, logits: dict[str, list[Tensor]]) -> dict[str, Pull]:
+def measure(model: nn.Module, batch: dict, logits: dict[str, list[Tensor]]) -> dict[str, Gradients]:
     """Every term of one batch from one forward pass, so that all see the same dropout."""
     batch = model.data_preprocessor(batch, training=True)
     terms = dict(trained_terms(model(**batch, mode='loss')))
     parameters = [each for each in model.parameters() if each.requires_grad]
-    first, grad_input = None, {}
+    first, found = None, {}
     for key, term in terms.items():
         head = head_of(key)
         at_logits = gradient(term, logits[head]) if head in logits else None
         at_parameters = gradient(term, parameters)
         first = first or (head, at_logits, at_parameters)
         comparable = at_logits is not None and head == first[0]
-        grad_input[key] = Pull(
+        found[key] = Gradients(
             term.item(),
             math.nan if at_logits is None else at_logits.norm().item(),
             cosine(at_logits, first[1]) if comparable else math.nan,
             at_parameters.norm().item(),
             cosine(at_parameters, first[2]),
         )
-    return grad_input
+    return found
 
 
 def trained_terms(losses: dict) -> Iterator[tuple[str, Tensor]]:
@@ -258,9 +258,9 @@ def divide(part: float, whole: float) -> float:
 def table(rows: list[Row], ratio: float) -> str:
     drawn = PrettyTable([*COLUMNS, f'for {ratio:g}'], align='r')
     drawn.align['term'] = 'l'
-    for index, (key, weight, pull, ratio_at_logits, ratio_at_parameters, _) in enumerate(rows):
+    for index, (key, weight, gradients, ratio_at_logits, ratio_at_parameters, _) in enumerate(rows):
         shown = '' if weight is None else f'{weight:.3g}'
-        if pull is None:
+        if gradients is None:
             drawn.add_row([key, shown, 'not called', *[''] * (len(COLUMNS) - 2)])
             continue
         wanted = '' if index == 0 else suggestion(weight, ratio, ratio_at_parameters)
@@ -268,13 +268,13 @@ def table(rows: list[Row], ratio: float) -> str:
             [
                 key,
                 shown,
-                number(pull.value),
-                number(pull.at_logits),
+                number(gradients.value),
+                number(gradients.at_logits),
                 number(ratio_at_logits),
-                number(pull.cosine_at_logits, '.2f'),
-                number(pull.at_parameters),
+                number(gradients.cosine_at_logits, '.2f'),
+                number(gradients.at_parameters),
                 number(ratio_at_parameters),
-                number(pull.cosine_at_parameters, '.2f'),
+                number(gradients.cosine_at_parameters, '.2f'),
                 wanted,
             ]
         )
@@ -302,9 +302,9 @@ def legend(ratio: float) -> Iterator[str]:
 
 
 def remarks(rows: list[Row], config: Config) -> Iterator[str]:
-    """What the table says that training would suffer from, in words."""
+    """Says in words what training would suffer from, by the table."""
     first = rows[0].key
-    if not rows[0].pull.at_parameters:
+    if not rows[0].gradients.at_parameters:
         yield f'{first} has no gradient here, so that nothing can be compared with it.'
     for key, *_, ratio, uncalled in rows[1:]:
         if uncalled:

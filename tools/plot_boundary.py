@@ -3,7 +3,7 @@
 python tools/test.py CONFIG CHECKPOINT --boundary --json ce.json
 python tools/plot_boundary.py ce.json epl.json --out boundary.png
 
-After Fig. 7 of Yin et al. (EPL). The table is boundary.csv, beside the picture.
+After Fig. 7 of Yin et al. (EPL). The table is boundary.csv, beside the figure.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('reports', nargs='+', type=Path, help='files of test.py --json')
     parser.add_argument('--names', nargs='+', help="the runs' names (default: those of the files)")
-    parser.add_argument('--out', type=Path, default=Path('boundary.png'), help='the picture')
+    parser.add_argument('--out', type=Path, default=Path('boundary.png'), help='the figure')
     args = parser.parse_args()
     names = args.names or [path.stem for path in args.reports]
     if len(set(names)) != len(args.reports):
@@ -41,8 +41,8 @@ def main() -> None:
         )
     runs = {name: read(path) for name, path in zip(names, args.reports, strict=True)}
     try:
-        with atomic_write(args.out) as picture:
-            draw(runs, picture)
+        with atomic_write(args.out) as unfinished:
+            draw(runs, unfinished)
         with atomic_write(args.out.with_suffix('.csv')) as table:
             with table.open('w', newline='') as file:
                 write_table(runs, file)

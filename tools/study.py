@@ -1,4 +1,4 @@
-"""Compares losses: the arms, seeds and images of a study's file, run, counted and reported.
+"""Compares losses: runs and reports the arms, seeds and images of a study's file.
 
 python tools/study.py run configs/studies/shapes.py --workers 2
 python tools/study.py status|stop|report configs/studies/shapes.py
@@ -95,7 +95,7 @@ def run(study: Study, args: argparse.Namespace, root: Path) -> None:
 
 
 def status(study: Study, args: argparse.Namespace, root: Path) -> None:
-    """Says what there is of each run."""
+    """Prints the state of each run."""
     for each in study.runs:
         process = holder(study.folders[each].lock)
         if study.is_done(each):
@@ -111,7 +111,7 @@ def status(study: Study, args: argparse.Namespace, root: Path) -> None:
 
 
 def report(study: Study, args: argparse.Namespace, root: Path) -> None:
-    """Writes the page of what there is."""
+    """Writes the report of what there is."""
     from mmseg_boundary.study.report import write_report
     from mmseg_boundary.study.results import UnfitResults
 

@@ -18,7 +18,7 @@ from mmseg.registry import DATASETS, METRICS
 from mmseg_boundary.cli import patches
 from mmseg_boundary.cli.arguments import add_common_arguments, add_partial_argument, load_config
 from mmseg_boundary.cli.errors import plain_errors, stop
-from mmseg_boundary.cli.label_images import filled_when_whole
+from mmseg_boundary.cli.label_images import filled_when_complete
 from mmseg_boundary.cli.outputs import require_file, require_folder
 from mmseg_boundary.cli.ranks import leave
 from mmseg_boundary.cli.runner import build_runner
@@ -87,7 +87,7 @@ def require_test(config: Config) -> None:
 
 
 def try_outputs(args: argparse.Namespace) -> None:
-    """Before hours of work: whether there is a place for what comes of it."""
+    """Checks before hours of work that its outputs can be written."""
     if args.out:
         require_folder(args.out, '--out')
     if args.show_dir:
@@ -101,7 +101,7 @@ def try_outputs(args: argparse.Namespace) -> None:
 def draw_boundaries(config: Config, args: argparse.Namespace) -> None:
     hooks = config.get('default_hooks') or {}
     hook = hooks.get('visualization') or {}
-    # What another hook than MMSeg's was told may mean nothing to ours.
+    # The arguments of a hook other than MMSeg's may mean nothing to ours.
     known = hook.get('type') in ('SegVisualizationHook', 'BoundaryVisualizationHook')
     hook = dict(hook if known else {}, type='BoundaryVisualizationHook', draw=True)
     if args.show:
@@ -134,14 +134,14 @@ def add_boundary_metrics(config: Config) -> None:
     plain = [evaluator for evaluator in evaluators if metric_class(evaluator) is IoUMetric]
     if plain:
         plain[0].type = 'BoundaryMetric'
-        plain[0].setdefault('void_is_boundary', draws_contours_as_void(config))
+        plain[0].setdefault('void_is_boundary', draws_boundaries_as_void(config))
     else:
         boundary = dict(type='BoundaryMetric', prefix='boundary')
-        boundary['void_is_boundary'] = draws_contours_as_void(config)
+        boundary['void_is_boundary'] = draws_boundaries_as_void(config)
         config.test_evaluator = [*evaluators, boundary]
 
 
-def draws_contours_as_void(config: Config) -> bool:
+def draws_boundaries_as_void(config: Config) -> bool:
     """Whether the test set is VOC, whatever it is called and wrapped in; as in our configs."""
     dataset = config.test_dataloader.dataset
     while 'dataset' in dataset or 'datasets' in dataset:
@@ -154,7 +154,7 @@ def keep_predictions(runner: Runner, folder: str) -> AbstractContextManager:
     """Has one evaluator write the label images; others of a list would write the same again."""
     for metric in runner.test_loop.evaluator.metrics:
         if isinstance(metric, IoUMetric):
-            return filled_when_whole(folder, metric, runner.test_dataloader.dataset)
+            return filled_when_complete(folder, metric, runner.test_dataloader.dataset)
     stop('--out needs an IoUMetric among the evaluators of the config.')
 
 

@@ -1,8 +1,8 @@
-# The smallest study: does anything sharpen the outlines of drawn shapes? Three seeds cannot show
+# The smallest study: does any loss sharpen the boundaries of drawn shapes? Three seeds cannot show
 # much; it shows that everything works, and how a study is written.
 ce = dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
 study = dict(
-    question='Which loss meets the outlines of drawn shapes best after 400 iterations?',
+    question='Which loss meets the boundaries of drawn shapes best after 400 iterations?',
     base='configs/pspnet_ce_shapes.py',
     iterations=400,
     arms=dict(

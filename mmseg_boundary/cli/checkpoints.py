@@ -1,4 +1,4 @@
-"""Whether a checkpoint is one of its net, and of a run that can go on from it."""
+"""Checks that a checkpoint is of its net, and that a run can go on from it."""
 
 import logging
 import re
@@ -31,7 +31,7 @@ def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: b
         load: loads the checkpoint into `model` with MMEngine, and returns it.
         name: its path or URL.
         model: the net, which may be wrapped.
-        partial: allows it, with a line in the log.
+        partial: takes what fits, with a line in the log.
 
     Raises:
         UnfitStart: something of the net is missing or has another shape.
@@ -58,9 +58,9 @@ def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: b
 
 @contextmanager
 def _watched(model: nn.Module) -> Iterator[Differences]:
-    """What torch finds while MMEngine loads, which goes on in spite of it.
+    """Collects the differences that torch finds while MMEngine loads; loading goes on.
 
-    That is after all renaming (`module.` in the file, keys of older versions), and without
+    They are found after all renaming (`module.` in the file, keys of older versions), and without
     `num_batches_tracked`, which MMEngine does not ask for.
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
@@ -181,8 +181,8 @@ def _require_progress(checkpoint: dict, name: str) -> None:
 def _losses_of_state(
     checkpoint: dict, optimizer: OptimWrapper | OptimWrapperDict | dict | None, updates_every: int
 ) -> Iterator[str]:
-    """In what the resumed run will differ from an unbroken one. The state of an optimizer of other
-    parameters, such as those of an auxiliary head that was removed, is taken out."""
+    """Says in what the resumed run will differ from an unbroken one. The state of an optimizer of
+    other parameters, such as those of an auxiliary head that was removed, is taken out."""
     if 'optimizer' not in checkpoint:
         yield 'holds no state of the optimizer, which starts anew.'
     elif isinstance(optimizer, (OptimWrapper, OptimWrapperDict)) and (

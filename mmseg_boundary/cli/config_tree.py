@@ -1,4 +1,4 @@
-"""What a config holds, at whatever depth."""
+"""Finds dicts and checkpoints in a config, at any depth."""
 
 from collections.abc import Iterator
 

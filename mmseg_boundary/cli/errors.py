@@ -1,4 +1,4 @@
-"""Plain words for what a user can fix."""
+"""Turns errors that a user can fix into one sentence."""
 
 import os
 import pickle
@@ -34,7 +34,7 @@ PATIENCE = 10.0  # seconds
 
 
 class UnfitStart(ValueError):
-    """Why a run must not begin with what is in its work folder or its checkpoint, and the remedy.
+    """A run must not begin with its work folder or checkpoint as it is; says why, and the remedy.
 
     All ranks find the same, or the first alone.
     """
@@ -47,7 +47,8 @@ def stop(sentence: str, every_rank: bool = False) -> NoReturn:
 
     Args:
         sentence: what is wrong and what to do.
-        every_rank: it may be news to this rank alone; else one rank of a node says it for all.
+        every_rank: every rank says it, since it may be the only one to know; else one rank of each
+            node says it for all.
     """
     says = _says(every_rank)
     if not says:
@@ -68,8 +69,8 @@ def _says(every_rank: bool) -> bool:
 def plain_errors(config: Config, debug: bool = False) -> Iterator[None]:
     """Turns what a user can fix into one sentence; every other error is raised as it is.
 
-    These are: no network, a checkpoint that is damaged, would run code or is of another net, a
-    picture that cannot be read, a full disk, an argument in the config that its class does not
+    These are: no network, a checkpoint that is damaged, would run code or is of another net, an
+    image that cannot be read, a full disk, an argument in the config that its class does not
     know, and whatever this package refuses. The traceback of any error is in the run's log file,
     so that a mistake in the code is not hidden behind a sentence; a line says so where it is not.
 
@@ -94,7 +95,7 @@ def plain_errors(config: Config, debug: bool = False) -> Iterator[None]:
 
 
 def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
-    """What is said about an error, if it is one that a user can fix, and whether by every rank."""
+    """The sentence for an error that a user can fix, else None; and whether every rank says it."""
     for cause in _chain(error):
         frames = _frames(cause)
         building = ('mmengine.registry.build_functions', 'build_from_cfg') in frames
@@ -121,7 +122,7 @@ def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
         if isinstance(cause, IndexError) and unknown:
             return _label_out_of_range(unknown[1]), True
         if isinstance(cause, (ValueError, FloatingPointError)) and _is_ours(frames):
-            # Before training all ranks have looked at the same.
+            # Before training all ranks have checked the same.
             before = ('mmseg_boundary.cli.preflight', 'prepare_training') in frames
             shared = building or before or getattr(cause, 'same_on_all_ranks', False)
             return str(cause), not shared
@@ -129,7 +130,7 @@ def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
 
 
 def _log_traceback(config: Config, error: Exception) -> bool:
-    """Whether there is a log that has taken it."""
+    """Appends the traceback to the log; returns whether that could be written."""
     log = _log_file(config)
     if log is None:
         return False
@@ -159,7 +160,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _frames(error: BaseException) -> list[tuple[str, str]]:
-    """(module, function) that an error came through, the one that raised it last."""
+    """The (module, function) of each frame of a traceback; the last one raised the error."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return [(frame.f_globals.get('__name__', ''), frame.f_code.co_name) for frame in frames]
 
@@ -181,7 +182,7 @@ def _is_cut_off(error: Exception) -> bool:
 
 
 def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
-    """For an argument that a class does not know or lacks, and a class that nobody registered."""
+    """The sentence for an unknown or missing argument of a class, or an unregistered class."""
     said = str(error.args[0]) if error.args else ''
     if isinstance(error, KeyError):
         if ' is not in the ' not in said:

@@ -1,4 +1,4 @@
-"""Where the ranks' results of an evaluation are gathered."""
+"""Gathers the ranks' results of an evaluation in the work folder."""
 
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from .outputs import make_shared_folder
 
 
 class GatherInWorkFolder(Hook):
-    """Has the metrics gather the results of all ranks beside the log, which is tried before the
-    first image. MMEngine's own way leaves a `.dist_test` in the current folder."""
+    """Has the metrics gather the results of all ranks beside the log, where writing is tried before
+    the first image. MMEngine's own way leaves a `.dist_test` in the current folder."""
 
     def before_train(self, runner: Runner) -> None:
-        """For the validations to come."""
+        """Directs the metrics of the validations during training."""
         if runner.val_loop is not None:
             self._direct(runner, runner.val_loop.evaluator)
 
     def before_val(self, runner: Runner) -> None:
-        """For a validation alone."""
+        """Directs the metrics of a validation alone."""
         self._direct(runner, runner.val_loop.evaluator)
 
     def before_test(self, runner: Runner) -> None:
-        """For a test."""
+        """Directs the metrics of a test."""
         self._direct(runner, runner.test_loop.evaluator)
 
     def _direct(self, runner: Runner, evaluator: Evaluator) -> None:

@@ -1,4 +1,4 @@
-"""The label images of `--out`, which get there when all are written."""
+"""Moves the label images of `--out` into place when all are written."""
 
 import shutil
 from collections import Counter
@@ -16,9 +16,11 @@ from .outputs import make_shared_folder, nearest, refuse
 
 
 @contextmanager
-def filled_when_whole(folder: str | Path, metric: BaseMetric, dataset: Dataset) -> Iterator[None]:
-    """Has `metric` write a label image of each image of `dataset`; they get into `folder` when all
-    ranks have done their part.
+def filled_when_complete(
+    folder: str | Path, metric: BaseMetric, dataset: Dataset
+) -> Iterator[None]:
+    """Has `metric` write a label image of each image of `dataset`, and moves them into `folder` when
+    all ranks have done their part.
 
     Until then they are in a folder of this run alone, NAME.….part beside `folder` or, where that is
     there, in it. An error removes it; a killed process leaves it.

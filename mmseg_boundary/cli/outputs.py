@@ -1,4 +1,4 @@
-"""Where a run writes: tried before the first image, and the same for all ranks."""
+"""Tries, before the first image, the places where a run writes, which all ranks share."""
 
 import os
 import tempfile
@@ -11,11 +11,11 @@ from ..files import UnwrittenFile, named_if_unwritten
 
 
 def require_folder(path: str | Path, what: str) -> None:
-    """Tries whether `path` is, or can become, a folder to write to; makes nothing.
+    """Checks that `path` is, or can become, a folder to write to; makes nothing.
 
     Args:
         path: of the folder.
-        what: how the message calls it, such as '--out'.
+        what: its name in the message, such as '--out'.
 
     Raises:
         UnwrittenFile: a part of the path is no folder, or nothing can be written there.
@@ -29,7 +29,7 @@ def require_folder(path: str | Path, what: str) -> None:
 
 
 def require_file(path: str | Path, what: str) -> None:
-    """Tries whether a file can be written, or replaced, at `path`; makes nothing.
+    """Checks that a file can be written, or replaced, at `path`; makes nothing.
 
     Raises:
         UnwrittenFile: something else than a file is there, or nothing can be written there.
@@ -41,7 +41,7 @@ def require_file(path: str | Path, what: str) -> None:
 
 
 def nearest(path: Path) -> Path:
-    """What there is of a path, as far as this process may see it."""
+    """The longest part of a path that exists, as far as this process can see it."""
     return next(place for place in (path, *path.parents) if os.path.exists(place))
 
 

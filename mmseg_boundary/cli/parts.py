@@ -1,4 +1,4 @@
-"""What a run would stumble over much later: operators, data and checkpoints that are not there."""
+"""Checks before a run that its operators, data and checkpoints are there."""
 
 import os
 from pathlib import Path
@@ -13,14 +13,14 @@ HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
 
 def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
-    """Looks for what a run would stumble over much later.
+    """Ends the process if an operator, a data set or a checkpoint of the run is missing.
 
     Args:
         config: the whole config.
         dataloaders: the names of those that will be read, such as 'train_dataloader'.
 
     Raises:
-        SystemExit: an operator, a data set or a checkpoint is missing; says which and the remedy.
+        SystemExit: something is missing; says which, and the remedy.
     """
     _require_operators(config.model)
     for name in dataloaders:
@@ -57,10 +57,10 @@ def _require_operators(model: dict) -> None:
 
 def _require_data(dataloader: str, config: dict | None) -> None:
     for key, dataset in dicts_in(config, dataloader):
-        # Another storage than the file system is not ours to look into.
+        # Only the file system can be checked here, no other storage.
         if not dataset.get('data_root') or dataset.get('backend_args'):
             continue
-        # Not the labels: a test set may have none.
+        # Labels are not checked: a test set may have none.
         images = (dataset.get('data_prefix') or {}).get('img_path')
         places = list(filter(None, (dataset.get('ann_file'), images)))
         for place in places:

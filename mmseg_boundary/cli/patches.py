@@ -1,14 +1,14 @@
-"""What our tools change in foreign code beyond what configs need, in their own process alone."""
+"""The patches of foreign code that our tools alone need, in their own process."""
 
 from .. import compat
 from . import safe_loading
 
 
 def install() -> None:
-    """For a tool's `main()`, before it reads a config; may be repeated.
+    """Applies the patches; a tool's `main()` calls it before it reads a config. May be repeated.
 
-    From here on no checkpoint runs code, MMEngine writes files as a whole or not at all, and the
-    loading transforms name a file that is unfit.
+    From then on no checkpoint runs code, MMEngine writes files atomically, and the loading
+    transforms name a file that is unfit.
     """
     compat.install()
     safe_loading.install()

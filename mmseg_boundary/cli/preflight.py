@@ -1,5 +1,4 @@
-"""What a training run would stumble over later, or never notice: labels and numbers of classes that
-do not fit each other."""
+"""Checks before training that labels, data sets and heads agree on the classes."""
 
 import logging
 from collections.abc import Sequence
@@ -20,11 +19,11 @@ FIRST_BATCHES = 100
 
 
 def prepare_training(runner: Runner) -> None:
-    """Looks at heads, data sets and labels before a run trains.
+    """Checks heads, data sets and labels before a run trains.
 
     The number of classes of every decode head, where it has one as MMSegmentation's own heads do,
-    is held against the training set's; auxiliary heads may have others. The first validation labels
-    are held against the classes of each `BoundaryMetric`. A head of one logit gets an
+    is compared with the training set's; auxiliary heads may have others. The first validation
+    labels are compared with the classes of each `BoundaryMetric`. A head of one logit gets an
     `ObjectSeenHook`.
 
     Raises:
@@ -61,7 +60,7 @@ def decode_heads(runner: Runner) -> dict[str, BaseDecodeHead]:
 def compare_classes(heads: dict[str, BaseDecodeHead], dataset: object) -> None:
     """Refuses a head with fewer classes than the data set, and warns of one with more.
 
-    One logit is as good as two classes; a data set of one class names its object alone.
+    One logit stands for two classes; a data set of one class names its object alone.
     """
     metainfo = getattr(dataset, 'metainfo', None) or {}
     count = len(metainfo.get('classes') or ())
@@ -87,7 +86,7 @@ def compare_classes(heads: dict[str, BaseDecodeHead], dataset: object) -> None:
 
 
 def require_known_validation_labels(runner: Runner) -> None:
-    """Has every `BoundaryMetric` look at the first labels, as it will at the first validation."""
+    """Has every `BoundaryMetric` check the first labels, as it will in the first validation."""
     evaluator = getattr(runner.val_loop, 'evaluator', None)
     metrics = [
         each for each in getattr(evaluator, 'metrics', ()) if isinstance(each, BoundaryMetric)
@@ -103,9 +102,9 @@ def require_known_validation_labels(runner: Runner) -> None:
 
 
 class ObjectSeenHook(Hook):
-    """Warns once, where one logit is trained, that void is in the labels and 1, the object, never.
+    """Warns once, where one logit is trained, if labels have void but never 1, the object.
 
-    Looks at what the loader gives, before it goes to a GPU: its first batches, on the first rank.
+    Checks the first batches of the loader, before they go to a GPU, on the first rank.
 
     Args:
         ignore_index: the head's void label.
@@ -119,7 +118,7 @@ class ObjectSeenHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Looks at the labels of one batch."""
+        """Checks the labels of one batch."""
         if self.object_seen or self.batches == FIRST_BATCHES:
             return
         self.batches += 1
@@ -130,7 +129,7 @@ class ObjectSeenHook(Hook):
             self._warn()
 
     def after_train(self, runner: Runner) -> None:
-        """In a run of fewer batches."""
+        """Warns in a run of fewer batches."""
         if self.batches < FIRST_BATCHES:
             self._warn()
 

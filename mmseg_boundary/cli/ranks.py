@@ -1,4 +1,4 @@
-"""Ranks, without a GPU too: how they begin and how they end."""
+"""How ranks begin and end, with and without a GPU."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ def is_first_rank(config: Config) -> bool:
 
 
 def prepare_cpu_ranks(config: Config) -> None:
-    """Several ranks without a GPU: gloo instead of NCCL, and no device for the wrapper."""
+    """Prepares several ranks without a GPU: gloo instead of NCCL, no device for the wrapper."""
     # MMEngine asks CUDA for a device when it makes the group itself.
     timeout = config.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
     torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
@@ -52,8 +52,8 @@ def has_gloo() -> bool:
 
 def end(status: int) -> NoReturn:
     """Ends the process of a rank at once."""
-    # Before the interpreter takes itself apart: now and then gloo's threads abort that, and the
-    # launcher reports a failure that is none.
+    # Not through the interpreter's shutdown: gloo's threads sometimes abort that, and the launcher
+    # would report a failure.
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""From which checkpoint a training goes on."""
+"""Chooses the checkpoint from which a training goes on."""
 
 import re
 import zipfile
@@ -128,7 +128,7 @@ def checkpoints_of(config: Config) -> list[Written]:
 
 
 def _numbered(name: str, config: Config) -> tuple[str | None, int]:
-    """By which form a file got its name, and with which number."""
+    """The form by which a file got its name, and its number."""
     given = _checkpoint_hook(config).get('filename_tmpl')
     for form in [given] if given else ['iter_{}.pth', 'epoch_{}.pth']:
         number = re.fullmatch(re.sub(r'\\\{.*?\\\}', r'(\\d+)', re.escape(form)), name)
@@ -142,7 +142,7 @@ def _checkpoint_hook(config: Config) -> dict:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint has its end. Other forms than torch's zip are left to their reader."""
+    """Whether a checkpoint is not cut off. Of other forms than torch's zip the reader tells it."""
     with path.open('rb') as file:
         start = file.read(2)
     return zipfile.is_zipfile(path) if start == b'PK' else bool(start)

@@ -1,4 +1,4 @@
-"""Checkpoints of others, read without running what they bring; in our tools alone.
+"""Reads checkpoints of others without running code in them; in our tools alone.
 
 torch's `weights_only` looks the names in a pickle up in a list, and calls what it finds there. The
 list here has stand-ins that check what they are given, for the few names that MMEngine's own
@@ -33,7 +33,7 @@ class OldTorch(RuntimeError):
 def install() -> None:
     """Has everything in this process read checkpoints as `load_checkpoint` does; may be repeated.
 
-    Not at import: the lists and the environment of other projects are theirs.
+    This is not done at import, since the lists and the environment of other projects are theirs.
     """
     compat.load_checkpoints_with(load_checkpoint, safe_globals)
 
@@ -74,7 +74,7 @@ def load_checkpoint(cls: type, filename: str, *args: Any, **options: Any) -> Any
 
 
 def safe_globals() -> list[tuple[Callable, str]]:
-    """All that torch allows beside its own, as (stand-in, the name that a file gives it)."""
+    """What torch allows beside its own names: (stand-in, the name that a file gives it)."""
     return [
         (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
         (_statistic, 'builtins.getattr'),
@@ -89,7 +89,7 @@ def safe_globals() -> list[tuple[Callable, str]]:
 
 
 def _is_about_content(error: Exception) -> bool:
-    """For what torch raises over a file that it could read, beside its UnpicklingError."""
+    """Whether an error, not an UnpicklingError, is about the content of a file that torch read."""
     if isinstance(error, RecursionError):  # lists in lists in lists
         return True
     if isinstance(error, RuntimeError):
@@ -179,7 +179,7 @@ class _History(_StandIn):
 
 
 def _statistic(owner: type, name: str) -> Callable:
-    """For `getattr`, by which a pickled HistoryBuffer names its four statistics."""
+    """Stands in for `getattr`, by which a pickled HistoryBuffer names its four statistics."""
     if owner is not _History or not _is_statistic(name):
         _refuse(f'{name!r} of {owner!r}')
     return getattr(HistoryBuffer, name)
@@ -209,7 +209,7 @@ def _value(node: Any, kind: type[_StandIn]) -> Any:
 
 
 def _is_same(given: Any, expected: tuple) -> bool:
-    """With the types, before anything of theirs is called to compare them."""
+    """Compares the types too, before any method of the given objects is called."""
     types = [type(part) for part in expected]
     return type(given) is tuple and [type(part) for part in given] == types and given == expected
 

@@ -1,4 +1,4 @@
-"""Ends training at losses that are no numbers, and tells of those that are never called."""
+"""Ends training at losses that are NaN or infinite, and reports losses that are never called."""
 
 import logging
 
@@ -13,18 +13,18 @@ from .model_losses import OURS, LossCalls, UncalledLoss
 
 
 class NonFiniteLoss(FloatingPointError):
-    """Which losses are no numbers, and at which iteration."""
+    """Some losses are NaN or infinite; says which, and at which iteration."""
 
     same_on_all_ranks = True
 
 
 @HOOKS.register_module()
 class CheckFiniteLossHook(Hook):
-    """Ends training at the first iteration in which a loss is NaN or infinite, and names it; tells
-    after the first iteration of losses of ours that were not called.
+    """Ends training at the first iteration in which a loss is NaN or infinite, and names it; after
+    the first iteration, reports which of our losses were not called.
 
-    Looks at every loss that is trained on, by its key in the log ('decode.loss_epl'), and at their
-    sum ('loss') where these are finite. All ranks end if one of them sees such a loss, since its
+    Checks every loss that is trained on, by its key in the log ('decode.loss_epl'), and their sum
+    ('loss') where these are finite. All ranks end if one of them sees such a loss, since its
     gradients went into the weights of all; the check comes before MMEngine's CheckpointHook, so
     that these weights are not stored. Per iteration it waits for the device, as MMEngine does to
     log the same values, and for the other ranks.
@@ -34,7 +34,7 @@ class CheckFiniteLossHook(Hook):
     call their losses by position.
 
     `tools/train.py` adds it to every config, with uncalled_loss='stop' unless the config says
-    otherwise. (MMDetection's CheckInvalidLossHook looks at the sum alone, now and then.)
+    otherwise. (MMDetection's CheckInvalidLossHook checks the sum alone, at intervals.)
 
     Args:
         uncalled_loss: 'warn' logs one warning about such losses; 'stop' ends training. Under 'warn'
@@ -65,10 +65,10 @@ class CheckFiniteLossHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Looks at the losses of this iteration; at the calls, after the first."""
+        """Checks the losses of this iteration and, after the first, which losses were called."""
         calls, self.calls = self.calls, None
         if calls:
-            self._look_at(calls)
+            self._check_calls(calls)
         found = non_finite(outputs or {})
         somewhere = torch.tensor(float(bool(found)), device='cpu')
         all_reduce(somewhere, 'max')
@@ -88,7 +88,7 @@ class CheckFiniteLossHook(Hook):
             'optim_wrapper.clip_grad.max_norm=1), lower the learning rate or train without --amp.'
         )
 
-    def _look_at(self, calls: LossCalls) -> None:
+    def _check_calls(self, calls: LossCalls) -> None:
         missed = calls.missed()
         ours = [entry for entry in missed if isinstance(entry.loss, OURS)]
         if not ours:

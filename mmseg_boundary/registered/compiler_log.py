@@ -1,4 +1,4 @@
-"""What the losses say of torch's compiler, in MMEngine's log: that they run uncompiled."""
+"""Puts the losses' warnings that they run uncompiled into MMEngine's log."""
 
 import logging
 
@@ -8,12 +8,12 @@ from ..losses import compiled
 
 
 class CompilerLog(logging.Handler):
-    """Puts the first such sentence of a training into its log; all of them are warnings."""
+    """Puts the first such warning of a training into its log."""
 
     told: MMLogger | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Of each kernel there may be one: in a log, one says it."""
+        """Logs the first record; there may be one per kernel."""
         log = MMLogger.get_current_instance()
         if log is not self.told:
             self.told = log

@@ -1,4 +1,4 @@
-"""Several losses in the place of one."""
+"""A sum of losses in the place of one."""
 
 import inspect
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ class LossSum(nn.Module):
 
 
 def _takes(loss: nn.Module) -> list[str]:
-    """What the loss takes of what a head gives beside logits and labels."""
+    """Those of the head's arguments beside logits and labels that the loss takes."""
     parameters = inspect.signature(loss.forward).parameters
     every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     names = ('weight', 'ignore_index', 'reduction_override')

@@ -1,4 +1,4 @@
-"""Weights of losses that move while a net trains."""
+"""Schedules for the weights of losses."""
 
 import inspect
 import math
@@ -123,7 +123,7 @@ class LossWeightSchedule(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Looks, after the first iteration, whether the scheduled losses were called."""
+        """Checks after the first iteration that the scheduled losses were called."""
         calls, self.calls = self.calls, None
         missed = calls.missed() if calls else []
         idle = [entry for entry in missed if entry.key in self.scheduled]
@@ -176,7 +176,7 @@ def _read_schedule(
 
 
 def _iterations_over(loader: DataLoader) -> int:
-    """How many batches, on all ranks together, show as many images as there are."""
+    """The number of iterations in which all ranks together see as many images as there are."""
     batch_size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
     if not hasattr(loader.dataset, '__len__') or batch_size is None:
         raise ValueError(

@@ -30,7 +30,7 @@ compat.prefer_greater(KNOWN)
 
 @METRICS.register_module()
 class BoundaryMetric(IoUMetric):
-    """`IoUMetric` and, for the same predictions, how well the boundaries are met.
+    """`IoUMetric`, and boundary metrics of the same predictions.
 
     Returns percentages, not rounded: what `IoUMetric` returns under its keys, summed in integers,
     and for every width of n pixels
@@ -55,8 +55,8 @@ class BoundaryMetric(IoUMetric):
         void_is_boundary: whether the trimap follows boundaries between classes and void too.
         keep_results: ignored; MMSegmentation's test.py passes it.
         unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
-            error that names the file, with 'wrong' whatever is predicted there is wrong, as for
-            `IoUMetric`. A predicted number outside the classes is wrong in either case.
+            error that names the file, with 'wrong' every prediction there counts as wrong, as
+            for `IoUMetric`. A predicted number outside the classes is wrong in either case.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class BoundaryMetric(IoUMetric):
         self.records = []
 
     def require_known(self, data_samples: Sequence[dict]) -> None:
-        """Raises a ValueError for labels that are neither a class nor void, unless these are to
-        count as wrong; with `format_only` nothing is looked at."""
+        """Raises a ValueError for labels that are neither a class nor void, unless these count as
+        wrong; with `format_only` nothing is checked."""
         if self.format_only or self.unknown_labels == 'wrong':
             return
         for sample in data_samples:
@@ -131,9 +131,9 @@ class BoundaryMetric(IoUMetric):
             classes = len(self.dataset_meta['classes'])
             pair = encode_pair(pred, label.long(), classes, self.ignore_index, 'wrong')
             areas = torch.stack(self.results[place]).long()
-            measured = {metric.name: metric.measure(pair) for metric in self.boundary_metrics}
+            counts = {metric.name: metric.measure(pair) for metric in self.boundary_metrics}
             path = str(sample.get('img_path') or '')
-            self.results[place] = dict(path=path, areas=areas, **measured)
+            self.results[place] = dict(path=path, areas=areas, **counts)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The scores of all images, in percent; prints the tables."""
@@ -163,11 +163,11 @@ class BoundaryMetric(IoUMetric):
         return means
 
     def per_image(self) -> dict[str, np.ndarray]:
-        """What the last evaluation counted in each of N images, in the order of their names; for
-        the first rank alone.
+        """The counts of each of the N images of the last evaluation, in the order of their names,
+        on the first rank alone.
 
-        names, classes: (N,) and (K,), of the files without suffix (whole paths where these are not
-            unique) and of the classes.
+        names, classes: (N,) and (K,), the names of the files without suffix (full paths where these
+            are not unique) and of the classes.
         widths: (W,) in pixels; the columns below.
         intersection, union, label: (N, K) int64 pixels of each class in both maps, in either and in
             the label, as `IoUMetric` counts them.

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class UncalledLoss(ValueError):
-    """Which losses of a model its heads do not call."""
+    """The heads of a model do not call some of its losses; says which."""
 
     same_on_all_ranks = True
 
@@ -68,13 +68,13 @@ class LossCalls:
             entry.loss._was_called = False
 
     def missed(self) -> list[Entry]:
-        """The losses that no rank has called since; the same on all ranks."""
+        """The losses that no rank has called since then; the same on all ranks."""
         ranks = all_gather_object([entry.loss._was_called for entry in self.entries])
         calls = map(any, zip(*ranks, strict=True))
         return [entry for entry, called in zip(self.entries, calls, strict=True) if not called]
 
     def explain(self, chosen: Sequence[Entry], missed: Sequence[Entry]) -> str:
-        """What the heads call instead of `chosen`, some of those `missed`, and the remedy."""
+        """Says what the heads call instead of `chosen` (of those `missed`), and the remedy."""
         chosen = list(dict.fromkeys(entry.holder or entry for entry in chosen))
         owners = {id(entry.owner): entry for entry in chosen}.values()
         return ' '.join(
@@ -111,7 +111,7 @@ def _sentence(head: str, owner: nn.Module, lost: list[Entry], called: list[Entry
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model in DistributedDataParallel and the like."""
+    """The model inside DistributedDataParallel or another wrapper."""
     return model.module if is_model_wrapper(model) else model
 
 
@@ -136,7 +136,7 @@ def losses_of(model: nn.Module) -> list[Entry]:
     entries = []
     for name, head in heads_by_name(unwrapped(model)).items():
         found = [entry for owner in head.modules() for entry in _configured(name, owner)]
-        # with what they are made of, such as the two terms of EPLLoss
+        # including their parts, such as the two terms of EPLLoss
         known = {part for entry in found for part in entry.loss.modules()}
         for place, module in head.named_modules():
             if isinstance(module, OURS) and module not in known:
@@ -180,7 +180,7 @@ def _name_of(loss: nn.Module) -> str:
 
 
 def find_loss(model: nn.Module, name: str) -> Entry:
-    """The one loss that is meant: `name` may lack parts of its key, but not the last.
+    """The one loss that `name` stands for, its key or the key without parts other than the last.
 
     Raises:
         ValueError: none or several are meant, or the loss has no `loss_weight`.

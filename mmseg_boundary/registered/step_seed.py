@@ -1,4 +1,4 @@
-"""Randomness that follows from the seed and the iteration alone."""
+"""Seeds the random numbers of every iteration from the seed and the iteration alone."""
 
 import random
 
@@ -18,22 +18,21 @@ SAMPLES, STEP = 0, 1
 class StepSeed(Hook):
     """Makes the randomness of iteration i a function of (seed, rank, i) alone.
 
-    MMEngine stores no state of random numbers: a run that is resumed draws others than one that was
-    never broken, and ends in other weights. With this hook both end in the same bits, as do runs
-    that begin from one checkpoint and differ in their losses alone up to what these change.
+    MMEngine stores no state of random numbers: a resumed run draws other numbers than an unbroken
+    one, and ends in other weights. With this hook both end in the same bits. Runs that begin from
+    one checkpoint and differ in their losses alone draw the same numbers too.
 
-    NumPy, `random` and torch are seeded twice per iteration: before its batch is loaded, that is
-    before training, after the iteration before and after a validation in between, and before its
-    step. The sampler has to skip to the iteration of a resume by itself, as onedl's
+    NumPy, `random` and torch are seeded twice per iteration: before its batch is loaded (before
+    training, after the previous iteration, and after a validation in between) and before its step. The sampler has to skip to the iteration of a resume by itself, as onedl's
     `InfiniteSampler` does.
-
-    Deviation: a loader that is built anew draws one number from torch before its first batch, so
-    that transforms which draw from torch differ in the first batch after a resume. Those of
-    MMSegmentation draw from NumPy and `random`.
 
     Raises:
         ValueError: the stack is mmlab, whose sampler cannot skip; or, when training begins, the
             training data are loaded by workers, which have random numbers of their own.
+
+    Deviations: a loader that is built anew draws one number from torch before its first batch, so
+    that transforms which draw from torch differ in the first batch after a resume. Those of
+    MMSegmentation draw from NumPy and `random`.
     """
 
     # The first of all: another hook may draw.

@@ -1,4 +1,4 @@
-"""Pictures of where predictions miss the boundaries."""
+"""Figures that show where predictions miss the boundaries."""
 
 import math
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ COLOURS = {
     'predicted': (240, 228, 66),
     'both': (255, 255, 255),
 }
-SMALLEST_WIDTH = 800  # px; single pixels are hard to see, and the legend needs room
+SMALLEST_WIDTH = 800  # px; single pixels are hard to see, and the legend needs space
 
 
 @HOOKS.register_module()
@@ -41,7 +41,7 @@ class BoundaryVisualizationHook(Hook):
     Takes the place of `SegVisualizationHook`, whose arguments it has: in training every
     `interval`-th validation batch (of the first rank) shows its first image, in testing every image
     is shown, under the number that it has in the data set where a `DefaultSampler` deals them out.
-    The visualizer's backends keep the pictures: in files (`LocalVisBackend`) those of every rank of
+    The visualizer's backends keep the figures: in files (`LocalVisBackend`) those of every rank of
     a test, elsewhere (TensorBoard) those of the first, and a file that cannot be written is an
     `UnwrittenFile`.
 
@@ -84,7 +84,7 @@ class BoundaryVisualizationHook(Hook):
             self._add('val', outputs[0], step)
 
     def before_test(self, runner: Runner) -> None:
-        """Finds where repeated images begin, with which a sampler makes all shares even."""
+        """Finds where the repeated images begin by which a sampler makes all shares equal."""
         if isinstance(runner.test_dataloader.sampler, DefaultSampler):
             self.last = self.shown * get_world_size() + len(runner.test_dataloader.dataset)
 
@@ -97,7 +97,7 @@ class BoundaryVisualizationHook(Hook):
     ) -> None:
         """Shows every image."""
         for sample in outputs if self.draw else ():
-            # as images are dealt out: names differ between ranks, and are those of one alone
+            # As images are dealt out: their numbers differ between ranks, and are those of one rank.
             step = self.shown * get_world_size() + get_rank() + 1
             self.shown += 1
             if step <= self.last:
@@ -109,30 +109,30 @@ class BoundaryVisualizationHook(Hook):
         label = None
         if 'gt_sem_seg' in sample:
             label = sample.gt_sem_seg.data.reshape(image.shape[:2]).long().cpu()
-        picture = paint(image, pred, label, self.ignore_index, self.width)
+        figure = paint(image, pred, label, self.ignore_index, self.width)
         name = f'{mode}_{Path(sample.img_path).name}'
         visualizer = Visualizer.get_current_instance()
         if self.show:
-            visualizer.show(picture, name, wait_time=self.wait_time)
+            visualizer.show(figure, name, wait_time=self.wait_time)
         else:
-            keep(visualizer, name, picture, step)
+            keep(visualizer, name, figure, step)
 
 
-def keep(visualizer: Visualizer, name: str, picture: np.ndarray, step: int) -> None:
-    """`Visualizer.add_image`, which does nothing on other ranks than the first, and takes no notice
-    when OpenCV cannot write the file.
+def keep(visualizer: Visualizer, name: str, figure: np.ndarray, step: int) -> None:
+    """As `Visualizer.add_image`, which does nothing on other ranks than the first, and ignores that
+    OpenCV cannot write a file.
 
     Raises:
-        UnwrittenFile: the disk is full, or another reason.
+        UnwrittenFile: the file cannot be written, as on a full disk.
     """
     for backend in visualizer._vis_backends.values():
         if isinstance(backend, LocalVisBackend):
             folder = Path(backend.experiment._img_save_dir)
             with atomic_write(folder / f'{name}_{step}.png') as unfinished:
-                png = cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+                png = cv2.imencode('.png', cv2.cvtColor(figure, cv2.COLOR_RGB2BGR))[1]
                 unfinished.write_bytes(png.tobytes())
         elif is_main_process():
-            backend.add_image(name, picture, step)
+            backend.add_image(name, figure, step)
 
 
 def paint(
@@ -145,9 +145,9 @@ def paint(
         pred, label, ignore_index, width: as for `boundary_layers`.
 
     Returns:
-        (H', W', 3) uint8 RGB, a whole number of times as large, and the legend below.
+        (H', W', 3) uint8 RGB, enlarged by a whole factor, with the legend below.
     """
-    # From twice on, boundaries are thinner than what they enclose.
+    # At a zoom of 2 or more, boundaries are thinner than what they enclose.
     zoom = max(2, -(-SMALLEST_WIDTH // image.shape[1]))
     layers = boundary_layers(pred, label, ignore_index, width, zoom)
     grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8)
@@ -160,14 +160,14 @@ def paint(
 def boundary_layers(
     pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3, zoom: int = 1
 ) -> dict[str, Tensor]:
-    """What to paint, and in which order, to see where a prediction misses the true boundaries.
+    """The masks to paint, in this order, that show where a prediction misses the true boundaries.
 
     Args:
         pred, label: (H, W) integer classes; pixels of `label` may be void. Without a label there
             is a predicted boundary alone.
         ignore_index: the void label.
         width: as for `metrics.count_contour_errors`.
-        zoom: the picture is so many times as large; boundaries stay thin lines along pixel edges.
+        zoom: factor by which the figure is enlarged; boundaries stay thin lines between pixels.
 
     Returns:
         (zoom H, zoom W) bool each: 'error', the wrong pixels near a true boundary; 'void'; the
@@ -207,8 +207,8 @@ def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
 
 
 def _lines(labels: Tensor, void: Tensor, zoom: int) -> Tensor:
-    edges = find_boundaries(_enlarged(labels, zoom), ~_enlarged(void, zoom))
-    return within(edges, zoom // 4)
+    boundaries = find_boundaries(_enlarged(labels, zoom), ~_enlarged(void, zoom))
+    return within(boundaries, zoom // 4)
 
 
 def _enlarged(labels: Tensor, zoom: int) -> Tensor:

@@ -1,2 +1,2 @@
-"""Studies: arms that are trained from several seeds, what their scores allow to conclude, and the
-page that says it."""
+"""Studies: arms that are trained from several seeds, the conclusions that their scores allow, and
+the report."""

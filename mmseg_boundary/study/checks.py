@@ -1,4 +1,4 @@
-"""What a study needs of MMSegmentation: data for every split, and its endpoints."""
+"""Checks with MMSegmentation that a study has data for every split, and its endpoints."""
 
 import logging
 from pathlib import Path
@@ -56,7 +56,7 @@ def require_runnable(plan: Plan, root: Path) -> None:
 
 
 def _require_images(config: dict, what: str, plan: Plan) -> tuple[str, ...]:
-    """The classes of a data set that has images."""
+    """The classes of a data set; raises an UnfitStudy if it has no images."""
     try:
         dataset = DATASETS.build(config)
         count = len(dataset)
@@ -75,7 +75,7 @@ def _require_images(config: dict, what: str, plan: Plan) -> tuple[str, ...]:
 
 
 def scores_of(config: Config, classes: tuple[str, ...]) -> list[str]:
-    """The keys that the evaluators give, found by having them evaluate one small picture."""
+    """The keys that the evaluators give, found by having them evaluate one small image."""
     label = torch.zeros(1, 8, 8, dtype=torch.long)
     label[:, :, 4:] = 1
     sample = SegDataSample(

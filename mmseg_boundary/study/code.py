@@ -1,4 +1,4 @@
-"""The code that a study runs: one commit, in a worktree of its own, and the hash that rows bear."""
+"""The code that a study runs: one commit in a worktree of its own, and its hash for the rows."""
 
 import hashlib
 import subprocess
@@ -53,7 +53,7 @@ def find(root: Path, wanted: str | None, study: Path) -> tuple[str, str]:
 
 
 def hash_of(root: Path, commit: str) -> str:
-    """Of the package, the tools and the configs at a commit."""
+    """The hash of the package, the tools and the configs at a commit."""
     files = _git(root, 'ls-tree', '-r', commit, '--', *PARTS).splitlines()
     counted = [line for line in files if not line.split('\t')[1].startswith(NOT_HASHED)]
     return hashlib.sha256('\n'.join(counted).encode()).hexdigest()[:16]

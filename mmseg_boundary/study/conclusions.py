@@ -1,4 +1,4 @@
-"""What the finished runs of a study say about its question."""
+"""The answers of a study's finished runs to its question."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Comparison:
         return float(differences.mean()) if finite else np.nan
 
     def interval(self, endpoint: Endpoint) -> Interval:
-        """Over seeds, given the images."""
+        """The interval over seeds, given the images."""
         return t_interval(self.differences(endpoint))
 
     @cached_property
@@ -71,7 +71,8 @@ class Comparison:
         return non_inferiority(self.differences(REGION_ENDPOINT), margin)
 
     def bootstrap(self, endpoint: Endpoint) -> Interval:
-        """Over seeds and blocks of images; NaN with too few, or without the per-image files."""
+        """The interval over seeds and blocks of images; NaN with too few, or without the per-image
+        files."""
         ours, theirs = self.study.pairs(self.arm, self.baseline, self.split)
         arm, baseline = image_sums(ours, endpoint), image_sums(theirs, endpoint)
         if arm is None or baseline is None:
@@ -80,7 +81,8 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """At the primary endpoint, among all declared comparisons; never where one is not in."""
+        """At the primary endpoint, adjusted for all declared comparisons; False while runs of this one
+        are missing."""
         return self.adjusted_p < LEVEL
 
     @property

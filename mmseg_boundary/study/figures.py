@@ -1,4 +1,4 @@
-"""The drawings of a report, as parts of its page: SVG in the colors of the page, and pictures."""
+"""The figures of a report, as parts of its page: SVG in the colors of the page, and images."""
 
 import base64
 import html
@@ -17,11 +17,11 @@ from PIL import Image
 from .statistics import Interval
 
 STYLE: dict[Any, Any] = {'font.size': 11, 'svg.fonttype': 'none', 'text.parse_math': False}
-# Drawn in these, which nothing else has, and then replaced by what the page defines.
+# Used in the drawing for these alone, and then replaced by the colors of the page.
 INK, LINE = '#010203', '#010204'
 SERIES = 8  # colors of the page; further ones are dashed
 VOID = 255
-MOST_PIXELS = 480  # of a picture's longer side
+MOST_PIXELS = 480  # of an image's longer side
 CHANGES = [[128, 128, 128], [0, 158, 115], [213, 94, 0]]  # neither, now right, now wrong
 
 
@@ -48,14 +48,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture and what is said below it."""
+    """An image and its caption."""
 
     caption: str
     source: str
 
 
 def _series_color(place: int) -> str:
-    """What stands for the color of a line in a drawing."""
+    """The placeholder for the color of a line in a drawing."""
     return f'#0102{16 + place % SERIES:02x}'
 
 
@@ -143,25 +143,25 @@ def _svg(figure: Figure, name: str) -> str:
     return re.sub(r'#0102(1[0-7])', lambda found: f'var(--c{int(found[1], 16) - 16})', svg)
 
 
-# --- Pictures -------------------------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------------------------
 
 
-def picture_panels(
+def image_panels(
     image: Path, label: Path, preds: Sequence[tuple[str, Path]], palette: Sequence[Sequence[int]]
 ) -> list[Panel]:
     """An image, its labels, what the baseline and the arm predict there, and where the arm alone
     is right or wrong.
 
     Args:
-        label: of a picture of class indices; 255 is void.
-        preds: titles and such pictures of the baseline and the arm.
+        label: an image file of class indices; 255 is void.
+        preds: titles and such files of the baseline and the arm.
         palette: RGB per class.
     """
-    truth, *predicted = (np.asarray(Image.open(file)) for file in (label, *(p for _, p in preds)))
-    before, after = (pred == truth for pred in predicted)
-    changed = np.where((truth != VOID) & (before != after), np.where(after, 1, 2), 0)
+    target, *predicted = (np.asarray(Image.open(file)) for file in (label, *(p for _, p in preds)))
+    before, after = (pred == target for pred in predicted)
+    changed = np.where((target != VOID) & (before != after), np.where(after, 1, 2), 0)
     panels = [Panel('image', _data_uri(Image.open(image).convert('RGB'), 'JPEG'))]
-    panels.append(Panel('labels', _painted(truth, palette)))
+    panels.append(Panel('labels', _painted(target, palette)))
     for (title, _), pred in zip(preds, predicted, strict=True):
         panels.append(Panel(title, _painted(pred, palette)))
     panels.append(Panel('green: now right, orange: now wrong', _painted(changed, CHANGES)))
@@ -171,18 +171,18 @@ def picture_panels(
 def _painted(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> str:
     colors = np.full((256, 3), 255, np.uint8)
     colors[: len(palette)] = palette
-    picture = Image.fromarray(labels.astype(np.uint8))
-    picture.putpalette(colors.flatten().tolist())
-    return _data_uri(picture, 'PNG')
+    image = Image.fromarray(labels.astype(np.uint8))
+    image.putpalette(colors.flatten().tolist())
+    return _data_uri(image, 'PNG')
 
 
-def _data_uri(picture: Image.Image, kind: str) -> str:
-    scale = MOST_PIXELS / max(picture.size)
+def _data_uri(image: Image.Image, kind: str) -> str:
+    scale = MOST_PIXELS / max(image.size)
     if scale < 1:
-        size = [max(1, round(side * scale)) for side in picture.size]
+        size = [max(1, round(side * scale)) for side in image.size]
         how = Image.Resampling.NEAREST if kind == 'PNG' else Image.Resampling.LANCZOS
-        picture = picture.resize(size, how)
+        image = image.resize(size, how)
     written = io.BytesIO()
-    picture.save(written, kind, **({'quality': 85} if kind == 'JPEG' else {'optimize': True}))
+    image.save(written, kind, **({'quality': 85} if kind == 'JPEG' else {'optimize': True}))
     encoded = base64.b64encode(written.getvalue()).decode()
     return f'data:image/{kind.lower()};base64,{encoded}'

@@ -1,4 +1,4 @@
-"""What a run of a study does beside its training; its config imports this module."""
+"""The hooks of a run of a study; its config imports this module."""
 
 import importlib.metadata
 import json
@@ -26,17 +26,17 @@ DISTRIBUTIONS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy'
 
 @HOOKS.register_module()
 class StudyRun(Hook):
-    """Keeps the states that forks begin from and one checkpoint to resume, measures what a step
-    costs, and notes a loss that is no number.
+    """Keeps the states that forks begin from and one checkpoint to resume, and measures what a
+    step costs.
 
     In the work folder it writes `measured.json` (seconds per iteration of forward, with the losses,
     and backward: the median after the first 20 of a process; peak memory above that of the built
-    net; parameters; versions) and, at such a loss, `diverged.json`.
+    net; parameters; versions).
 
     Args:
         interval: of the checkpoints, in iterations.
         states: the iterations whose checkpoints are kept.
-        folder: for these, as `iter_N.pth`.
+        folder: where they are kept, as `iter_N.pth`.
         stop: whether training ends when all states are there, because its end is known.
     """
 
@@ -51,7 +51,7 @@ class StudyRun(Hook):
         self.built = 0.0
 
     def before_train(self, runner: Runner) -> None:
-        """Measures from here on."""
+        """Begins to measure."""
         model, optimizer = runner.model, runner.optim_wrapper
         clock = _device_clock if next(model.parameters()).is_cuda else time.process_time
         model._run_forward = self._timed('forward', model._run_forward, clock)
@@ -140,7 +140,7 @@ class NoteDivergence(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Looks at the losses."""
+        """Checks the losses."""
         found = non_finite(outputs or {})
         if found:
             said = {key: str(value) for key, value in found.items()}
@@ -149,14 +149,14 @@ class NoteDivergence(Hook):
 
 
 def versions() -> dict[str, str]:
-    """Of what a result may depend on."""
+    """The versions of the software that a result may depend on."""
     found = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
     ours = dict(python=platform.python_version(), torch=torch.__version__)
     return ours | found
 
 
 def _peak_memory() -> float:
-    """MiB, of the device that trains."""
+    """In MiB, of the device that trains."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts KiB

@@ -1,4 +1,4 @@
-"""Locks that end with the last process that holds them, whatever ends it."""
+"""Locks that end with the last process that holds them, however it ends."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def lock(path: Path) -> int:
-    """As `try_lock`, after whoever has it."""
+    """As `try_lock`, but waits until the lock is free."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     fcntl.flock(file, fcntl.LOCK_EX)

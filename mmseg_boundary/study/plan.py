@@ -1,4 +1,4 @@
-"""A study's file: what it may say, read and checked before anything runs."""
+"""Reads and checks a study's file before anything runs."""
 
 import json
 import math
@@ -16,20 +16,20 @@ NAME = re.compile(r'[a-z0-9]+(_[a-z0-9]+)*')
 
 
 class UnfitStudy(ValueError):
-    """What is wrong with a study, and what to change."""
+    """A study cannot be run; says what is wrong, and what to change."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things compared.
+    """One of the compared trainings.
 
     Attributes:
-        title: as a table names it.
+        title: its name in tables.
         losses: the whole `loss_decode` of the decode head; None leaves that of the config.
-        config: of this arm alone, from the repository's root; None is the study's.
+        config: the path from the repository's root; None is the study's.
         start: the fraction of the schedule at which it leaves the base arm; 0 is the beginning.
         schedule: what `LossWeightSchedule` takes as `schedules`.
-        options: settings over the config, as `--cfg-options` gives them.
+        options: settings that override the config, as `--cfg-options` gives them.
         iterations: None is the study's.
         seeds: None are the study's.
         cost: of one iteration, as a multiple of the base arm's; for the estimate alone.
@@ -49,7 +49,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Split:
-    """Images to evaluate on: settings over the data set of the config's `test_dataloader`.
+    """Images to evaluate on: settings that override the data set of the config's `test_dataloader`.
 
     `opened_last`: the report shows nothing of it until all finals are in.
     """
@@ -78,8 +78,8 @@ class Tuning:
         seeds: used by no final.
         grid: {arm: settings}; a setting is {key of the arm: value}, such as
             {'losses.1.loss_weight': 2}.
-        options: settings over the config of all tuning runs, such as fewer training images.
-        start: of all tuned arms that leave the base arm; None leaves them their own.
+        options: settings that override the config of all tuning runs, such as fewer images.
+        start: of all tuned arms that leave the base arm; None keeps their own.
     """
 
     split: Split
@@ -175,7 +175,7 @@ class Plan:
         return [self.tuning.split] if run.stage == 'tuning' else self.splits
 
     def settings_of(self, run: 'Run', winner: int | None = None) -> dict:
-        """All that makes one run another than the base arm's of the same seed.
+        """The settings in which a run may differ from the base arm's of the same seed.
 
         Args:
             winner: the tuned setting of the arm, for a final.
@@ -205,7 +205,7 @@ class Plan:
         )
 
     def stage_of(self, run: 'Run') -> str:
-        """As rows name it."""
+        """The stage of a run, as rows name it."""
         if run.stage == 'tuning':
             return 'tuning'
         if run.arm == self.base_arm:
@@ -238,7 +238,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         tuned = '' if self.stage == 'final' else f'{self.stage}__'
         setting = '' if self.setting is None else f'__setting{self.setting}'
         return f'{tuned}{self.arm}{setting}__seed{self.seed}'
@@ -256,7 +256,7 @@ def read(path: str | Path, root: str | Path = '.') -> Plan:
         root: of the repository; configs are named from there.
 
     Raises:
-        UnfitStudy: there is something that cannot be run or would not mean anything.
+        UnfitStudy: something cannot be run, or its result would mean nothing.
     """
     path = Path(path)
     if not path.is_file():
@@ -407,7 +407,7 @@ class _Reader:
         )
 
     def agree(self, plan: Plan) -> None:
-        """What parts of a plan have to do with each other."""
+        """Checks that the parts of a plan agree with each other."""
         if plan.iterations % plan.checkpoint_interval:
             self.refuse(
                 f'has checkpoint_interval={plan.checkpoint_interval}, which does not divide its '

@@ -31,7 +31,7 @@ from .conclusions import (
     verdict,
     with_interval,
 )
-from .figures import SERIES, Curve, Difference, Panel, forest, over_widths, picture_panels
+from .figures import SERIES, Curve, Difference, Panel, forest, image_panels, over_widths
 from .results import PLAN, Endpoint, Run, Study, UnfitResults, image_sums, read, width_of
 from .statistics import (
     FEWEST_BLOCKS,
@@ -49,8 +49,8 @@ NO_INTERVAL = Interval(math.nan, math.nan)
 PAGE, MARKDOWN = 'report.html', 'report.md'
 PALETTE = 'palette.json'
 MOST_BYTES = 5_000_000
-BYTES_OF_PICTURES = 4_000_000
-PICTURES_EACH = 2  # largest gains, and as many losses, of an arm
+BYTES_OF_IMAGES = 4_000_000
+IMAGES_EACH = 2  # largest gains, and as many losses, of an arm
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """What stands below a heading, in this order.
+    """The content below a heading, in this order.
 
     Attributes:
-        drawn: whether it is about its drawings alone, which Markdown has not.
+        drawn: whether it is about its drawings alone, which are not in Markdown.
         folded: whether a reader has to open it.
     """
 
@@ -113,7 +113,7 @@ def write_report(folder: str | Path) -> Path:
         the page.
 
     Raises:
-        UnfitResults: what stands in the folder is no study, or does not go together.
+        UnfitResults: the folder holds no study, or its files do not fit each other.
     """
     study = read(folder)
     _note_openings(study)
@@ -137,13 +137,13 @@ def write_report(folder: str | Path) -> Path:
 
 
 def tables(folder: str | Path) -> str:
-    """The report as Markdown, without its drawings and pictures."""
+    """The report as Markdown, without its drawings and images."""
     study = read(folder)
     return _markdown(study, list(_sections(study, drawn=False)))
 
 
 def _note_openings(study: Study) -> None:
-    """Writes down when the splits that are opened last were first shown."""
+    """Records when the splits that are opened last were first shown."""
     with (study.folder / '.lock').open('a') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as the runs do that write it; closing frees it
         path = study.folder / PLAN
@@ -188,7 +188,7 @@ def _sections(study: Study, drawn: bool = True) -> Iterator[Section]:
             text=[f'{study.primary.title}: the baseline, and by how much the others exceed it.'],
             tables=per_class,
         )
-    if drawn and (section := _pictures(study)):
+    if drawn and (section := _extremes(study)):
         yield section
     if study.plan.get('tuning'):
         yield _tuning(study)
@@ -382,10 +382,10 @@ def _table_of_classes(study: Study, split: str) -> Table | None:
     return Table(['class', *titles], rows, f'{split}{marked}')
 
 
-# --- Pictures -------------------------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------------------------
 
 
-def wanted_pictures(study: Study) -> Iterator[tuple[Comparison, str, float]]:
+def wanted_images(study: Study) -> Iterator[tuple[Comparison, str, float]]:
     """A comparison, an image's name and its mean difference in points: the images with the largest
     gains and losses at the primary endpoint, over all seeds."""
     for split in study.splits:
@@ -398,29 +398,29 @@ def wanted_pictures(study: Study) -> Iterator[tuple[Comparison, str, float]]:
             order = [place for place in np.argsort(differences) if np.isfinite(differences[place])]
             gains = [place for place in order[::-1] if differences[place] > 0]
             losses = [place for place in order if differences[place] < 0]
-            for place in [*gains[:PICTURES_EACH], *losses[:PICTURES_EACH]]:
+            for place in [*gains[:IMAGES_EACH], *losses[:IMAGES_EACH]]:
                 yield comparison, arm[0][place], float(differences[place])
 
 
 def scene_files(study: Study, split: str, name: str) -> tuple[Path, Path]:
-    """The files of an image and of its labels, a picture of class indices; the palette of the split
+    """The files of an image and of its label, which has class indices; the palette of the split
     stands beside them."""
     folder = study.folder / 'scenes' / split
     return folder / f'{name}.jpg', folder / f'{name}.png'
 
 
-def _pictures(study: Study) -> Section | None:
-    """Of the first seed, from the predictions and scenes that the runs have left."""
+def _extremes(study: Study) -> Section | None:
+    """The images of the first seed, from the predictions and scenes that the runs have left."""
     strips, size, left_out = [], 0, 0
-    for comparison, name, difference in wanted_pictures(study):
+    for comparison, name, difference in wanted_images(study):
         files = _files_of(study, comparison, name)
         if files is None:
             left_out += 1
             continue
         image, label, preds, palette = files
-        panels = picture_panels(image, label, preds, palette)
+        panels = image_panels(image, label, preds, palette)
         size += sum(len(panel.source) for panel in panels)
-        if size > BYTES_OF_PICTURES:
+        if size > BYTES_OF_IMAGES:
             left_out += 1
             continue
         caption = (
@@ -588,7 +588,7 @@ def _share(value: float) -> str:
 
 
 def _detectable(study: Study, shown: Sequence[str]) -> str | None:
-    """From the arms that have two pairs by now."""
+    """The smallest difference that could be found, from the arms that have two pairs by now."""
     found = [each.differences(study.primary) for split in shown for each in compare(study, split)]
     found = [each for each in found if len(each) > 1 and np.isfinite(each).all()]
     if not found or not study.compared:
@@ -607,7 +607,7 @@ def _detectable(study: Study, shown: Sequence[str]) -> str | None:
 
 
 def published(name: str) -> Section:
-    """Numbers of a paper, with what is to be known about them.
+    """The numbers of a paper, with their caveats.
 
     Args:
         name: of a CSV in `published/`, such as 'epl_results'; after a colon those of its tables
@@ -693,8 +693,9 @@ def _markdown(study: Study, sections: Sequence[Section]) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    ruler = ['---'] * len(table.columns)
+    separator = ['---'] * len(table.columns)
     lines = [
-        [cell.replace('|', '\\|') for cell in row] for row in (table.columns, ruler, *table.rows)
+        [cell.replace('|', '\\|') for cell in row]
+        for row in (table.columns, separator, *table.rows)
     ]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

@@ -1,4 +1,4 @@
-"""What is in the folder of a study: its plan, and the runs that are finished."""
+"""Reads the folder of a study: its plan, and the runs that are finished."""
 
 import json
 import math
@@ -18,7 +18,7 @@ REGION = 'mIoU'
 
 
 class UnfitResults(ValueError):
-    """What is wrong in the folder of a study, and what to change."""
+    """The folder of a study cannot be reported; says what is wrong, and what to change."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Endpoint:
 
     Attributes:
         key: of the evaluator, such as 'mBoundaryF_2px'.
-        classes: those whose mean it is; none are all, as the evaluator averages them.
+        classes: the classes that are averaged; an empty tuple is all, as the evaluator averages.
     """
 
     key: str
@@ -41,10 +41,10 @@ class Run:
 
     Attributes:
         stage: 'base', 'tuning', 'final' or 'exploratory'.
-        ended: False if the training stopped at a loss that is no number; it then has no scores.
+        ended: False if the training stopped at a NaN or infinite loss; it then has no scores.
         setting: its place in the tuning grid, if it is of that stage.
-        seconds: of the CPU per iteration, forward and backward.
-        memory: at its peak, in MiB.
+        seconds: CPU seconds per iteration, forward and backward.
+        memory: peak memory in MiB.
         per_image, predictions: a file and a folder, None where nothing was kept.
     """
 
@@ -74,7 +74,7 @@ class Run:
         return float(np.mean(known)) if known else math.nan
 
     def scores_per_class(self, key: str) -> dict[str, float]:
-        """{class: score} of a mean, such as 'mIoU', which stands there as 'IoU'."""
+        """{class: score} of a mean such as 'mIoU', whose key per class is 'IoU'."""
         prefix, slash, name = key.rpartition('/')
         return self.per_class.get(f'{prefix}{slash}{name.removeprefix("m")}', {})
 
@@ -204,7 +204,7 @@ class Study:
 
 
 def read(folder: str | Path) -> Study:
-    """What stands in the folder of a study.
+    """Reads the folder of a study.
 
     Raises:
         UnfitResults: there is no plan, a row cannot be read or is of another arm, or rows are of
@@ -275,7 +275,7 @@ def _read_run(folder: Path, row: dict) -> Run:
 
 
 def image_sums(runs: Sequence[Run], endpoint: Endpoint) -> tuple[list[str], ImageSums] | None:
-    """The names of the images, and what these add to a score in each of the runs.
+    """The names of the images, and what each adds to a score in each of the runs.
 
     Returns:
         None if a run has no per-image file, as one that ended in NaN, or none of this score.

@@ -20,7 +20,7 @@ LAST_LINES = 15
 
 
 class FailedRun(RuntimeError):
-    """A process of a run that ended with an error; says which, and the end of its log."""
+    """A process of a run ended with an error; says which, and shows the end of its log."""
 
 
 def compose(
@@ -82,7 +82,7 @@ def with_split(config: Config, split: Split) -> Config:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """As plain assignments; MMEngine takes seconds to write a config in its own way."""
+    """Writes a config as plain assignments; MMEngine takes seconds to write it in its own way."""
     with atomic_write(path) as unfinished:
         values = config.to_dict().items()
         unfinished.write_text(''.join(f'{key} = {value!r}\n' for key, value in values))
@@ -136,7 +136,7 @@ class Processes:
 
 
 class RunFolder:
-    """What is known of a run on the disk.
+    """The files of a run.
 
     Args:
         study: the study's folder.
@@ -156,7 +156,7 @@ class RunFolder:
         return self.study / 'rows' / self.run.row(split.name)
 
     def checkpoint(self, iteration: int) -> Path:
-        """Of the training."""
+        """The path of a checkpoint of the training."""
         return self.train / f'iter_{iteration}.pth'
 
     def state(self, iteration: int) -> Path:
@@ -170,7 +170,7 @@ class RunFolder:
             os.link(state, self.train / state.name)
 
     def read(self, name: str) -> dict:
-        """What a training left under a name, or nothing."""
+        """The JSON that a training left under a name; an empty dict if there is none."""
         path = self.train / name
         return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -204,13 +204,13 @@ def execute(
     identity: Callable[[], dict],
     keep: bool,
 ) -> None:
-    """Trains, evaluates and writes the rows; what is there is not done again.
+    """Trains, evaluates and writes the rows; what is done already is not repeated.
 
     Args:
         lock: of the folder.
         states: the iterations whose checkpoints forks wait for.
         source: the checkpoint that this run begins from, or None.
-        identity: what every row bears of the study and its code.
+        identity: gives what every row holds of the study and its code.
         keep: whether the weights stay when the rows are there.
 
     Raises:
@@ -273,7 +273,7 @@ def execute(
 
 
 def _scores(report: dict) -> dict:
-    """Of the JSON of tools/test.py."""
+    """The scores in the JSON of tools/test.py."""
     per_class = {}
     for evaluator in report['evaluators']:
         prefix = f'{evaluator["prefix"]}/' if evaluator['prefix'] else ''

@@ -11,18 +11,18 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from ..files import atomic_write
-from .report import PALETTE, scene_files, wanted_pictures
+from .report import PALETTE, scene_files, wanted_images
 from .results import Study
 
 
 def write_scenes(study: Study) -> None:
-    """Writes what `wanted_pictures` names and is not there yet, below `scenes/` in the folder.
+    """Writes what `wanted_images` names and is not there yet, below `scenes/` in the folder.
 
     The data set of a split is that of `runs/ARM__seedN/SPLIT.py`, the config of an evaluation;
-    without one nothing is written, and the report shows no pictures of the split.
+    without one nothing is written, and the report shows no images of the split.
     """
     wanted: dict[str, set[str]] = {}
-    for comparison, name, _ in wanted_pictures(study):
+    for comparison, name, _ in wanted_images(study):
         image, label = scene_files(study, comparison.split, name)
         if not (image.is_file() and label.is_file()):
             wanted.setdefault(comparison.split, set()).add(name)
@@ -55,9 +55,9 @@ def _write(study: Study, split: str, names: set[str], file: Path) -> None:
         sample = dataset[index]
         label = sample['data_samples'].gt_sem_seg.data[0].numpy()
         pixels = sample['inputs'].flip(0).permute(1, 2, 0).numpy()  # loaded as BGR
-        picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(label.shape[::-1])
+        image = Image.fromarray(np.ascontiguousarray(pixels)).resize(label.shape[::-1])
         image_file, label_file = scene_files(study, split, name)
         with atomic_write(image_file) as unfinished:
-            picture.save(unfinished, 'JPEG', quality=90)
+            image.save(unfinished, 'JPEG', quality=90)
         with atomic_write(label_file) as unfinished:
             Image.fromarray(label.astype(np.uint8)).save(unfinished, 'PNG')

@@ -1,10 +1,10 @@
-"""Which runs of a study are to be done, by whom, and what there is of them.
+"""Decides which runs of a study are due, and has workers do them.
 
-All that is known lies in the study's folder:
+The whole state lies in the study's folder:
 
     study.json           the plan as it was read, the winners of the tuning, the splits opened
     code/                a worktree of the commit that runs
-    rows/NAME.json       a finished run on a split, each written whole
+    rows/NAME.json       a finished run on a split, written atomically
     results.csv          the rows as a table
     per_image/NAME.npz   what tools/test.py --per-image counted
     predictions/NAME/    label images of the first seed's runs
@@ -66,7 +66,7 @@ class Study:
         return all(self.folders[run].row(split).is_file() for split in splits)
 
     def has_diverged(self, run: Run) -> bool:
-        """Whether a run ended in a loss that is no number."""
+        """Whether a run ended in a NaN or infinite loss."""
         rows = [self.row(run, split.name) for split in self.plan.splits_of(run)]
         return any(row is not None and row['status'] == 'nan' for row in rows)
 
@@ -103,7 +103,7 @@ class Study:
         return statistics.fmean(endpoint_of(row, self.plan.endpoints[0]) for row in rows)
 
     def settings(self, run: Run) -> dict | None:
-        """Those that a run has; None as long as its tuning is not complete."""
+        """The settings of a run; None as long as its tuning is not complete."""
         tuning = self.plan.tuning
         if run.stage == 'final' and tuning and run.arm in tuning.grid:
             winner = self.winners().get(run.arm)
@@ -181,7 +181,7 @@ class Study:
                 )
 
     def estimate(self) -> tuple[float, float, int]:
-        """(core-hours in all, core-hours left, runs left); measured where there is something."""
+        """(core-hours in all, core-hours left, runs left), from finished runs where there are some."""
         spent = {run: self.folders[run].core_seconds() for run in self.runs}
         done = {run for run in self.runs if self.is_done(run)}
         paces = {}
@@ -222,7 +222,7 @@ class Study:
 
 
 class Workers:
-    """Does the runs of a study, several at a time, beside other processes that do the same."""
+    """Does the runs of a study, several at a time; other processes may do the same."""
 
     def __init__(self, study: Study, code: Code, root: Path, keep: bool = False) -> None:
         self.study = study
@@ -235,7 +235,7 @@ class Workers:
         self.mutex = threading.Lock()
 
     def work(self, count: int) -> None:
-        """Goes on until nothing is left that can be done.
+        """Works until no run is left that can be done.
 
         Raises:
             FailedRun: some runs failed; says which, after the others are done.

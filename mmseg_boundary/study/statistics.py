@@ -1,4 +1,4 @@
-"""What the scores of a study allow to conclude.
+"""The statistics of a study's scores.
 
 The unit is the pair: an arm and its baseline, trained from the same seed. Scores are in points, and
 a higher score is better.
@@ -37,8 +37,8 @@ class Interval(NamedTuple):
 class ImageSums(NamedTuple):
     """What the images add to a score, (S, N, K) both: a class scores sum / sum over images.
 
-    Intersection and union make the IoU; F, with 0 for NaN, and whether it is a number make its
-    mean over images. Images stand in the same order for all seeds.
+    Intersection and union give the IoU; F (0 for NaN) and whether it is not NaN give its mean over
+    images. Images stand in the same order for all seeds.
     """
 
     numerators: np.ndarray
@@ -68,8 +68,8 @@ def t_interval(differences: ArrayLike, confidence: float = CONFIDENCE) -> Interv
     """Student's interval of the mean, over the last axis: (..., S) to two arrays (...).
 
     Returns:
-        NaN, where there are fewer than two differences or one is infinite: a run that ended in NaN
-        has no number to average.
+        The ends; NaN where there are fewer than two differences or one is infinite, since a run
+        that ended in NaN has no score to average.
     """
     differences = np.asarray(differences, dtype=float)
     pairs = differences.shape[-1]
@@ -274,7 +274,7 @@ def crossed_bootstrap(
 
 
 def t_coverage(seeds: int, simulations: int = 20_000, seed: int = 0) -> float:
-    """The share of simulated studies whose `t_interval` holds the truth, 95 % if all is well.
+    """The share of simulated studies whose `t_interval` holds the true mean, ideally 95 %.
 
     Their differences are normal, around 0.
     """
@@ -287,7 +287,7 @@ def t_coverage(seeds: int, simulations: int = 20_000, seed: int = 0) -> float:
 def bootstrap_coverage(
     seeds: int, blocks: int, simulations: int = 500, resamples: int = 400, seed: int = 0
 ) -> float:
-    """The share of simulated studies whose `crossed_bootstrap` holds the truth.
+    """The share of simulated studies whose `crossed_bootstrap` holds the true mean.
 
     Their differences are normal, around 0, and vary over seeds, over blocks, or over both and with
     each single one of them: the least of the three shares. It is below 95 % where seeds or blocks

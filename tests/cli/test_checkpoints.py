@@ -317,7 +317,7 @@ def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
 
 
 def test_the_config_that_a_file_of_mmsegmentation_0_names(tmp_path):
-    """Its text, which is not run, is still looked at."""
+    """Its text, which is not run, is still read."""
     safe_loading.install()
     text = "work_dir = './work_dirs/pspnet_r50'\nraise SystemExit('this text was run')"
     torch.save(dict(meta=dict(config=text), state_dict={}), tmp_path / 'a.pth')

@@ -66,7 +66,7 @@ def failing(error):
     ],
     ids=repr,
 )
-def test_errors_in_programs_keep_their_stack_of_frames(error):
+def test_errors_in_programs_keep_their_traceback(error):
     with pytest.raises(type(error)) as caught:
         with plain_errors(Config(dict(model={}))):
             failing(error)
@@ -86,7 +86,7 @@ def test_a_device_that_is_full_does_not_make_a_checkpoint_damaged(tmp_path):
             torch.load(tmp_path / 'a.pth', map_location=full, weights_only=True)
 
 
-def test_a_bug_in_a_constructor_keeps_its_stack_of_frames():
+def test_a_bug_in_a_constructor_keeps_its_traceback():
     """Although a config is being built."""
 
     class Broken:

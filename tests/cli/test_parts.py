@@ -42,8 +42,8 @@ def test_a_test_set_without_labels_is_no_missing_data(tmp_path):
         data_prefix=dict(img_path='images', seg_map_path='labels'),
     )
     require_parts(config, ('test_dataloader',))
-    config.test_dataloader.dataset.data_prefix.img_path = 'pictures'
-    with pytest.raises(SystemExit, match='pictures .* does not exist'):
+    config.test_dataloader.dataset.data_prefix.img_path = 'photos'
+    with pytest.raises(SystemExit, match='photos .* does not exist'):
         require_parts(config, ('test_dataloader',))
 
 

@@ -1,4 +1,4 @@
-"""Numbers of classes, validation labels and one logit, looked at before a run trains."""
+"""Numbers of classes, validation labels and one logit, checked before a run trains."""
 
 import logging
 from pathlib import Path
@@ -175,7 +175,7 @@ def test_heads_of_a_wrapped_model(monkeypatch):
 
 
 @pytest.mark.parametrize('rank', [0, 1])
-def test_what_all_ranks_look_at_is_said_once(rank, monkeypatch):
+def test_what_all_ranks_check_is_said_once(rank, monkeypatch):
     """Labels that one rank alone has seen are said by that one."""
     monkeypatch.setenv('LOCAL_RANK', str(rank))
     monkeypatch.setattr(errors, 'PATIENCE', 0)

@@ -256,7 +256,7 @@ def test_what_is_no_dict_is_refused(content, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['tensor', 'parameter'])
-def test_an_attribute_of_a_tensor_is_looked_at(kind, tmp_path):
+def test_an_attribute_of_a_tensor_is_checked(kind, tmp_path):
     """And so are its hooks, which the next backward pass would call."""
     tensor = torch.ones(2) if kind == 'tensor' else torch.nn.Parameter(torch.ones(2))
     tensor.numbers = [np.arange(3)]

@@ -98,7 +98,7 @@ def padding_with_void_changes_nothing(loss, scene):
     return distance(loss(logits, labels), loss(scene.logits, scene.labels))
 
 
-def truth_is_not_beaten(loss, scene):
+def the_target_is_not_beaten(loss, scene):
     classes = scene.logits.shape[1]
     labels = scene.labels.where(scene.labels != scene.void, 0).unsqueeze(1)
     sure = 40 * (
@@ -128,7 +128,7 @@ PROPERTIES = {
     'classes may be renamed': classes_may_be_renamed,
     'flips and transposes commute': flips_and_transposes_commute,
     'padding with void changes nothing': padding_with_void_changes_nothing,
-    'truth is not beaten': truth_is_not_beaten,
+    'the target is not beaten': the_target_is_not_beaten,
     'half types equal float32 of the rounded': half_types_equal_float32_of_the_rounded,
 }
 PAIRS = [(name, title) for name in LOSSES for title in PROPERTIES]

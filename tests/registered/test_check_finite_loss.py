@@ -14,8 +14,8 @@ from mmseg_boundary.registered import check_finite_loss
 from tests.support.skips import needs_gpu
 
 
-def look_at(**outputs):
-    """What the hook makes of the outputs of the seventh iteration, on one rank."""
+def check_outputs(**outputs):
+    """Has the hook check the outputs of the seventh iteration, on one rank."""
     values = {
         key.replace('__', '.'): value if torch.is_tensor(value) else torch.tensor(value)
         for key, value in outputs.items()
@@ -38,11 +38,11 @@ def look_at(**outputs):
         (dict(loss=math.inf, decode__loss_ce=3e38, aux__loss_ce=3e38), 'loss is inf'),
     ],
 )
-def test_losses_that_are_no_numbers_are_named(outputs, said):
+def test_losses_that_are_nan_or_infinite_are_named(outputs, said):
     with pytest.raises(
         check_finite_loss.NonFiniteLoss, match=f'^{re.escape(said)} at iteration 7. '
     ):
-        look_at(**outputs)
+        check_outputs(**outputs)
 
 
 def test_losses_are_brought_to_one_device():
@@ -60,18 +60,18 @@ def test_losses_are_brought_to_one_device():
 @pytest.mark.parametrize('first, second', [('cuda', 'cpu'), ('cpu', 'cuda')])
 def test_losses_on_two_devices(first, second):
     outputs = dict(loss=torch.tensor(2.0, device=first))
-    look_at(**outputs, decode__loss_ce=torch.tensor(1.0, device=second))
+    check_outputs(**outputs, decode__loss_ce=torch.tensor(1.0, device=second))
     with pytest.raises(check_finite_loss.NonFiniteLoss, match='^decode.loss_ce is inf at'):
-        look_at(**outputs, decode__loss_ce=torch.tensor(math.inf, device=second))
+        check_outputs(**outputs, decode__loss_ce=torch.tensor(math.inf, device=second))
 
 
 def test_what_is_no_loss_may_be_nan():
     """The accuracy is, where no pixel is labelled."""
-    look_at(loss=1.0, decode__loss_ce=1.0, decode__acc_seg=math.nan)
+    check_outputs(loss=1.0, decode__loss_ce=1.0, decode__acc_seg=math.nan)
     HOOKS.build(dict(type='CheckFiniteLossHook')).after_train_iter(None, 0, None, None)
 
 
-def test_losses_are_looked_at_before_the_checkpoint_is_written():
+def test_losses_are_checked_before_the_checkpoint_is_written():
     """And after the log, which has the value then."""
     check, write = check_finite_loss.CheckFiniteLossHook.priority, CheckpointHook.priority
     log = LoggerHook.priority

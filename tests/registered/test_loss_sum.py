@@ -40,7 +40,7 @@ def logits_and_labels(void=255):
 def test_a_loss_of_ours_trains_in_every_place_of_a_head_with_places(name, place):
     """In the log and in the gradients it adds what it is alone."""
     stock, settings = nets.build(nets.settings(name)), nets.settings(name)
-    if name == 'pidnet':  # the last place gets labels where the net sees an edge
+    if name == 'pidnet':  # the last place gets labels where the net predicts a boundary
         nn.init.constant_(stock.decode_head.d_cls_seg.bias, 2.0)
     losses = settings.decode_head.loss_decode
     losses[place] = dict(type='LossSum', losses=[losses[place], nets.EPL])

@@ -160,7 +160,7 @@ def test_an_image_is_decoded_once(monkeypatch):
 
 @pytest.mark.parametrize('format_only', [False, True])
 def test_label_images(format_only, tmp_path):
-    """With 1 added where the data set's labels were reduced by 1; without truth they are all."""
+    """With 1 added where the data set's labels were reduced by 1; without labels these are the only output."""
     metric = build(output_dir=str(tmp_path), format_only=format_only)
     pred, label = PAIRS[0]
     samples = [sample(pred, label), sample(pred, label, 'b.jpg', reduce_zero_label=True)]
@@ -207,8 +207,8 @@ def test_the_best_checkpoint_by_any_key(key):
 # --- Labels outside the classes -------------------------------------------------------------------
 
 
-def with_strangers(labels=(0,), unknown=11):
-    """The pairs with class 2 of some truths, and void of all, replaced by a unknown."""
+def with_unknown(labels=(0,), unknown=11):
+    """The pairs with class 2 of some labels, or void of the others, replaced by an unknown label."""
     return [
         (pred, label.where(label != (2 if index in labels else 255), unknown))
         for index, (pred, label) in enumerate(PAIRS)
@@ -219,7 +219,7 @@ def with_strangers(labels=(0,), unknown=11):
 def test_unknown_labels_are_refused_by_file(info, tmp_path):
     """Of a batch nothing is counted or written; the labels' file is named, else the image's."""
     metric = build(output_dir=str(tmp_path))
-    good, bad = sample(*PAIRS[0], name='b.png'), sample(*with_strangers()[0], **info)
+    good, bad = sample(*PAIRS[0], name='b.png'), sample(*with_unknown()[0], **info)
     with pytest.raises(ValueError) as caught:
         metric.process({}, [good, bad])
     file = info.get('seg_map_path') or '/images/a.png'
@@ -230,7 +230,7 @@ def test_unknown_labels_are_refused_by_file(info, tmp_path):
 
 
 def test_wrong_counts_unknown_labels_as_iou_metric():
-    pairs = with_strangers()
+    pairs = with_unknown()
     ours, theirs = (
         evaluate(build(unknown_labels='wrong'), pairs),
         evaluate(build('IoUMetric'), pairs),
@@ -248,7 +248,7 @@ def test_void_under_another_number():
     """Told, it is void, also where that is the index of a class; not told, it is refused."""
     scores = evaluate(build())
     for void in (11, 3, -1):  # 3 is the class that is in no image
-        pairs = with_strangers((), void)
+        pairs = with_unknown((), void)
         assert evaluate(build(ignore_index=void), pairs) == scores
         if void != 3:
             with pytest.raises(ValueError, match=rf'holds \[{void}\]'):
@@ -262,9 +262,9 @@ def test_predicted_numbers_outside_the_classes_are_wrong_pixels():
     assert scores['mIoU'] < evaluate(build())['mIoU']
 
 
-def test_nothing_is_looked_at_where_nothing_is_counted(tmp_path):
+def test_nothing_is_checked_where_nothing_is_counted(tmp_path):
     metric = build(output_dir=str(tmp_path), format_only=True)
-    metric.process({}, [sample(*with_strangers()[0])])
+    metric.process({}, [sample(*with_unknown()[0])])
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -209,7 +209,7 @@ def test_a_schedule_for_a_loss_in_a_sum_that_is_not_called():
 
 
 def test_calls_before_training_do_not_count():
-    """Those of a training before, with the same model: each is looked at by itself."""
+    """Those of a training before, with the same model: each training is checked by itself."""
     settings = nets.settings('ddrnet')
     settings.decode_head.loss_decode[1] = ConfigDict(nets.EPL)
     model = nets.build(settings)
@@ -229,7 +229,7 @@ def test_a_loss_that_one_rank_calls_is_called(monkeypatch):
 
 
 def test_a_compiled_model_is_compiled_once():
-    """Looking at its losses would else cost minutes."""
+    """Else checking its losses would cost minutes."""
     compilations = []
 
     def backend(graph, inputs):

@@ -1,4 +1,4 @@
-"""The losses of a head measure their labels once, and never those of another call."""
+"""The losses of a head encode their labels once, and never use those of another call."""
 
 import gc
 import os
@@ -29,7 +29,7 @@ LOSSES = [
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Every set of masks that distances are computed of."""
+    """All masks whose distances are computed."""
     masks = []
     engine = distance.distance_to
 
@@ -76,7 +76,7 @@ def test_three_losses_of_a_head_encode_once(dtype, encoded):
         assert len(encoded) == iteration
 
 
-def test_changed_labels_are_measured_anew(calls):
+def test_changed_labels_are_encoded_anew(calls):
     loss = MODELS.build(dict(type='KervadecBoundaryLoss'))
     logits, labels = torch.randn(1, 3, 8, 8), torch.randint(3, (1, 8, 8))
     loss(logits, labels)
@@ -129,7 +129,7 @@ def test_classes_and_void_are_part_of_the_key():
 
 
 @pytest.mark.parametrize('which', ['labels', 'logits'])
-def test_maps_die_with_their_labels_and_with_their_logits(which):
+def test_cached_maps_die_with_their_labels_and_with_their_logits(which):
     call = dict(labels=torch.randint(2, (1, 4, 4)), logits=torch.zeros(1, 2, 4, 4))
     shared_target(**call, ignore_index=255).cached(distance.distances_between, 'euclidean')
     assert shared_target._entry is not None

@@ -16,7 +16,7 @@ from mmseg_boundary.registered import visualization
 from mmseg_boundary.registered.visualization import COLOURS, boundary_layers, paint
 from tests.support.scenes import square
 
-PICTURE = 'shapes://0/32x40/image/000000.png'
+IMAGE = 'shapes://0/32x40/image/000000.png'
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def hook(**arguments):
     return HOOKS.build(dict(type='BoundaryVisualizationHook', draw=True, **arguments))
 
 
-def sample(truth=True, shape=(32, 40)):
+def sample(has_label=True, shape=(32, 40)):
     label, pred = torch.zeros(1, *shape, dtype=torch.long), torch.zeros(1, *shape)
     label[:, 5:20, 5:20] = 1
     pred[:, 6:22, 6:22] = 1
-    made = SegDataSample(pred_sem_seg=PixelData(data=pred), metainfo=dict(img_path=PICTURE))
-    if truth:
+    made = SegDataSample(pred_sem_seg=PixelData(data=pred), metainfo=dict(img_path=IMAGE))
+    if has_label:
         made.gt_sem_seg = PixelData(data=label)
     return made
 
@@ -51,7 +51,7 @@ def test_layers_of_a_shifted_square():
     assert layers['void'].sum() == 9 and not layers['true'][0].any()
     larger = boundary_layers(label.roll(1, 1), label, width=1, zoom=3)
     assert larger['error'].sum() == 90 and larger['true'].shape == (27, 27)
-    # Along the edges: both sides of the outline of 4 x 15 pixels; the corners' outsides are not.
+    # Both sides of the boundary of 4 x 15 pixels, without the outsides of the corners.
     assert larger['true'].sum() == 4 * 15 + 4 * 13 + 4
     assert list(boundary_layers(label, None)) == ['predicted']
 
@@ -81,10 +81,10 @@ def test_void_does_not_wrap_around_in_narrow_types(dtype, void, number):
     assert error.equal(boundary_layers(1 - wide.clamp(max=1), wide, void)['error']) and error.any()
 
 
-def test_the_picture_is_enlarged_and_has_a_legend():
-    picture = paint(np.full((9, 9, 3), 200, np.uint8), square().roll(1, 1), square())
-    assert picture.shape == (9 * 89 + 36, 9 * 89, 3) and picture.dtype == np.uint8
-    colours = {tuple(colour) for colour in picture[: 9 * 89].reshape(-1, 3).tolist()}
+def test_the_figure_is_enlarged_and_has_a_legend():
+    figure = paint(np.full((9, 9, 3), 200, np.uint8), square().roll(1, 1), square())
+    assert figure.shape == (9 * 89 + 36, 9 * 89, 3) and figure.dtype == np.uint8
+    colours = {tuple(colour) for colour in figure[: 9 * 89].reshape(-1, 3).tolist()}
     assert colours == {COLOURS[name] for name in ('true', 'predicted', 'both', 'error')} | {
         (100, 100, 100)
     }
@@ -97,10 +97,10 @@ def test_colours_differ_in_lightness_from_each_other_and_from_the_image():
     assert min(np.diff(lightness)) > 20
 
 
-@pytest.mark.parametrize('truth', [True, False])
-def test_every_image_of_a_test(visualizer, tmp_path, truth):
+@pytest.mark.parametrize('has_label', [True, False])
+def test_every_image_of_a_test(visualizer, tmp_path, has_label):
     drawing = hook()
-    drawing.after_test_iter(None, 0, None, [sample(truth), sample(truth)])
+    drawing.after_test_iter(None, 0, None, [sample(has_label), sample(has_label)])
     files = sorted(tmp_path.glob('**/*.png'))
     assert [file.name for file in files] == ['test_000000.png_1.png', 'test_000000.png_2.png']
     assert Image.open(files[0]).size == (800, 32 * 20 + 36)
@@ -176,7 +176,7 @@ def test_another_rank_keeps_files_alone(visualizer, tmp_path, monkeypatch):
     assert added == ['val_000000.png', 'test_000000.png']
 
 
-def test_a_picture_that_cannot_be_written_is_an_error(visualizer, tmp_path):
+def test_a_figure_that_cannot_be_written_is_an_error(visualizer, tmp_path):
     """OpenCV alone returns False."""
     folder = tmp_path / 'vis_data/vis_image'
     folder.mkdir(parents=True)

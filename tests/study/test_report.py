@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmseg_boundary.study import figures, report
 from mmseg_boundary.study.conclusions import compare, points, verdict
-from mmseg_boundary.study.report import published, tables, wanted_pictures, write_report
+from mmseg_boundary.study.report import published, tables, wanted_images, write_report
 from mmseg_boundary.study.results import Endpoint, UnfitResults, read
 from mmseg_boundary.study.statistics import Interval
 from tests.support import made_up_study
@@ -364,7 +364,7 @@ def test_what_reruns_it(study):
     )
 
 
-# --- Pictures -------------------------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------------------------
 
 
 def test_the_largest_gains_and_losses(study):
@@ -375,7 +375,7 @@ def test_the_largest_gains_and_losses(study):
         )
         add_row(study, 'bwce', seed, 'val', f=52, iou=60, better=[last])
     wanted = [
-        (n, d) for c, n, d in wanted_pictures(read(study)) if (c.arm, c.split) == ('bf1', 'val')
+        (n, d) for c, n, d in wanted_images(read(study)) if (c.arm, c.split) == ('bf1', 'val')
     ]
     assert [name for name, _ in wanted] == [first, second, last]
     assert [d for _, d in wanted] == pytest.approx([20, 20 / 7, -20])
@@ -400,7 +400,7 @@ def test_what_changed_is_painted(tmp_path):
 
     figures._painted, kept = keep, figures._painted
     try:
-        figures.picture_panels(
+        figures.image_panels(
             tmp_path / 'image.jpg', tmp_path / 'label.png', preds, made_up_study.PALETTE
         )
     finally:
@@ -409,9 +409,9 @@ def test_what_changed_is_painted(tmp_path):
     assert [each[0] for each in painted[:3]] == [[columns[name]] for name in columns]
 
 
-def test_too_many_pictures_are_left_out_and_said(study, monkeypatch):
+def test_too_many_images_are_left_out_and_said(study, monkeypatch):
     write_scenes(study, 'val', ['bwce', 'bf1', 'dt'])
-    monkeypatch.setattr(report, 'BYTES_OF_PICTURES', 10)
+    monkeypatch.setattr(report, 'BYTES_OF_IMAGES', 10)
     page = page_of(study)
     assert '<img' not in page and 'are not shown, because their predictions were not kept' in page
     monkeypatch.setattr(report, 'MOST_BYTES', 10_000)
@@ -497,7 +497,7 @@ def no_plan(folder):
     (folder / 'study.json').unlink()
 
 
-def unknown(folder):
+def unknown_arm(folder):
     add_row(folder, 'abl', 0, 'val')
 
 
@@ -524,7 +524,10 @@ def other_images(folder):
     'change, said',
     [
         (no_plan, r'has no study\.json: run the study first'),
-        (unknown, r"abl__seed0__val\.json is a row of the arm 'abl', which the study does not ha"),
+        (
+            unknown_arm,
+            r"abl__seed0__val\.json is a row of the arm 'abl', which the study does not ha",
+        ),
         (other_code, r'rows of different code \(abc, def\), which do not compare'),
         (damaged, r'bf1__seed0__val\.json is no JSON .* restore it, or remove it'),
         (other_scores, r'gives mIoU [\d.]+, and its row 59\.00: the file is of another run'),

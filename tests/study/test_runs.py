@@ -1,4 +1,4 @@
-"""A study as it runs: killed at the worst moments, by two processes, into a loss that is no number.
+"""A study as it runs: killed at the worst moments, by two processes, into a NaN loss.
 
 Its parent process is forked from this one, which has imported everything, and so are the tools that
 it calls; tests/study/test_study.py runs the command itself. Of the onedl stack alone."""

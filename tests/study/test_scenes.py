@@ -1,4 +1,4 @@
-"""Images and labels for the pictures of a report, from the data set of the runs."""
+"""Images and labels for a report, from the data set of the runs."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary.study.report import wanted_pictures, write_report
+from mmseg_boundary.study.report import wanted_images, write_report
 from mmseg_boundary.study.results import read
 from tests.support import made_up_study
 from tests.support.made_up_study import add_row, write_plan
@@ -36,7 +36,7 @@ def test_scenes_are_written_once_and_shown(tmp_path, monkeypatch):
         for index in range(4):
             pred = Image.fromarray(np.zeros((32, 48), np.uint8))
             pred.save(tmp_path / f'predictions/{arm}/{index:06}.png')
-    assert {name for _, name, _ in wanted_pictures(read(tmp_path))} == {'000001', '000003'}
+    assert {name for _, name, _ in wanted_images(read(tmp_path))} == {'000001', '000003'}
     assert '<img' not in write_report(tmp_path).read_text()
 
     run = tmp_path / 'runs/ce__seed0'

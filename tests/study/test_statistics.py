@@ -285,7 +285,7 @@ def test_no_bootstrap_from_too_few(seeds, blocks):
     assert isinstance(interval, Interval) and np.isnan(interval).all()
 
 
-# --- How often the intervals hold the truth -------------------------------------------------------
+# --- How often the intervals hold the true mean ---------------------------------------------------
 
 
 @pytest.mark.parametrize('seeds', [2, 3, 8])

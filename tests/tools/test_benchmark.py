@@ -1,5 +1,5 @@
-"""tools/benchmark.py as a real process, on pictures as small as can be. What it measures depends on
-the machine; that it measures everything, and compares it before, does not."""
+"""tools/benchmark.py as a real process, on the smallest images. What it measures depends on the
+machine; that it measures everything, and compares it first, does not."""
 
 import importlib
 import json
@@ -134,8 +134,8 @@ def test_labels_are_what_they_are_said_to_be(monkeypatch):
     scenes = load('scenes', monkeypatch)
     blobs, thin = (draw(1, 5, 60, 90)[0] for draw in (scenes.blobs, scenes.thin))
     assert blobs.unique().tolist() == thin.unique().tolist() == [0, 1, 2, 3, 4]
-    edges = [(labels[1:] != labels[:-1]).float().mean().item() for labels in (blobs, thin)]
-    assert 0.01 < edges[0] < 0.2 and edges[1] > 1.5 * edges[0]
+    boundaries = [(labels[1:] != labels[:-1]).float().mean().item() for labels in (blobs, thin)]
+    assert 0.01 < boundaries[0] < 0.2 and boundaries[1] > 1.5 * boundaries[0]
     again = scenes.blobs(1, 5, 60, 90, wobble=1)[0]
     assert 0.5 < (again == blobs).float().mean() < 0.99
 
@@ -175,7 +175,7 @@ def test_factors_are_of_the_worst_case(monkeypatch):
         ),
     ],
 )
-def test_what_a_user_can_mend_is_said_in_a_sentence(arguments, words, monkeypatch, capsys):
+def test_what_a_user_can_fix_is_said_in_a_sentence(arguments, words, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments])
     with pytest.raises(SystemExit) as stopped:
         load('benchmark', monkeypatch).main()

@@ -6,7 +6,7 @@ import sys
 from tests.support.commands import run
 
 
-def test_the_demo_prints_its_table_and_draws_its_pictures(tmp_path):
+def test_the_demo_prints_its_table_and_draws_its_figures(tmp_path):
     out = run(sys.executable, 'tools/demo.py', '--work-dir', tmp_path, TORCHDYNAMO_DISABLE='0')
     # mIoU, Boundary IoU, F and trimap IoU at 3 px, wrong pixels, their share near boundaries
     row = r'^(CE|CE \+ EPL)' + r' +(\d+\.\d\d)' * 4 + r' +(\d+) +(\d+\.\d)%$'
@@ -17,5 +17,5 @@ def test_the_demo_prints_its_table_and_draws_its_pictures(tmp_path):
     assert float(rows[0][2]) < float(rows[0][1]) and float(rows[0][4]) < float(rows[0][1])
     assert float(rows[0][6]) > 50
     assert 'eta:' in out and 'step 4 of 4' in out
-    for picture in ('predictions.png', 'fields.png'):
-        assert (tmp_path / picture).stat().st_size > 10_000
+    for figure in ('predictions.png', 'fields.png'):
+        assert (tmp_path / figure).stat().st_size > 10_000

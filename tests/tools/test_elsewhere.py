@@ -41,7 +41,7 @@ default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2))
 
 
 def test_the_readmes_snippet_in_a_stock_project(tmp_path):
-    """As it stands in the README, added to the config of a unknown; both of MMSeg's tools."""
+    """As it stands in the README, added to the config of another project; both of MMSeg's tools."""
     readme = (ROOT / 'README.md').read_text()
     snippet = re.search(r'```python\n(.*?)```', readme, re.DOTALL)[1]
     assert 'custom_imports' in snippet, 'the first Python of the README is not its snippet'
@@ -97,7 +97,7 @@ def test_mmsegs_own_tools_train_and_test_our_config(trained, tmp_path):
     assert 'mIoU' in metrics(tmp_path / 'test')
 
 
-def test_a_stranger_inherits_our_config_by_an_absolute_path(tmp_path):
+def test_another_project_inherits_our_config_by_an_absolute_path(tmp_path):
     """From a project elsewhere, with MMSeg's own tool: the stock base resolves there too."""
     config = tmp_path / 'mine.py'
     config.write_text(f"_base_ = ['{SHAPES}']\nmodel = dict(decode_head=dict(channels=32))\n")

@@ -323,11 +323,11 @@ def full_disk_and_json(folder):
     return said
 
 
-def full_disk_and_a_picture(folder):
+def full_disk_and_a_figure(folder):
     fill_disk(folder / 'show/vis_data/vis_image/test_b.png_2.png')
     said = evaluate_into(folder, '--show-dir', folder / 'show')
-    pictures = (folder / 'show/vis_data/vis_image').iterdir()
-    assert [path.name for path in pictures] == ['test_a.png_1.png']
+    figures = (folder / 'show/vis_data/vis_image').iterdir()
+    assert [path.name for path in figures] == ['test_a.png_1.png']
     return said
 
 
@@ -490,7 +490,7 @@ TOOL_CASES = {
         '`--show-dir` that is a file': show_dir_is_a_file,
         'a full disk, and `--out`': full_disk_and_a_label_image,
         'a full disk, and `--json`': full_disk_and_json,
-        'a full disk, and `--show-dir`': full_disk_and_a_picture,
+        'a full disk, and `--show-dir`': full_disk_and_a_figure,
         'a full disk, and the settings of the run': full_disk_and_the_settings,
     },
     'study.py run': {

@@ -75,15 +75,15 @@ FILES = {'a checkpoint': (write_checkpoint, read_checkpoint), 'JSON': (write_num
 def test_a_file_is_whole_or_not_there(kind, share, is_there, tmp_path):
     """The one before stays."""
     write, read = FILES[kind]
-    path, measured = tmp_path / 'file', tmp_path / 'measured'
-    write(measured, 2.0)
+    path, complete = tmp_path / 'file', tmp_path / 'complete'
+    write(complete, 2.0)
     if is_there:
         write(path, 1.0)
-    killed_in_the_middle(lambda: write(path, 2.0), int(share * measured.stat().st_size))
+    killed_in_the_middle(lambda: write(path, 2.0), int(share * complete.stat().st_size))
     assert path.exists() is is_there
     assert not is_there or read(path).tolist() == [1]
     (unfinished,) = tmp_path.glob('.*.file')  # what is no `*.pth` or `*.json`
-    assert int(share * measured.stat().st_size) == unfinished.stat().st_size
+    assert int(share * complete.stat().st_size) == unfinished.stat().st_size
     write(path, 3.0)
     assert read(path).tolist() == [3]
 
@@ -116,7 +116,7 @@ def test_what_mmengine_alone_leaves_is_refused(share, form, tmp_path):
             CheckpointLoader.load_checkpoint(str(path), 'cpu')
 
 
-def test_picture_and_table(tmp_path):
+def test_figure_and_table(tmp_path):
     """Of plot_boundary.py: killed, or on a full disk, it leaves both as they were."""
     spec = importlib.util.spec_from_file_location('plot', ROOT / 'tools/plot_boundary.py')
     plot = importlib.util.module_from_spec(spec)
@@ -135,13 +135,13 @@ def test_picture_and_table(tmp_path):
     given = sys.argv
     try:
         draw('before')
-        picture, table = out.read_bytes(), out.with_suffix('.csv').read_text()
-        killed_in_the_middle(lambda: draw('after'), len(picture) // 2)
-        assert out.read_bytes() == picture and out.with_suffix('.csv').read_text() == table
+        figure, table = out.read_bytes(), out.with_suffix('.csv').read_text()
+        killed_in_the_middle(lambda: draw('after'), len(figure) // 2)
+        assert out.read_bytes() == figure and out.with_suffix('.csv').read_text() == table
         out.with_name(f'.{os.getpid()}.boundary.png').symlink_to('/dev/full')
         with pytest.raises(SystemExit, match='boundary.png could not be written: No space left'):
             draw('after')
-        assert out.read_bytes() == picture and out.with_suffix('.csv').read_text() == table
+        assert out.read_bytes() == figure and out.with_suffix('.csv').read_text() == table
     finally:
         sys.argv = given
 

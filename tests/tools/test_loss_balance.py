@@ -81,7 +81,7 @@ def test_terms_that_differ_in_their_weights_alone(trained, tmp_path):
         (['configs/pspnet_epl_city.py'], 'The data set is not there: data/cityscapes'),
     ],
 )
-def test_what_a_user_can_mend_is_said_in_one_sentence(arguments, words):
+def test_what_a_user_can_fix_is_said_in_one_sentence(arguments, words):
     done = attempt(sys.executable, TOOL, *arguments)
     assert done.returncode != 0 and 'Traceback' not in done.stdout
     assert words in done.stdout.strip().splitlines()[-1]
@@ -154,26 +154,28 @@ def test_gradients_worked_by_hand(tool):
         features = each['inputs']
         labels = torch.stack([sample.gt_sem_seg.data[0] for sample in each['data_samples']])
         logits = model.decode_head.conv_seg(features)
-        truth = nn.functional.one_hot(labels, 3).movedim(-1, 1)
-        values.append(-(logits.log_softmax(1) * truth).sum() / labels.numel())
-        delta = (logits.softmax(1) - truth) / labels.numel()
+        target = nn.functional.one_hot(labels, 3).movedim(-1, 1)
+        values.append(-(logits.log_softmax(1) * target).sum() / labels.numel())
+        delta = (logits.softmax(1) - target) / labels.numel()
         weight = torch.einsum('nkhw,nchw->kc', delta, features)
         at_logits.append(delta.norm())
         at_parameters.append(torch.cat([weight.flatten(), delta.sum((0, 2, 3))]).norm())
     expected = [sum(numbers).item() / 2 for numbers in (values, at_logits, at_parameters)]
-    found = first.pull.value, first.pull.at_logits, first.pull.at_parameters
+    found = first.gradients.value, first.gradients.at_logits, first.gradients.at_parameters
     assert found == pytest.approx(expected, rel=1e-4)
 
     assert (first.key, back.key) == ('decode.loss_ce', 'decode.loss_back')
-    assert back.pull.cosine_at_logits == pytest.approx(-1)
-    assert back.pull.cosine_at_parameters == pytest.approx(-1)
+    assert back.gradients.cosine_at_logits == pytest.approx(-1)
+    assert back.gradients.cosine_at_parameters == pytest.approx(-1)
     assert (back.ratio_at_logits, back.ratio_at_parameters) == pytest.approx((2, 2))
     assert back.weight == -2
 
     # another head: other logits, other parameters
-    assert auxiliary.pull.cosine_at_parameters == 0
-    assert math.isnan(auxiliary.pull.cosine_at_logits) and math.isnan(auxiliary.ratio_at_logits)
-    assert auxiliary.pull.at_logits > 0 and auxiliary.ratio_at_parameters > 0
+    assert auxiliary.gradients.cosine_at_parameters == 0
+    assert math.isnan(auxiliary.gradients.cosine_at_logits) and math.isnan(
+        auxiliary.ratio_at_logits
+    )
+    assert auxiliary.gradients.at_logits > 0 and auxiliary.ratio_at_parameters > 0
 
 
 def test_terms_of_one_name_have_no_weight_of_their_own(tool):
@@ -205,7 +207,7 @@ def test_a_loss_that_is_never_called_has_a_row(tool):
     keys = ['decode.loss_context', 'decode.loss_spatial', 'decode.loss_epl', 'decode.loss_ohem']
     assert [row.key for row in rows] == keys
     assert [row.weight for row in rows] == [1, 0.4, 0.5, 1]
-    assert [row.pull is None for row in rows] == [False, False, True, True]
+    assert [row.gradients is None for row in rows] == [False, False, True, True]
     cells = [line.strip('|').split('|') for line in tool.table(rows, 0.1).splitlines()]
     (epl,) = ([cell.strip() for cell in row] for row in cells if 'loss_epl' in row[0])
     assert epl == ['decode.loss_epl', '0.5', 'not called', *[''] * 7]
@@ -219,4 +221,4 @@ def test_all_stages_of_knet_show_their_one_weight(tool):
     rows = tool.balance(nets.build(settings), [preprocessed('knet')])
     weights = {f'decode.loss_ce.s{stage}': 0.25 for stage in range(4)} | {'aux.loss_ce': 0.4}
     assert {row.key: row.weight for row in rows} == weights
-    assert all(row.pull.at_logits > 0 for row in rows)
+    assert all(row.gradients.at_logits > 0 for row in rows)

@@ -21,7 +21,7 @@ def report(path, widths, offset=0.0):
     return path
 
 
-def test_a_picture_and_a_table(tmp_path):
+def test_a_figure_and_a_table(tmp_path):
     """Three runs, of which one has other widths."""
     files = [
         report(tmp_path / 'ce.json', [1, 3]),
@@ -52,6 +52,6 @@ def test_a_picture_and_a_table(tmp_path):
         (['a/x.json', 'b/x.json'], 'The 2 runs are called x, x; give each a name of its own'),
     ],
 )
-def test_what_a_user_can_mend_is_said_in_a_sentence(arguments, words):
+def test_what_a_user_can_fix_is_said_in_a_sentence(arguments, words):
     done = attempt(sys.executable, TOOL, *arguments)
     assert done.returncode == 1 and 'Traceback' not in done.stdout and words in done.stdout

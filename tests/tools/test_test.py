@@ -160,7 +160,7 @@ def test_tta_and_painted_predictions_without_image_files(trained, tmp_path):
 
 def test_two_ranks_count_what_one_counts(trained, tested, tmp_path):
     """Five images: one of the ranks gets a repeated one, which must not count. Both write label
-    images and pictures, and nothing is left over, in the current folder neither."""
+    images and figures, and nothing is left over, in the current folder neither."""
     here = tmp_path / 'here'
     here.mkdir()
     run(

@@ -117,7 +117,7 @@ def test_two_nodes_of_one_rank_each(tmp_path):
     assert not (tmp_path / '1/iter_2.pth').exists()
 
 
-# --- What is looked at before ---------------------------------------------------------------------
+# --- What is checked before -----------------------------------------------------------------------
 
 # One logit, whose labels are 0 and 1.
 ONE_LOGIT = [
@@ -161,7 +161,7 @@ def test_masks_of_one_logit_are_0_and_1(value, on_disk):
 
 
 @needs_camvid
-def test_camvid_trains_on_its_real_pictures(tmp_path):
+def test_camvid_trains_on_its_real_images(tmp_path):
     out = run(
         'python',
         'tools/train.py',

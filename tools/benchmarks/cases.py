@@ -1,4 +1,4 @@
-"""What is measured: rows of forms of one definition, by subject."""
+"""The measured cases: rows of forms of one definition, by subject."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics import boundary_f, count_boundary_iou, count_trimap_iou
 
 from . import peers
-from .scenes import LABELS, USUAL, Picture, blobs, pictures
+from .scenes import LABELS, USUAL, Sample, blobs, samples
 
 WEIGHTS = {'point': 0.02, 'line': 0.2}  # of the published code
 WIDTHS = (1, 2, 3, 5, 9, 15)  # BoundaryMetric's
@@ -32,7 +32,7 @@ CROPS = [
 
 
 class Setting(NamedTuple):
-    """What the command line says; `config` is that of `step`."""
+    """The settings of the command line; `config` is that of `step`."""
 
     device: str
     threads: int
@@ -41,8 +41,8 @@ class Setting(NamedTuple):
 
 
 class Form(NamedTuple):
-    """One way to compute something: {case: run}; what has to run once before it is measured; the
-    cases whose peaks are taken, None for all."""
+    """One way to compute something: {case: run}, what has to run once before it is measured, and the
+    cases whose peaks are taken (None for all)."""
 
     cases: dict[str, Callable[[], object]]
     warm_up: Sequence[Callable[[], object]] = ()
@@ -65,29 +65,29 @@ class Row(NamedTuple):
 # --- Losses ---------------------------------------------------------------------------------------
 
 
-def there_and_back(loss: Callable, picture: Picture) -> Tensor:
-    """The value, after the gradient."""
-    value = loss(*picture)
-    torch.autograd.grad(value, picture.probs)
+def forward_backward(loss: Callable, sample: Sample) -> Tensor:
+    """The value; the gradient is computed too."""
+    value = loss(*sample)
+    torch.autograd.grad(value, sample.probs)
     return value.detach()
 
 
 def epl(probs: Tensor, labels: Tensor, form: str, part: str, w: int, mu: int, splitter='A'):
     """A term of EPL or, if `part` is 'both', their weighted sum, from probabilities and labels."""
     terms = dict(ours=ours, plain=reference, published=peers)[form]
-    truth = labels if form == 'published' else encode(labels, probs.shape[1])
+    target = labels if form == 'published' else encode(labels, probs.shape[1])
     total = 0.0
     if part != 'line':
-        total += WEIGHTS['point'] * terms.epl_point_loss(probs, truth, w, splitter)
+        total += WEIGHTS['point'] * terms.epl_point_loss(probs, target, w, splitter)
     if part != 'point':
-        total += WEIGHTS['line'] * terms.epl_line_loss(probs, truth, w, splitter, mu)
+        total += WEIGHTS['line'] * terms.epl_line_loss(probs, target, w, splitter, mu)
     return total
 
 
 def losses(setting: Setting) -> Iterator[Row]:
     shape = (1, 4, 24, 40) if setting.quick else (2, 19, 256, 512)
-    shown = pictures(setting.device, *shape)
-    tiny = pictures(setting.device, 1, shape[1], 32, 32, kinds=['blobs'])[USUAL]
+    shown = samples(setting.device, *shape)
+    tiny = samples(setting.device, 1, shape[1], 32, 32, kinds=['blobs'])[USUAL]
     for name, part, w, mus, names in (
         ('EPL, w=7', 'both', 7, (10, 2), ('published',)),
         ('EPL, w=13', 'both', 13, (10, 2), ('plain', 'published')),
@@ -98,18 +98,18 @@ def losses(setting: Setting) -> Iterator[Row]:
     ):
         each_mu = {mu: partial(epl, form='ours', part=part, w=w, mu=mu) for mu in mus}
         cases = {
-            f'{case}, mu {mu}': partial(there_and_back, loss, picture)
+            f'{case}, mu {mu}': partial(forward_backward, loss, sample)
             for mu, loss in each_mu.items()
-            for case, picture in shown.items()
+            for case, sample in shown.items()
         }
         warm_up = [cases[f'{USUAL}, mu {mu}'] for mu in mus]
-        # mu is nothing to the memory
+        # mu does not change the memory
         forms = {'ours': Form(cases, warm_up, [f'{case}, mu {mus[0]}' for case in shown])}
         for peer in names:
             loss = partial(epl, form=peer, part=part, w=w, mu=mus[0])
             forms[peer] = Form(
-                {f'{USUAL}, mu {mus[0]}': partial(there_and_back, loss, shown[USUAL])},
-                [partial(there_and_back, loss, tiny)],
+                {f'{USUAL}, mu {mus[0]}': partial(forward_backward, loss, shown[USUAL])},
+                [partial(forward_backward, loss, tiny)],
                 # Peaks take twice the time: those of the wide kernels, half a minute each.
                 None if part == 'both' and w <= 13 else (),
             )
@@ -119,7 +119,7 @@ def losses(setting: Setting) -> Iterator[Row]:
         ('ours', lambda p, y: ours.bf1_loss(p, encode(y, p.shape[1]), 3, 5)),
         ('plain', lambda p, y: peers.bf1_loss(p, y, 3, 5)),
     ):
-        cases = {case: partial(there_and_back, loss, each) for case, each in shown.items()}
+        cases = {case: partial(forward_backward, loss, each) for case, each in shown.items()}
         forms[name] = Form(cases, [cases[USUAL]])
     yield loss_row(setting, 'BF1, windows 3 and 5', forms, shown)
 
@@ -127,7 +127,7 @@ def losses(setting: Setting) -> Iterator[Row]:
 def loss_row(
     setting: Setting, name: str, forms: dict, shown: dict, w: int = 0, splitter: str = 'A'
 ) -> Row:
-    """With the floor; `w` is the kernel if there are lines."""
+    """A row with its floor; `w` is the kernel size, 0 without a line term."""
     probs, labels = shown[USUAL]
     h, exps = w // 2, [0]
     for labels in {id(each.labels): each.labels for each in shown.values()}.values() if w else ():
@@ -146,9 +146,9 @@ def growth(setting: Setting) -> Iterator[Row]:
     plans += [(f'w={kernel}', k, h, w, kernel, 'A') for kernel in (7, 13, 23, 31)]
     plans += [(f'splitter {splitter}', k, h, w, 7, splitter) for splitter in 'ABC']
     for name, classes, height, width, kernel, splitter in plans:
-        shown = pictures(setting.device, n, classes, height, width, kinds=['blobs'])
+        shown = samples(setting.device, n, classes, height, width, kinds=['blobs'])
         loss = partial(epl, form='ours', part='both', w=kernel, mu=10, splitter=splitter)
-        run = partial(there_and_back, loss, shown[USUAL])
+        run = partial(forward_backward, loss, shown[USUAL])
         forms = {'ours': Form({USUAL: run}, [run])}
         yield loss_row(setting, f'EPL at {name}', forms, shown, kernel, splitter)
 
@@ -303,12 +303,12 @@ def heads_losses() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
 
 
 def loss_runs(shape: Sequence[int], device: str) -> dict[str, Callable[[], object]]:
-    """Forwards and backwards by logits, with labels that are new, as in every iteration."""
-    picture = pictures(device, *shape, kinds=['blobs'])[USUAL]
-    logits = (picture.probs.detach() + 1e-4).log().requires_grad_()
+    """Forward and backward passes from logits, with new labels as in every iteration."""
+    sample = samples(device, *shape, kinds=['blobs'])[USUAL]
+    logits = (sample.probs.detach() + 1e-4).log().requires_grad_()
 
     def run(loss: Callable) -> None:
-        torch.autograd.grad(loss(logits, picture.labels.clone()), logits)
+        torch.autograd.grad(loss(logits, sample.labels.clone()), logits)
 
     return {name: partial(run, loss) for name, loss in heads_losses().items()}
 

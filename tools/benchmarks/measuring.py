@@ -19,7 +19,7 @@ from mmseg_boundary.losses.compiled import compile_from
 
 from . import peers
 from .cases import SUBJECTS, Row, Setting, loss_runs
-from .scenes import USUAL, pictures
+from .scenes import USUAL, samples
 
 RUNS, SECONDS = 5, 2.0  # a form runs so often, or until it has taken so long; ours at least 3 times
 
@@ -27,7 +27,7 @@ RUNS, SECONDS = 5, 2.0  # a form runs so often, or until it has taken so long; o
 def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    # More kernels, sizes and windows in one process than a training has.
+    # One process has more kernels, sizes and windows here than a training has.
     torch._dynamo.config.recompile_limit = 256
 
 
@@ -42,8 +42,8 @@ def timed(run: Callable[[], object], device: str) -> tuple[float, object]:
 
 
 def measure_machine(setting: Setting) -> dict:
-    """What it is, and how fast it copies a large tensor and takes exponentials (CPU: of one that
-    fits the cache)."""
+    """The machine, and how fast it copies a large tensor and computes exponentials (on the CPU of
+    one that fits the cache)."""
     set_threads(setting.threads)
     cuda = setting.device == 'cuda'
     large = torch.rand(2**22 if setting.quick else 2**26, device=setting.device)
@@ -63,12 +63,12 @@ def measure_machine(setting: Setting) -> dict:
     }
 
 
-def rows_of(subject: str, setting: Setting, measured: str) -> Iterator[Row]:
+def rows_of(subject: str, setting: Setting, what: str) -> Iterator[Row]:
     """The rows, each announced when its turn has come, with its threads set."""
     if subject in ('costs', 'step') and not setting.quick:
         compile_from(0)  # as in a training
     for row in SUBJECTS[subject](setting):
-        print(f'{row.name}: {measured}', file=sys.stderr, flush=True)
+        print(f'{row.name}: {what}', file=sys.stderr, flush=True)
         set_threads(row.threads)
         yield row
 
@@ -103,7 +103,7 @@ def times_of(subject: str, setting: Setting) -> list[dict]:
 
 
 def difference(name: str, theirs: object, ours: object, tolerance: float) -> float:
-    """The largest, as a share of the largest entry; NaN equals NaN."""
+    """The largest difference, as a share of the largest entry; NaN equals NaN."""
     if not isinstance(theirs, (tuple, list)):
         theirs, ours = [theirs], [ours]
     found = 0.0
@@ -120,22 +120,22 @@ def difference(name: str, theirs: object, ours: object, tolerance: float) -> flo
 def compare_with_authors(setting: Setting) -> dict[str, float]:
     """Asserts that the published EPL is our `variant='authors'`, to 1e-4.
 
-    On a small half-trained prediction of blobs. The variant's ratios are no numbers to rely on
-    where the truth has no energy near a level; and where energies all but tie, as in saturated and
-    uniform predictions, rounding decides which pixels the ranks choose.
+    They are compared on a small half-trained prediction of blobs. The variant's ratios cannot be
+    relied on where the target has no energy near a level; and where energies nearly tie, as in
+    saturated and uniform predictions, rounding decides which pixels the ranks choose.
     """
     shape = (2, 4, 40, 64) if setting.quick else (2, 19, 64, 128)
-    picture = pictures(setting.device, *shape, kinds=['blobs'])[USUAL]
-    target, found = encode(picture.labels, shape[1]), {}
+    sample = samples(setting.device, *shape, kinds=['blobs'])[USUAL]
+    target, found = encode(sample.labels, shape[1]), {}
     for w, mu in ((7, 10), (13, 10), (13, 2), (15, 10), (23, 2)):
-        # TF32 has not the digits that energies need to be ranked alike.
+        # TF32 has too few digits to rank energies alike.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             theirs = (
-                peers.epl_point_loss(*picture, w),
-                peers.epl_line_loss(*picture, w, 'A', mu),
+                peers.epl_point_loss(*sample, w),
+                peers.epl_line_loss(*sample, w, 'A', mu),
             )
-        point = ours.epl_point_loss(picture.probs, target, w)
-        line = ours.epl_line_loss(picture.probs, target, w, mu=mu, variant='authors')
+        point = ours.epl_point_loss(sample.probs, target, w)
+        line = ours.epl_line_loss(sample.probs, target, w, mu=mu, variant='authors')
         name = f"published EPL, w={w}, mu={mu}, and ours with variant='authors'"
         found[name] = difference(name, theirs, (point, line), 1e-4)
     return found
@@ -231,7 +231,7 @@ def slowdowns(setting: Setting, neighbours: int) -> dict:
 
 
 def median_of_five(run: Callable[[], object], times: int, device: str) -> float:
-    """Seconds of one run, of series of so many."""
+    """Seconds of one run: the median of five series of `times` runs."""
 
     def series() -> None:
         for _ in range(times):

@@ -1,7 +1,7 @@
-"""What ours is held against: published algorithms, and plain forms.
+"""Published algorithms and plain forms, with which ours are compared.
 
-Written from the papers and from what the authors' programs do; none of their code is here. They
-take no void, and none of them is meant for anything but to be measured.
+They are written from the papers and from what the authors' programs do; none of their code is here.
+They take no void labels, and are for measuring alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from mmseg_boundary.losses.epl.rays import SPLITTERS
 
 
 def epl_point_loss(probs: Tensor, labels: Tensor, kernel_size: int, splitter: str = 'A') -> Tensor:
-    """Dense convolutions of truth and prediction, the mean of their squared difference."""
+    """The mean squared difference of dense convolutions of target and prediction."""
     masks = one_hot(probs, labels)
     terms = [
         F.mse_loss(convolve(probs, weight, 'replicate'), convolve(masks, weight, 'replicate'))
@@ -36,19 +36,19 @@ def epl_line_loss(
     masks = one_hot(probs, labels)
     terms = []
     for weight in directional_weights(probs, kernel_size, splitter):
-        truth = convolve(masks, weight, 'constant').round()
+        target = convolve(masks, weight, 'constant').round()
         prediction = convolve(probs, weight, 'constant')
-        region = (truth >= 1) & (truth <= h)
-        first, size = (truth < 1).sum((2, 3)), region.sum((2, 3))
+        region = (target >= 1) & (target <= h)
+        first, size = (target < 1).sum((2, 3)), region.sum((2, 3))
         order = prediction.detach().flatten(2).argsort(2)
         ranks = torch.arange(order.shape[2], device=order.device)
         first, last = first[..., None], (first + size)[..., None]
         chosen_in_order = ((ranks >= first) & (ranks < last)).to(probs.dtype)
         chosen = torch.zeros_like(chosen_in_order).scatter(2, order, chosen_in_order)
-        truth = truth * region
+        target = target * region
         prediction = prediction * chosen.view_as(prediction)
         for tau in range(1, h + 1):
-            d = torch.exp(-((truth - tau).abs() ** mu))
+            d = torch.exp(-((target - tau).abs() ** mu))
             d_hat = torch.exp(-((prediction - tau).abs() ** mu))
             intersection = (d * d_hat).abs().sum() + 1
             constant = d.abs().sum() / (d * d).abs().sum()
@@ -70,9 +70,9 @@ def directional_weights(probs: Tensor, kernel_size: int, splitter: str) -> Itera
         yield weight
 
 
-def convolve(masks: Tensor, weight: Tensor, padding: str) -> Tensor:
+def convolve(maps: Tensor, weight: Tensor, padding: str) -> Tensor:
     h = weight.shape[-1] // 2
-    return F.conv2d(F.pad(masks, (h, h, h, h), mode=padding), weight)
+    return F.conv2d(F.pad(maps, (h, h, h, h), mode=padding), weight)
 
 
 # --- BF1, as its equations read -------------------------------------------------------------------
@@ -81,16 +81,16 @@ def convolve(masks: Tensor, weight: Tensor, padding: str) -> Tensor:
 def bf1_loss(probs: Tensor, labels: Tensor, theta0: int, theta: int) -> Tensor:
     """Every maximum by `max_pool2d`, under autograd, with its 64-bit indices."""
 
-    def window_max(masks: Tensor, window: int) -> Tensor:
-        return F.max_pool2d(masks, window, stride=1, padding=window // 2)
+    def window_max(maps: Tensor, window: int) -> Tensor:
+        return F.max_pool2d(maps, window, stride=1, padding=window // 2)
 
-    def boundary(masks: Tensor) -> Tensor:
-        return window_max(1 - masks, theta0) - (1 - masks)
+    def boundary(maps: Tensor) -> Tensor:
+        return window_max(1 - maps, theta0) - (1 - maps)
 
-    truth, predicted = boundary(one_hot(probs, labels)), boundary(probs)
-    length, predicted_length = truth.sum((2, 3)), predicted.sum((2, 3))
-    precision = (predicted * window_max(truth, theta)).sum((2, 3)) / (predicted_length + 1e-7)
-    recall = (truth * window_max(predicted, theta)).sum((2, 3)) / (length + 1e-7)
+    target, predicted = boundary(one_hot(probs, labels)), boundary(probs)
+    length, predicted_length = target.sum((2, 3)), predicted.sum((2, 3))
+    precision = (predicted * window_max(target, theta)).sum((2, 3)) / (predicted_length + 1e-7)
+    recall = (target * window_max(predicted, theta)).sum((2, 3)) / (length + 1e-7)
     f1 = 2 * precision * recall / (precision + recall + 1e-7)
     return (1 - f1)[length > 0].mean()
 
@@ -130,8 +130,8 @@ def count_boundary_iou(
     counts = np.zeros((num_classes, len(widths), 2), np.int64)
     for k in range(num_classes):
         for column, width in enumerate(widths):
-            guess, truth = (_inner_band(each == k, width) for each in (pred, label))
-            counts[k, column] = (guess & truth).sum(), (guess | truth).sum()
+            ours, theirs = (_inner_band(each == k, width) for each in (pred, label))
+            counts[k, column] = (ours & theirs).sum(), (ours | theirs).sum()
     return counts
 
 
@@ -155,18 +155,18 @@ def boundary_f(
     return scores
 
 
-def _f_measure(guess: np.ndarray, truth: np.ndarray, radius: int) -> float:
-    guess, truth = _contour(guess), _contour(truth)
-    if not (guess.any() or truth.any()):
+def _f_measure(pred: np.ndarray, label: np.ndarray, radius: int) -> float:
+    pred, label = _boundary(pred), _boundary(label)
+    if not (pred.any() or label.any()):
         return np.nan
     disk = _disk(radius)
-    near_guess, near_truth = (cv2.dilate(each.view(np.uint8), disk) for each in (guess, truth))
-    precision = (guess & (near_truth > 0)).sum() / max(guess.sum(), 1)
-    recall = (truth & (near_guess > 0)).sum() / max(truth.sum(), 1)
+    near_pred, near_label = (cv2.dilate(each.view(np.uint8), disk) for each in (pred, label))
+    precision = (pred & (near_label > 0)).sum() / max(pred.sum(), 1)
+    recall = (label & (near_pred > 0)).sum() / max(label.sum(), 1)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _contour(mask: np.ndarray) -> np.ndarray:
+def _boundary(mask: np.ndarray) -> np.ndarray:
     """Where a mask differs from its eastern, southern or south-eastern neighbour."""
     east, south, both = mask.copy(), mask.copy(), mask.copy()
     east[:, :-1] = mask[:, 1:]
@@ -195,7 +195,7 @@ def count_trimap_iou(
         part |= change.view(np.uint8)
     counts = np.zeros((num_classes, len(widths), 2), np.int64)
     for column, width in enumerate(widths):
-        band = cv2.dilate(boundary, _disk(width, open_rim=True)) > 0
+        band = cv2.dilate(boundary, _disk(width, is_open=True)) > 0
         pairs = num_classes * label[band].astype(np.int64) + pred[band]
         confusion = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, -1)
         both = confusion.diagonal()
@@ -203,7 +203,7 @@ def count_trimap_iou(
     return counts
 
 
-def _disk(radius: int, open_rim: bool = False) -> np.ndarray:
+def _disk(radius: int, is_open: bool = False) -> np.ndarray:
     offsets = np.arange(-radius, radius + 1)
     squared = offsets[:, None] ** 2 + offsets**2
-    return (squared < radius**2 if open_rim else squared <= radius**2).astype(np.uint8)
+    return (squared < radius**2 if is_open else squared <= radius**2).astype(np.uint8)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Picture(NamedTuple):
+class Sample(NamedTuple):
     """probs: (N, K, H, W) float32 that want a gradient; labels: (N, H, W) int64, no void."""
 
     probs: Tensor
@@ -19,7 +19,7 @@ class Picture(NamedTuple):
 
 def blobs(images: int, classes: int, height: int, width: int, wobble: int = 0) -> Tensor:
     """(N, H, W) int64: Voronoi cells, four per class, seen through smooth waves, so that their
-    edges wobble. Another `wobble` has other waves and the same cells."""
+    boundaries wobble. Another `wobble` has other waves and the same cells."""
     random = torch.Generator().manual_seed(0)
     waves = torch.Generator().manual_seed(1 + wobble)
     places = torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij'))
@@ -53,9 +53,9 @@ LABELS = {'blobs': blobs, 'thin': thin}
 USUAL = 'half trained, blobs'
 
 
-def pictures(device: str, *shape: int, kinds: Sequence[str] = tuple(LABELS)) -> dict[str, Picture]:
-    """{'prediction, labels': picture} of the shape (N, K, H, W). The half-trained prediction is the
-    truth blurred, with noise; the saturated one is the truth 2 px off, all 0 and 1."""
+def samples(device: str, *shape: int, kinds: Sequence[str] = tuple(LABELS)) -> dict[str, Sample]:
+    """{'prediction, labels': sample} of the shape (N, K, H, W). The half-trained prediction is the
+    blurred target with noise; the saturated one is the target shifted by 2 px, all 0 and 1."""
     images, classes, height, width = shape
     found = {}
     for kind in kinds:
@@ -68,5 +68,5 @@ def pictures(device: str, *shape: int, kinds: Sequence[str] = tuple(LABELS)) -> 
             ('saturated', 200 * masks.roll(2, 3)),
         ):
             probs = logits.softmax(1).to(device).requires_grad_()
-            found[f'{name}, {kind}'] = Picture(probs, labels.to(device))
+            found[f'{name}, {kind}'] = Sample(probs, labels.to(device))
     return found

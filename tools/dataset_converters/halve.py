@@ -2,8 +2,8 @@
 
 python tools/dataset_converters/halve.py data/CamVid data/CamVid_half
 
-Images are averaged over each 2x2 (OpenCV's INTER_AREA); of labels, the upper left of each 2x2 is
-kept, since an average of labels is none. Odd rows and columns at the end are left out. All files
+Images are averaged over each 2x2 (OpenCV's INTER_AREA); of labels, the upper left pixel of each 2x2
+is kept, since an average of labels is no label. Odd rows and columns at the end are left out. All files
 become PNG. `digest.txt` has a SHA-256 of all pixels, which `--check` compares: results on two
 machines are results on the same images. (Decoders of JPEG may differ in a bit.)
 """
@@ -64,7 +64,7 @@ def halve_label(label: np.ndarray) -> np.ndarray:
 
 
 def write(pixels: np.ndarray, target: Path, file: Path) -> None:
-    """As PNG, in the folder of the same name."""
+    """Writes a PNG file into the folder of the same name."""
     with atomic_write(target / file.parent.name / f'{file.stem}.png') as unfinished:
         unfinished.write_bytes(cv2.imencode('.png', pixels)[1].tobytes())
 

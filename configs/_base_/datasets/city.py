@@ -1,2 +1,2 @@
-# What is evaluated on Cityscapes; its data set and pipelines are stock.
+# The evaluator for Cityscapes, whose data set and pipelines are MMSegmentation's.
 evaluator = dict(type='BoundaryMetric', iou_metrics=['mIoU'])

@@ -1,5 +1,5 @@
-# EPL for nets trained from scratch on small images: mu 2 has a gradient everywhere, and weight 1
-# gives the line term a share of the gradient that is felt (with 0.2 and mu 10 it is negligible).
+# EPL for nets trained from scratch on small images: with mu 2 it has a gradient everywhere, and
+# with weight 1 the line term has a noticeable share of it (with 0.2 and mu 10 it is negligible).
 _base_ = './ce.py'
 losses = [
     *_base_.losses,

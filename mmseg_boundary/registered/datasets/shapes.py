@@ -1,4 +1,4 @@
-"""Pictures of simple objects, drawn from a seed: a data set that needs no download.
+"""Images of simple objects, drawn from a seed: a data set that needs no download.
 
 Everything is integer arithmetic, rotations included, so that every machine draws the same pixels.
 """
@@ -22,21 +22,21 @@ class ShapesDataset(BaseSegDataset):
     """Lenses, tables, crosses, moons and combs on rough ground.
 
     A lens is a ring with a thin handle, a table has thin legs, a comb thin teeth (1 to 3 px), a
-    moon ends in two tips; all but the lens's outer edge are concave. Objects are turned, overlap
-    and touch. Colours only hint at the class: shape tells, and a faint texture. Void (255) are
-    grey smudges and a 2 px rim around every fourth object.
+    moon ends in two tips; all boundaries but the lens's outer one are concave. Objects are turned,
+    overlap and touch. Colours only hint at the class; the shape and a faint texture tell it. Void
+    (255) are grey smudges and a 2 px band around every fourth object.
 
-    The pictures are 'files' of the backend for `shapes://`, so whatever reads or shows files in
-    MMSegmentation works on them. Pictures of equal seed, size and index are equal.
+    The images are 'files' of the backend for `shapes://`, so whatever reads or shows files in
+    MMSegmentation works on them. Images of equal seed, size and index are equal.
 
     Args:
-        length: number of pictures.
-        seed: pictures of different seeds have nothing in common; use one for each split.
+        length: number of images.
+        seed: images of different seeds have nothing in common; use one for each split.
         size: (height, width) in pixels, 16 or more each.
         kwargs: as for `BaseSegDataset`.
 
     Raises:
-        ValueError: the pictures are too small to draw on.
+        ValueError: the images are too small to draw on.
     """
 
     METAINFO = dict(
@@ -59,7 +59,7 @@ class ShapesDataset(BaseSegDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One entry per picture."""
+        """One entry per image."""
         return [
             dict(
                 img_path=f'{self.root}/image/{index:06}.png',
@@ -85,13 +85,13 @@ class ShapesBackend(BaseStorageBackend):
         return cv2.imencode('.png', pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
-        """Refused: there are no texts here."""
-        raise ValueError(f'{filepath} is a picture: read it with `get`.')
+        """Raises a ValueError: there are no texts here."""
+        raise ValueError(f'{filepath} is an image: read it with `get`.')
 
 
 @lru_cache(maxsize=2)  # the label is read right after its image
 def draw(seed: int, index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """One picture: (H, W, 3) uint8 RGB and its labels, (H, W) uint8."""
+    """One image, (H, W, 3) uint8 RGB, and its label, (H, W) uint8."""
     rng = np.random.Generator(np.random.PCG64([seed, index]))
     unit = min(height, width) // 16
     image = (
@@ -126,8 +126,8 @@ def _beside(rng, y, x, distance):
 def _paint_object(rng, image, label, y, x, radius) -> None:
     window, dy, dx = _window(label.shape, y, x, 2 * radius)
     c, u, v = _turn(rng, dy, dx)
-    kind = rng.integers(1, 1 + len(OUTLINES))
-    mask = OUTLINES[kind - 1](u, v, c, radius, rng.integers(1, 4))
+    kind = rng.integers(1, 1 + len(SHAPES))
+    mask = SHAPES[kind - 1](u, v, c, radius, rng.integers(1, 4))
     if rng.integers(4) == 0:
         label[window][_grow(_grow(mask)) & ~mask] = VOID
     label[window][mask] = kind
@@ -148,7 +148,7 @@ def _paint_smudge(rng, image, label, y, x, unit) -> None:
 
 
 def _window(shape, y, x, reach):
-    """The part of the picture within `reach` of (y, x), and its coordinates relative to there."""
+    """The part of the image within `reach` of (y, x), and its coordinates relative to there."""
     top, left = max(y - reach, 0), max(x - reach, 0)
     bottom, right = min(y + reach + 1, shape[0]), min(x + reach + 1, shape[1])
     dy, dx = np.arange(top, bottom)[:, None] - y, np.arange(left, right)[None] - x
@@ -193,9 +193,9 @@ def _comb(u, v, c, r, thin):
     return spine | tooth & (abs(u) <= r * c) & (v > -r * c // 4) & (v <= 3 * r * c // 4)
 
 
-OUTLINES = (_lens, _table, _cross, _moon, _comb)
+SHAPES = (_lens, _table, _cross, _moon, _comb)
 
-# On the average: the colours of single objects overlap widely.
+# The means: the colours of single objects overlap widely.
 COLOURS = np.array(((170, 100, 70), (90, 120, 180), (70, 160, 110), (180, 170, 80), (170, 90, 160)))
 
 # -1 or 1 at the pixel (u, v) of the object's own frame.

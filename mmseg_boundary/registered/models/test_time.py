@@ -8,11 +8,11 @@ from mmseg.utils import SampleList
 
 @MODELS.register_module()
 class BoundarySegTTAModel(SegTTAModel):
-    """MMSegmentation's `SegTTAModel`, right for heads of one logit too.
+    """MMSegmentation's `SegTTAModel`, correct for heads of one logit too.
 
-    There, what a segmentor hands over as `seg_logits` are probabilities already. `SegTTAModel`
-    takes their sigmoid again, which is 0.5 or more, above the heads' default threshold of 0.3
-    everywhere: all is foreground.
+    With such a head the `seg_logits` of a segmentor are probabilities already. `SegTTAModel` takes
+    their sigmoid again, which is 0.5 or more, above the heads' default threshold of 0.3, so that
+    every pixel becomes foreground.
     """
 
     def merge_preds(self, data_samples_list: list[SampleList]) -> SampleList:
@@ -24,7 +24,7 @@ class BoundarySegTTAModel(SegTTAModel):
     def _merge_binary(self, data_samples: SampleList):
         probs = sum(sample.seg_logits.data for sample in data_samples) / len(data_samples)
         foreground = (probs > self.module.decode_head.threshold).to(probs)
-        # Truth and path are those of the first, as in the parent.
+        # Label and path are those of the first, as in the parent.
         merged = data_samples[0]
         merged.set_data(
             dict(seg_logits=PixelData(data=probs), pred_sem_seg=PixelData(data=foreground))

@@ -72,7 +72,7 @@ def test_a_part_of_each_drive(tmp_path):
 
 
 @needs_camvid
-def test_the_real_pictures():
+def test_the_real_images():
     train = build(CAMVID)
     val = build(CAMVID, data_prefix=dict(img_path='val', seg_map_path='valannot'))
     assert (len(train), len(val)) == (367, 101)

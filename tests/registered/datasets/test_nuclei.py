@@ -76,7 +76,7 @@ def test_one_pixel_more_is_seen(copy):
 
 def test_what_cannot_be_halved_is_said(copy):
     assert 'has no digest.txt: make the copy first' in halve(copy, '--check')
-    (copy / 'full/train/a.jpg').write_bytes(b'no picture')
+    (copy / 'full/train/a.jpg').write_bytes(b'no image')
     assert halve(copy).endswith('a.jpg is no image: restore it, or take it out of the data set.')
     said = run_tool('dataset_converters/halve', copy / 'nowhere', copy / 'half')
     assert "name the data set's own folder." in said

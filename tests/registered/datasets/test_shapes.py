@@ -1,4 +1,4 @@
-"""Pictures that exist in memory alone, the same on every machine."""
+"""Images that exist in memory alone, the same on every machine."""
 
 import hashlib
 
@@ -28,9 +28,9 @@ def test_every_machine_draws_the_same_pixels():
     assert digest.hexdigest().startswith('35e6d23f')
 
 
-def test_seed_and_index_make_the_picture():
-    pictures = [draw(seed, index, 64, 64)[0] for seed, index in ((0, 0), (0, 1), (1, 0))]
-    assert not any(np.array_equal(pictures[i], pictures[i - 1]) for i in range(3))
+def test_seed_and_index_make_the_image():
+    images = [draw(seed, index, 64, 64)[0] for seed, index in ((0, 0), (0, 1), (1, 0))]
+    assert not any(np.array_equal(images[i], images[i - 1]) for i in range(3))
 
 
 def test_samples_are_what_the_backend_draws():
@@ -43,7 +43,7 @@ def test_samples_are_what_the_backend_draws():
     assert torch.equal(sample['data_samples'].gt_sem_seg.data[0], torch.from_numpy(label).long())
 
 
-def test_pictures_hold_every_class_contours_and_some_void():
+def test_images_hold_every_class_and_some_void():
     labels = np.stack([draw(0, index, 128, 128)[1] for index in range(20)])
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5, VOID}
     assert 0.002 < (labels == VOID).mean() < 0.1
@@ -58,6 +58,6 @@ def test_a_subset_of_the_classes():
     assert len(dataset.metainfo['palette']) == 2
 
 
-def test_the_backend_reads_pictures_alone():
-    with pytest.raises(ValueError, match='is a picture: read it with `get`'):
+def test_the_backend_reads_images_alone():
+    with pytest.raises(ValueError, match='is an image: read it with `get`'):
         fileio.get_text('shapes://0/8x8/image/000000.png')

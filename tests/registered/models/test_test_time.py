@@ -49,8 +49,8 @@ def augmented(scales=(1.0, 0.5), flips=(False, True)):
                 ori_shape=(64, 96),
                 img_path='a.png',
             )
-            truth = PixelData(data=torch.zeros(1, 64, 96))
-            samples.append([SegDataSample(metainfo=info, gt_sem_seg=truth)])
+            label = PixelData(data=torch.zeros(1, 64, 96))
+            samples.append([SegDataSample(metainfo=info, gt_sem_seg=label)])
     return dict(inputs=inputs, data_samples=samples)
 
 
