@@ -1,13 +1,13 @@
-# make demo         a small PSPNet with CE and with CE + EPL, compared (some minutes, no GPU);
+# make demo         trains a small PSPNet with CE and with CE + EPL and compares them (minutes, no GPU);
 #                   other losses: make demo LOSSES="ce epl boundary dt bf1"
-# make study        the smallest study: eight losses, three seeds, on drawn shapes
-# make test         the test suite of the stack; .ci/run runs it on both
-# make quick        its units: losses, metrics, distances and what MMSegmentation sees of them, in one
-#                   or two minutes; no process but pytest's two, nothing compiled, no tool is run
-# make test-slow    what takes too long for it
-# make mutants      breaks the losses and metrics in small ways: do the tests see it?
-# make docs         the documentation as a site in build/site, its tour run and its links checked
-# make benchmark    time and memory of losses, distances and metrics against other code (5 minutes)
+# make study        runs the smallest study: eight losses, three seeds, on drawn shapes
+# make test         runs the test suite on the stack; .ci/run runs it on both
+# make quick        runs its unit tests (losses, metrics, distances, registered) in one or two minutes,
+#                   without other processes, compilation or tools
+# make test-slow    runs the tests that take too long for it
+# make mutants      makes small mistakes in losses and metrics, which the tests have to detect
+# make docs         builds the documentation as a site in build/site, runs its tour, checks its links
+# make benchmark    compares losses, distances and metrics with other code in time and memory (5 minutes)
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
 
@@ -28,8 +28,8 @@ UNITS := mmseg_boundary $(addprefix tests/, geometry losses metrics registered \
 demo: $(INSTALLED)
 	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
 
-# In two processes of one thread each: half of the time goes to processes that tests start. Files in
-# the order of tests/support/longest.py.
+# Two processes of one thread each, since half of the time goes to processes that tests start. The
+# files run in the order of tests/support/longest.py.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(INSTALLED)
@@ -65,7 +65,7 @@ $(INSTALLED): .ci/install .ci/$(STACK).txt setup.py
 	PYTHON=$(PYTHON) bash .ci/install $(STACK) $(VENV)
 	touch $@
 
-# The tour needs the package and its stack, which the generator's environment borrows.
+# The tour needs the package and its stack, which the generator's environment takes from the stack's.
 $(DOCS)/installed: .ci/docs.txt
 	$(MAKE) STACK=onedl .venv/onedl/installed
 	$(PYTHON) -m venv --clear $(DOCS)
