@@ -1,10 +1,10 @@
 """`python -m mmseg_boundary.check`: what is installed and registered, and what keeps it from
 working, each problem with the command that fixes it. The exit status is 1 if there is one.
 
-Modules of a project may be named too: they are imported as `custom_imports` would, and looked at
+Modules of a project may be named too: they are imported as `custom_imports` would, and checked
 for names that both they and this package register.
 
-Everything is imported by name, so that what is missing or broken is one of the answers.
+Everything is imported by name, so that a missing or broken package is one of the findings.
 """
 
 import argparse
@@ -49,23 +49,23 @@ TAKEN = ' is already registered in '  # MMEngine's words
 
 @dataclass
 class Findings:
-    """(name, value) of what is there, (sentence, command) of what is to be fixed."""
+    """Facts are (name, value), problems (sentence, command that fixes it)."""
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def fact(self, name: str, value: str) -> None:
-        """Something to know."""
+        """Adds something to know."""
         self.facts.append((name, value))
 
     def problem(self, sentence: str, command: str) -> None:
-        """Something to fix; once, where one command fixes several things."""
+        """Adds something to fix; once, where one command fixes several things."""
         if all(command != known for _, known in self.problems):
             self.problems.append((sentence, command))
 
 
 def look(modules: Sequence[str] = ()) -> Findings:
-    """Everything there is to say; what rests on something broken is left out."""
+    """All findings; checks that need something broken are left out."""
     found = Findings()
     found.fact(
         'mmseg_boundary', f'{mmseg_boundary.__version__} ({Path(mmseg_boundary.__file__).parent})'
@@ -143,7 +143,7 @@ def _look_at_stack(found: Findings) -> str | None:
 
 
 def _look_at_operators(found: Findings, stack: str) -> bool:
-    """Whether MMSegmentation can do with what there is."""
+    """Whether MMSegmentation works with the operators that are installed."""
     if not import_module('mmseg_boundary.stacks').has_compiled_operators():
         found.fact('operators', 'not compiled (PSANet and CCNet need them)')
         if stack == 'mmlab':
@@ -226,9 +226,9 @@ def _conflict(found: Findings, stack: str, name: str, file: str) -> None:
 
 
 def _explain(found: Findings, error: Exception, stack: str, module: str | None = None) -> None:
-    """The problem behind an error of an import, which `module`, if any, was to be."""
+    """Adds the problem behind the error of an import, of `module` where one was named."""
     said = f'{type(error).__name__}: {error}'
-    if hasattr(error, 'command'):  # UnfitStack; its module refuses to be imported
+    if hasattr(error, 'command'):  # an UnfitStack, raised by the import of `stacks`
         found.problem(f'{error.problem}.', error.command)
     elif isinstance(error, KeyError) and TAKEN in str(error):
         name, _, place = error.args[0].partition(TAKEN)
@@ -324,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'modules', nargs='*', metavar='MODULE', help="of your project's custom_imports"
     )
     modules = parser.parse_args(arguments).modules
-    # What the stacks say while they are imported is no answer.
+    # What the stacks print while they are imported is not a finding.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter('ignore')
         found = look(modules)

@@ -1,4 +1,4 @@
-"""Where a config of ours is: `python -m mmseg_boundary.config pspnet_epl_city` prints the path."""
+"""The paths of our configs: `python -m mmseg_boundary.config pspnet_epl_city` prints one."""
 
 import argparse
 from pathlib import Path
@@ -11,14 +11,14 @@ _NO_CONFIGS = {'_base_', 'studies'}
 
 
 def path(name: str) -> str:
-    """The absolute path of a config of ours, to inherit from anywhere.
+    """The absolute path of a config of this package, to inherit from anywhere.
 
     Args:
         name: the file's name, such as 'pspnet_epl_city', with or without '.py', in whichever
             folder of `configs/` it is.
 
     Raises:
-        ValueError: there is no such config; lists those that there are.
+        ValueError: there is no such config; the message lists those that exist.
     """
     folder = next(filter(Path.is_dir, _FOLDERS), _FOLDERS[0]).resolve()
     known = {

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and what is said where one cannot be written."""
+"""Atomic writes, and the error that says what to do where a file cannot be written."""
 
 import errno
 import os
@@ -17,11 +17,11 @@ REMEDIES = {
 
 
 class UnwrittenFile(OSError):
-    """Something that cannot be written; says what, why and what to do.
+    """A file cannot be written; the message says which, why and what to do.
 
     Args:
-        sentence: all of that.
-        every_rank: it may be news to this rank alone.
+        sentence: the message.
+        every_rank: whether it is to be shown by whichever rank raises it.
     """
 
     def __init__(self, sentence: str, every_rank: bool = True) -> None:
@@ -31,10 +31,10 @@ class UnwrittenFile(OSError):
 
 @contextmanager
 def named_if_unwritten(path: str | Path, every_rank: bool = True) -> Iterator[None]:
-    """Has what the operating system refuses, such as one byte more on a full disk, name `path`.
+    """Turns an error of the operating system, such as a full disk, into one that names `path`.
 
     Raises:
-        UnwrittenFile: in place of an OSError with a number; others mean something else.
+        UnwrittenFile: in place of an OSError with a number; others are raised as they are.
     """
     try:
         yield
@@ -50,10 +50,11 @@ def named_if_unwritten(path: str | Path, every_rank: bool = True) -> Iterator[No
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Another name in the folder of `path`, to write to; finished, the file gets its own.
+    """Yields another name in the folder of `path` to write to; the finished file then replaces
+    `path`.
 
-    Whatever ends the process before leaves at `path` what was there. A killed process leaves the
-    unfinished file beside, as `.{process id}.{name}`; makes the folder if there is none.
+    If the process ends before that, `path` stays as it was. A killed process leaves the unfinished
+    file beside it, as `.{process id}.{name}`. The folder is made if there is none.
 
     Raises:
         UnwrittenFile: it cannot be written, for instance because the disk is full.

@@ -1,7 +1,10 @@
-"""Label maps as masks: the one home of void, of class masks and of which classes are present.
+"""Labels as masks. Void and the presence of classes are decided here alone.
 
-Shape glossary, here for the whole package: N images, K masks (classes of the loss, one per logit),
-H x W pixels at label resolution, D directions.
+Shapes, in the whole package: N images, K classes of the loss, one per logit, H x W pixels at label
+resolution, D directions.
+
+Words: a label is an index map of the ground truth, a pred that of a prediction; a target holds the
+one-hot masks of labels; logits or probs are what a loss receives; void pixels have `ignore_index`.
 """
 
 from collections.abc import Callable
@@ -13,13 +16,13 @@ from torch import Tensor
 
 from .choices import require_choice
 
-Measures = TypeVar('Measures')
+Result = TypeVar('Result')
 UNKNOWN_LABELS = ('refuse', 'wrong')
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the labels say, void taken out.
+    """The masks of a batch of labels, without void.
 
     masks: (N, K, H, W) bool, the pixels of each class; False at void.
     valid: (N, 1, H, W) bool, the pixels that are not void.
@@ -39,8 +42,8 @@ class Target:
             return self.masks
         return torch.cat([self.valid & ~self.masks, self.masks], 1)
 
-    def cached(self, compute: Callable[..., Measures], *options: object) -> Measures:
-        """`compute(self.regions, *options)`, once: whoever asks again gets the same tensors."""
+    def cached(self, compute: Callable[..., Result], *options: object) -> Result:
+        """`compute(self.regions, *options)`, computed once: later calls get the same tensors."""
         key = compute, *options
         if key not in self._cache:
             with torch.no_grad():
@@ -53,7 +56,7 @@ class Target:
         return self.masks.any(3).any(2)
 
     def require_shape(self, given: Tensor, name: str = 'probs') -> None:
-        """Raises a ValueError unless there is a probability ('probs'), or one of the 'logits', for
+        """Raises a ValueError unless `given` has a probability ('probs') or a logit ('logits') for
         each class and pixel: any other number of classes might be broadcast."""
         if given.shape != self.masks.shape:
             one = 'logit' if name == 'logits' else 'probability'
@@ -62,30 +65,30 @@ class Target:
                 f'give one {one} for each class and pixel of the labels.'
             )
 
-    def masked(self, fields: Tensor) -> Tensor:
-        """(N, K, H, W) `fields` with 0 at void, so that void pixels send and receive nothing.
+    def masked(self, values: Tensor) -> Tensor:
+        """(N, K, H, W) `values` with 0 at void, in the gradient too.
 
         Raises:
-            ValueError: the fields are not those of the labels' images.
+            ValueError: the values have another N, H or W than the labels.
         """
-        if fields.shape[:1] + fields.shape[2:] != self.valid.shape[:1] + self.valid.shape[2:]:
+        if values.shape[:1] + values.shape[2:] != self.valid.shape[:1] + self.valid.shape[2:]:
             raise ValueError(
-                f'fields are {tuple(fields.shape)} and labels (N, H, W) = '
+                f'values are {tuple(values.shape)} and labels (N, H, W) = '
                 f'{tuple(self.valid.squeeze(1).shape)}; resize the logits to the labels.'
             )
-        return fields.masked_fill(~self.valid, 0)
+        return values.masked_fill(~self.valid, 0)
 
 
 @dataclass(frozen=True)
 class LabelPair:
-    """Prediction and label of one image, void taken out of both: to metrics what `Target` is to
+    """The prediction and the label of one image, without void: for metrics what `Target` is for
     losses.
 
     num_classes: K; the classes are 0 to K-1.
-    pred, label: (H, W) int32 on the CPU, 0 to K. K is no class: void, in both maps, and whatever
-        else is not one of the classes.
+    pred, label: (H, W) int32 on the CPU, 0 to K. K stands for void, in both maps, and for any other
+        number that is not a class.
     valid: (H, W) bool, the pixels that are not void.
-    label_as_given: (H, W) int64 on the CPU, where numbers outside the classes are still apart.
+    label_as_given: (H, W) int64 on the CPU, in which numbers outside the classes stay distinct.
     """
 
     num_classes: int
@@ -96,13 +99,13 @@ class LabelPair:
 
 
 def is_void(labels: Tensor, ignore_index: int) -> Tensor:
-    """(…) bool, True where the label map says nothing."""
+    """(…) bool, True at void pixels."""
     # In a narrow type -100 would wrap around to the index of a class: 156 in uint8.
     return labels.long() == ignore_index
 
 
 def encode(labels: Tensor, num_logits: int, ignore_index: int = 255) -> Target:
-    """The masks of a label map.
+    """The target of a batch of labels.
 
     Args:
         labels: (N, H, W) of any integer type; class indices, or `ignore_index` for void.
@@ -154,7 +157,7 @@ def encode_pair(
 
     Raises:
         ValueError: the maps are not two-dimensional integers of the same shape, or labels are
-            unknown and refused, or `unknown_labels` is another word.
+            unknown and refused, or `unknown_labels` is neither.
     """
     require_unknown_labels(unknown_labels)
     for name, given in (('pred', pred), ('label', label)):
@@ -206,7 +209,7 @@ def require_known_labels(
 
 
 def require_unknown_labels(unknown_labels: str) -> None:
-    """Raises a ValueError for a word that means nothing."""
+    """Raises a ValueError unless the word is one of `UNKNOWN_LABELS`."""
     require_choice('unknown_labels', unknown_labels, UNKNOWN_LABELS)
 
 
@@ -215,7 +218,7 @@ def _is_integer(labels: Tensor) -> bool:
 
 
 def _is_unknown(labels: Tensor, void: Tensor, num_classes: int) -> Tensor:
-    """(…) bool, what is neither a class nor void, of int64 labels."""
+    """(…) bool, True where int64 labels are neither a class nor void."""
     return ((labels < 0) | (labels >= num_classes)) & ~void
 
 

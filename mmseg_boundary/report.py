@@ -8,7 +8,7 @@ from .files import atomic_write
 
 
 def write_report(path: str | Path, report: dict) -> None:
-    """Writes the whole file or leaves what was there. NaN becomes null, which JSON knows."""
+    """Writes the report atomically. NaN becomes null, since JSON has no NaN."""
     with atomic_write(path) as unfinished:
         unfinished.write_text(json.dumps(_without_nan(report), indent=1, allow_nan=False) + '\n')
 

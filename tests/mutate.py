@@ -1,7 +1,7 @@
 """Breaks the losses and metrics in small ways and says what the tests do not see.
 
     make mutants                                  all of them
-    python tests/mutate.py losses/epl/line.py ...      those of some files
+    python tests/mutate.py losses/epl/line.py ...  those of some files
 
 Each mutant is one replacement in one file, in a copy of the repository, in which the tests named
 for that file are run. A mutant that no test sees is a hole in the tests: write the missing test.
@@ -113,7 +113,7 @@ MUTANTS = {
         ('if self.masks.shape[1] > 1', 'if self.masks.shape[1] > 0'),
         ('given.shape != self.masks.shape', 'given.dim() != self.masks.dim()'),
         ('self.masks.any(3).any(2)', 'self.masks.all(3).any(2)'),
-        ('fields.masked_fill(~self.valid, 0)', 'fields'),
+        ('values.masked_fill(~self.valid, 0)', 'values'),
         ('key = compute, *options', 'key = compute'),
         ('void | (each < 0)', '(each < 0)'),
         ('(each > num_classes), num_classes', '(each > num_classes), num_classes - 1'),
@@ -151,7 +151,7 @@ MUTANTS = {
         ('1 - inside, outside', '-inside, outside'),
         ('(posinf=0, neginf=0)', '(posinf=0)'),
         ('value=-1', 'value=0'),
-        ('_to(rim) + 1', '_to(rim)'),
+        ('_to(boundary) + 1', '_to(boundary)'),
         ('cv2.DIST_C', 'cv2.DIST_L1'),
         ("chamfer_distance_to(mask, 'chessboard')", "chamfer_distance_to(mask, 'taxicab')"),
         ('in_rows[:, 1:] | in_rows[:, :-1]', 'in_rows[:, 1:]'),
@@ -167,9 +167,9 @@ MUTANTS = {
         ('sums.sum(1, keepdim=True)', 'sums.amax(1, keepdim=True)'),
         ("    @once_differentiable('bf1_loss')\n", ''),
         ('true * by_near_predicted', 'by_near_predicted'),
-        ('            slope += by_predicted\n', ''),
-        ('            slope *= is_valid\n', ''),
-        ('torch.mul(slope, is_valid', 'torch.mul(slope, 1'),
+        ('            grad += by_predicted\n', ''),
+        ('            grad *= is_valid\n', ''),
+        ('torch.mul(grad, is_valid', 'torch.mul(grad, 1'),
         ('value=lowest', 'value=0'),
         ('torch.gt(second, first', 'torch.ge(second, first'),
         ('for dim in (-1, -2) for', 'for dim in (-2, -1) for'),
@@ -274,10 +274,10 @@ MUTANTS = {
         # Their gradient
         ("    @once_differentiable('epl_line_loss')\n", ''),
         ('bounds[:, n, some].contiguous()', 'bounds[:, 0, some].contiguous()'),
-        ('slope_p + slope_i * d', 'slope_p'),
-        ('2 * slope_square[0]', 'slope_square[0]'),
+        ('grad_p + grad_i * d', 'grad_p'),
+        ('2 * grad_square[0]', 'grad_square[0]'),
         ('_power(energies - tau, form.mu - 1)', '_power(energies - tau, form.mu)'),
-        ('pull.where(d_hat > 0, 0)', 'pull'),
+        ('grad.where(d_hat > 0, 0)', 'grad'),
         ('total.where(chosen, 0)', 'total'),
         ('keep_valid(gradient, bits), *[None] * 3', 'gradient, *[None] * 3'),
         # How near an energy is to a level
@@ -364,8 +364,8 @@ MUTANTS = {
         ('target, pixel_weight)', 'target)'),
         ('    target.require_shape(probs)\n', ''),
         ('shares_of(weights) * signed', 'weights.view(-1, 1, 1) * signed'),
-        ('range(masks) if masks > 1 else (1,)', 'range(masks)'),
-        ('chosen[mask] = weights[mask]', 'chosen[mask] = 1'),
+        ('range(num_logits) if num_logits > 1 else (1,)', 'range(num_logits)'),
+        ('chosen[index] = weights[index]', 'chosen[index] = 1'),
         ('len(set(classes)) < len(classes)', 'False'),
     ],
     'losses/log_likelihood.py': [
@@ -512,7 +512,7 @@ def main() -> None:
     """Tries the mutants and ends with 1 if some survive."""
     parser = argparse.ArgumentParser(description='Do the tests see when the package is broken?')
     parser.add_argument(
-        'files', nargs='*', default=list(MUTANTS), help='such as losses/epl/line.py ...fault: all)'
+        'files', nargs='*', default=list(MUTANTS), help='such as losses/epl/line.py (default: all)'
     )
     files = parser.parse_args().files
     if unknown := sorted(set(files) - set(MUTANTS)):

@@ -11,7 +11,7 @@ MAX_SETS = 31  # as many classes as an int32 has bits beside its sign
 
 
 def find_boundaries(labels: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Pixels with a 4-neighbour of a different label: both sides of each boundary.
+    """Pixels with a 4-neighbor of a different label: both sides of each boundary.
 
     The image border is no boundary.
 
@@ -29,7 +29,7 @@ def find_boundaries(labels: Tensor, valid: Tensor | None = None) -> Tensor:
 
     Args:
         labels: (..., H, W), a label map or a mask.
-        valid: (..., H, W) bool, pixels that have a label; the others touch nothing. None: all.
+        valid: (..., H, W) bool, pixels that have a label; the others make no boundary. None: all.
 
     Returns:
         (..., H, W) bool.
@@ -102,7 +102,7 @@ def class_boundaries(labels: Tensor, classes: Sequence[int], mode: str = 'davis'
 
     Args:
         labels: (H, W) integer, 0 or more.
-        classes: those asked for, at most `MAX_SETS`.
+        classes: at most `MAX_SETS`.
         mode: 'davis' or 'inner'.
 
     Returns:
@@ -114,7 +114,7 @@ def class_boundaries(labels: Tensor, classes: Sequence[int], mode: str = 'davis'
     members = _members(labels, classes)
     if mode == 'inner':
         return members * find_boundaries(labels)
-    # Beyond the image lies more of the same.
+    # The last row and column are repeated: the image border is no boundary.
     members = torch.cat([members, members[-1:]])
     members = torch.cat([members, members[:, -1:]], 1)
     upper, lower = members[:-1], members[1:]
@@ -143,10 +143,10 @@ def count_members(sets: Tensor, members: int) -> Tensor:
 
 
 def shared_within(sets: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor:
-    """What the pixels of a map share with a pixel of another within the radii.
+    """The members that pixels of one map share with pixels of another within the radii.
 
-    A disk is a pile of rows. The other map is widened along its rows, by a pixel to both sides
-    at a time, and what then lies above and below a pixel is what a row of that length meets.
+    A disk is made of rows. The other map is widened along its rows, by one pixel to both sides at a
+    time; above and below a pixel it then holds what a row of that length meets.
 
     >>> sets = torch.tensor([[1, 1, 3, 1], [0, 0, 0, 0]], dtype=torch.int32)
     >>> other = torch.tensor([[0, 0, 0, 0], [1, 2, 0, 0]], dtype=torch.int32)
@@ -166,7 +166,7 @@ def shared_within(sets: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor
     reach = math.floor(max(radii))
     places = sets.flatten().nonzero().squeeze(1)
     own = sets.flatten()[places]
-    # In a frame rows stay apart as they widen. Places are counted from the frame's top.
+    # The padding keeps widened rows apart. `places` count from the first row of the image.
     width = sets.shape[1] + 2 * reach
     places = places // sets.shape[1] * width + places % sets.shape[1] + reach
     wide = F.pad(other, (reach,) * 4).flatten()
@@ -187,7 +187,7 @@ def shared_within(sets: Tensor, other: Tensor, radii: Sequence[float]) -> Tensor
 
 
 def _half_width(radius: float, row: int) -> int:
-    """How far a disk reaches to both sides, in a row so far off its centre."""
+    """How far a disk reaches to both sides, `row` rows off its center."""
     half = 0
     while math.sqrt(row**2 + (half + 1) ** 2) <= radius:
         half += 1
@@ -195,7 +195,7 @@ def _half_width(radius: float, row: int) -> int:
 
 
 def _members(labels: Tensor, classes: Sequence[int]) -> Tensor:
-    """(H, W) int32, of each pixel the set of the classes that it belongs to: one or none."""
+    """(H, W) int32, the set of each pixel: its class if that is asked for, else empty."""
     if len(classes) > MAX_SETS:
         raise ValueError(f'{len(classes)} classes are asked for; give at most {MAX_SETS}.')
     bits = torch.zeros(max(int(labels.max()), *classes, 0) + 1, dtype=torch.int32)

@@ -1,8 +1,8 @@
-"""Exact distances to masks, in pixels between pixel centres, whatever computes them.
+"""Exact distances to masks, in pixels between pixel centers.
 
-On the CPU OpenCV's precise transform, or scipy's where OpenCV is missing, for as many masks at a
-time as torch has threads; on CUDA a transform in torch, on the device. They agree to 1e-3 px, not
-to the last bit, so that distances are compared with a tolerance and never with `==`.
+On the CPU OpenCV computes them, or scipy where OpenCV is missing, for as many masks at a time as
+torch has threads; on CUDA torch does, on the device. The engines agree to 1e-3 px, not to the last
+bit, so that distances are compared with a tolerance and never with `==`.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor
 
 TOLERANCE = 1e-3  # px, by which two engines may differ
 METRICS = ('euclidean', 'chessboard', 'taxicab')
-# 256 MiB of float32: what one step of the column pass holds, or one row of it where that is more.
+# 256 MiB of float32: the most that a step of the column pass holds, unless one row needs more.
 _STEP_SIZE = 2**26
 
 
@@ -29,7 +29,7 @@ def distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
 
     Args:
         mask: (..., H, W) bool.
-        max_distance: in pixels; distances beyond it are not looked for, which saves time on CUDA.
+        max_distance: in pixels; distances beyond it become inf, which saves time on CUDA.
 
     Returns:
         (..., H, W) float32, to 1e-3 px; inf where no pixel of the mask is True, or none within
@@ -52,7 +52,7 @@ def torch_distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor
     *_, height, width = mask.shape
     squared = _distance_along_rows(mask).square().reshape(-1, height, width)
     reach = height if max_distance is None else int(max_distance)
-    # A step of `reach` rows looks at 3 `reach`: with more the reach would save nothing.
+    # A step of `reach` rows reads 3 `reach`; a larger one would save nothing.
     window = min(height, 3 * reach + 1)
     step = max(1, min(reach, _STEP_SIZE // max(1, squared.shape[0] * window * width)))
     rows = torch.arange(height, device=mask.device, dtype=torch.float32)
@@ -139,7 +139,7 @@ def _euclidean_engine() -> Callable:
 
     def precise(background):
         # With one thread OpenCV takes Intel's IPP, which is slower and less exact. The switch is
-        # one of the calling thread alone, here of the pool's.
+        # for the calling thread alone, here one of the pool's.
         cv2.ipp.setUseIPP(False)
         return cv2.distanceTransform(background, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
@@ -155,7 +155,7 @@ def _mask_by_mask(engine: Callable, mask: Tensor) -> Tensor:
     def fill(sites, found) -> None:
         if sites.any():
             found[:] = engine((~sites).view('uint8'))
-        else:  # without a pixel to go to, the libraries return garbage
+        else:  # for an empty mask the libraries return garbage
             found[:] = torch.inf
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -164,8 +164,8 @@ def _mask_by_mask(engine: Callable, mask: Tensor) -> Tensor:
 
 
 def _empty(shape: torch.Size) -> Tensor:
-    """Float32 on the CPU. NumPy asks the system for huge pages, which torch does not: the first
-    touch of as many small ones takes longer than all that is done with them here."""
+    """Uninitialized float32 on the CPU, by NumPy, which asks the system for huge pages. torch does
+    not: the first touch of that many small ones takes longer than all that is done with them."""
     import numpy as np
 
     return torch.from_numpy(np.empty(shape, np.float32))
@@ -212,8 +212,9 @@ def depth(regions: Tensor) -> Tensor:
     in_rows = framed[:, 1:] != framed[:, :-1]
     in_columns = framed[1:, 1:-1] != framed[:-1, 1:-1]
     mixed_rows = in_rows[:, 1:] | in_rows[:, :-1]
-    rim = mixed_rows[1:-1] | mixed_rows[2:] | mixed_rows[:-2] | in_columns[1:] | in_columns[:-1]
-    return _chessboard_distance_to(rim) + 1
+    across_rows = mixed_rows[1:-1] | mixed_rows[2:] | mixed_rows[:-2]
+    boundary = across_rows | in_columns[1:] | in_columns[:-1]
+    return _chessboard_distance_to(boundary) + 1
 
 
 def _chessboard_distance_to(mask: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from .once_differentiable import once_differentiable
 from .reduction import as_class_weight, mean_over
 
 EPS = 1e-7
-# Pixels of one step: on the CPU its maps stay in the cache, elsewhere a call has to be worth it.
+# Pixels of one step: few stay in the CPU's cache, many are worth the call of a device's kernel.
 _CPU_STEP, _OTHER_STEP = 2**18, 2**23
 
 
@@ -41,7 +41,7 @@ def bf1_loss(
         probs: (N, K, H, W) float, in [0, 1].
         target: the labels, from `labels.encode`.
         theta0: odd window, in pixels, that makes a boundary (theta0 - 1) / 2 px thick.
-        theta: odd window of the tolerance, at most the distance between neighbouring segments.
+        theta: odd window of the tolerance, at most the distance between neighboring segments.
         per_image: one score per image and class; False pools the sums of a class over the batch.
         class_weight: (K,) non-negative weights of the mean; None weighs all alike.
 
@@ -68,31 +68,31 @@ def bf1_loss(
     return mean_over(true > 0, 1 - f1, as_class_weight(class_weight, probs))
 
 
-def inner_boundary(masks: Tensor, theta0: int) -> Tensor:
-    """What of a class lies within (theta0 - 1) / 2 px of its outside, eq. (2).
+def inner_boundary(maps: Tensor, theta0: int) -> Tensor:
+    """The pixels of each class within (theta0 - 1) / 2 px of its outside, eq. (2).
 
     >>> import torch
     >>> inner_boundary(torch.tensor([[[[0., 1, 1, 1, 0.5, 0]]]]), 3).tolist()
     [[[[0.0, 1.0, 0.0, 0.5, 0.5, 0.0]]]]
 
     Args:
-        masks: (N, K, H, W) float, in [0, 1].
+        maps: (N, K, H, W) float, in [0, 1].
         theta0: odd window, in pixels.
 
     Returns:
         (N, K, H, W) float, in [0, 1].
     """
-    return window_max(1 - masks, theta0) - (1 - masks)
+    return window_max(1 - maps, theta0) - (1 - maps)
 
 
-def window_max(masks: Tensor, window: int) -> Tensor:
+def window_max(maps: Tensor, window: int) -> Tensor:
     """The largest value within (window - 1) / 2 px (chessboard), of pixels in the image alone.
 
     Args:
-        masks: (..., H, W), float or bool.
+        maps: (..., H, W), float or bool.
         window: odd, in pixels.
     """
-    return _window_maxima(masks, window)[-1]
+    return _window_maxima(maps, window)[-1]
 
 
 def require_bf1_options(theta0: int, theta: int) -> None:
@@ -103,10 +103,10 @@ def require_bf1_options(theta0: int, theta: int) -> None:
 
 
 class _BoundarySums(torch.autograd.Function):
-    """(4, N, K), the sums over the pixels of b̂, b̂ b^ext, b and b b̂^ext.
+    """The sums over the pixels of b̂, b̂ b^ext, b and b b̂^ext, (4, N, K).
 
-    Kept for the gradient are the inputs alone: what it needs of the maps is made again, a few
-    masks at a time.
+    Only the inputs are kept for the gradient, which computes the maps again, a few classes at a
+    time.
     """
 
     @staticmethod
@@ -121,17 +121,17 @@ class _BoundarySums(torch.autograd.Function):
             predicted = (window_max(outside, theta0) - outside) * valid[image].to(probs.dtype)
             true, near_true = _true_boundary(masks[image, classes], theta0, theta, probs.dtype)
             near_predicted = window_max(predicted, theta)
-            fields = predicted, predicted * near_true, true, true * near_predicted
-            for total, field in zip(sums, fields, strict=True):
-                total[image, classes] = field.sum((2, 3))
+            maps = predicted, predicted * near_true, true, true * near_predicted
+            for total, each in zip(sums, maps, strict=True):
+                total[image, classes] = each.sum((2, 3))
         return sums
 
     @staticmethod
     @once_differentiable('bf1_loss')
-    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         probs, masks, valid = ctx.saved_tensors
         theta0, theta = ctx.windows
-        grad = torch.empty_like(probs)
+        grad_probs = torch.empty_like(probs)
         for image, classes in _steps(probs):
             is_valid = valid[image].to(probs.dtype)
             outside = _outside(probs[image, classes], valid[image])
@@ -139,55 +139,57 @@ class _BoundarySums(torch.autograd.Function):
             predicted = (maxima[-1] - outside) * is_valid
             true, near_true = _true_boundary(masks[image, classes], theta0, theta, probs.dtype)
 
-            by_predicted, by_near_true, _, by_near_predicted = grads[:, image, classes, None, None]
-            slope = _to_first(_window_maxima(predicted, theta), theta, true * by_near_predicted)
-            slope += by_predicted
-            slope += by_near_true * near_true
-            slope *= is_valid
+            by_predicted, by_near_true, _, by_near_predicted = grad_output[
+                :, image, classes, None, None
+            ]
+            grad = _to_first(_window_maxima(predicted, theta), theta, true * by_near_predicted)
+            grad += by_predicted
+            grad += by_near_true * near_true
+            grad *= is_valid
             # by the probabilities, of which `outside` is the complement
-            slope -= _to_first(maxima, theta0, slope)
-            torch.mul(slope, is_valid, out=grad[image, classes])
-        return grad, None, None, None, None
+            grad -= _to_first(maxima, theta0, grad)
+            torch.mul(grad, is_valid, out=grad_probs[image, classes])
+        return grad_probs, None, None, None, None
 
 
 def _steps(probs: Tensor) -> Iterator[tuple[slice, slice]]:
-    """One image after the other, and of each a few masks."""
-    images, masks, height, width = probs.shape
+    """Yields slices of one image and a few of its classes."""
+    images, classes, height, width = probs.shape
     size = _CPU_STEP if probs.device.type == 'cpu' else _OTHER_STEP
     step = max(1, size // max(1, height * width))
     for image in range(images):
-        for mask in range(0, masks, step):
-            yield slice(image, image + 1), slice(mask, mask + step)
+        for first in range(0, classes, step):
+            yield slice(image, image + 1), slice(first, first + step)
 
 
 def _outside(probs: Tensor, valid: Tensor) -> Tensor:
-    """What a pixel is not of a class; 1 at void."""
+    """1 - p; ignored pixels get 1."""
     return 1 - probs.masked_fill(~valid, 0)
 
 
 def _true_boundary(
     masks: Tensor, theta0: int, theta: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Ones and zeros of `dtype`: the boundary b of the classes, and b^ext."""
+    """The boundary b of the classes and b^ext, ones and zeros of `dtype`."""
     boundary = window_max(~masks, theta0) & masks
     return boundary.to(dtype), window_max(boundary, theta).to(dtype)
 
 
-def _window_maxima(masks: Tensor, window: int) -> list[Tensor]:
-    """The masks with a frame, then the maxima of ever larger windows, to the whole one.
+def _window_maxima(maps: Tensor, window: int) -> list[Tensor]:
+    """The padded maps, then the maxima of ever larger windows, up to the whole one.
 
     Each is made of the one before: windows that overlap or touch, along the rows and then along the
-    columns. The last has the size of the masks.
+    columns. The last has the size of the maps.
     """
-    lowest = -torch.inf if masks.is_floating_point() else False
-    maxima = [F.pad(masks, (window // 2,) * 4, value=lowest)]
+    lowest = -torch.inf if maps.is_floating_point() else False
+    maxima = [F.pad(maps, (window // 2,) * 4, value=lowest)]
     for dim, shift in _doublings(window):
         maxima.append(torch.maximum(*_apart(maxima[-1], dim, shift)))
     return maxima
 
 
 def _to_first(maxima: list[Tensor], window: int, grad: Tensor) -> Tensor:
-    """The gradient by the masks of `_window_maxima`, given that by the last of their maxima."""
+    """The gradient of the maps of `_window_maxima`, given that of the last maxima."""
     for smaller, (dim, shift) in zip(maxima[-2::-1], _doublings(window)[::-1], strict=True):
         first, second = _apart(smaller, dim, shift)
         # Ones and zeros: a product is many times as fast as `where`. A tie goes to the first, which
@@ -198,9 +200,9 @@ def _to_first(maxima: list[Tensor], window: int, grad: Tensor) -> Tensor:
         torch.sub(grad, to_second, out=to_either[0])
         to_either[1].add_(to_second)
         grad = spread
-    frame = window // 2
+    margin = window // 2
     height, width = grad.shape[-2:]
-    return grad[..., frame : height - frame, frame : width - frame]
+    return grad[..., margin : height - margin, margin : width - margin]
 
 
 def _doublings(window: int) -> list[tuple[int, int]]:
@@ -212,10 +214,10 @@ def _doublings(window: int) -> list[tuple[int, int]]:
     return [(dim, shift) for dim in (-1, -2) for shift in shifts]
 
 
-def _apart(masks: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
+def _apart(maps: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
     """All pairs of values that lie `shift` apart."""
-    pairs = masks.shape[dim] - shift
-    return masks.narrow(dim, 0, pairs), masks.narrow(dim, shift, pairs)
+    pairs = maps.shape[dim] - shift
+    return maps.narrow(dim, 0, pairs), maps.narrow(dim, shift, pairs)
 
 
 class BF1Loss(DecodeHeadLoss):
@@ -239,5 +241,5 @@ class BF1Loss(DecodeHeadLoss):
         self.options = dict(theta0=theta0, theta=theta, per_image=per_image)
         require_bf1_options(theta0, theta)
 
-    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
-        return bf1_loss(fields, target, **self.options, class_weight=self.class_weight)
+    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
+        return bf1_loss(probs, target, **self.options, class_weight=self.class_weight)

@@ -28,7 +28,7 @@ def boundary_weighted_ce_loss(
         logits: (N, K, H, W) float; not probabilities, whose logarithm saturates.
         target: the labels, from `labels.encode`.
         radius: 1 or more, in pixels: how thick the band is on either side of a boundary. With 1 it
-            is the pixels with a 4-neighbour of another class; void is no class.
+            is the pixels with a 4-neighbor of another class; void is no class.
         boundary_weight: 0 (cross-entropy) or more.
         one_vs_rest: every logit is a sigmoid of its own; the means are over pixels and logits.
         class_weight: (K,) non-negative weights of the means, by the pixel's true class (by the
@@ -88,12 +88,12 @@ class BoundaryWeightedCELoss(DecodeHeadLoss):
         self.options = dict(radius=radius, boundary_weight=boundary_weight)
         require_boundary_weighted_options(**self.options)
 
-    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+    def term(self, logits: Tensor, target: Target, weight: Tensor | None) -> Tensor:
         return boundary_weighted_ce_loss(
-            fields,
+            logits,
             target,
             **self.options,
-            one_vs_rest=self.one_vs_rest(fields),
+            one_vs_rest=self.one_vs_rest(logits),
             class_weight=self.class_weight,
             pixel_weight=weight,
         )

@@ -1,8 +1,8 @@
 """Kernels as one pass over the memory, by torch.compile, where that pays.
 
 Which form of a kernel runs follows from the device, the shape and `compile_from`, not from the
-calls before: a resumed run has to end in the same bits. So a kernel is compiled for a picture that
-is always the same, with its sizes left open, and then takes all.
+calls before: a resumed run has to end in the same bits. So each kernel is compiled with one fixed
+input, its sizes left dynamic, and then takes all shapes.
 """
 
 import functools
@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-# A training puts what it hears of this one into its log. A script has the warnings, and not twice.
+# A training writes this logger's messages into its log; a script shows the warnings, once each.
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())
 
@@ -34,7 +34,7 @@ def compile_from(elements: int) -> None:
 def is_compiled(batch: Tensor) -> bool:
     """Whether the kernels for probabilities (N, K, H, W) are compiled.
 
-    Small batches, and machines without a compiler, take them as they stand.
+    Small batches, and machines without a compiler, run them uncompiled.
     `TORCHDYNAMO_DISABLE=1` switches the compilation off.
     """
     return (
@@ -56,7 +56,7 @@ def compiled(kernel: Callable, form: Hashable) -> Callable:
     """
     code, name = kernel.__code__.replace(), kernel.__name__
     own = types.FunctionType(code, kernel.__globals__, name, kernel.__defaults__)
-    # Whole, so that it is an error when torch gives up.
+    # As one graph, so that it is an error when torch gives up.
     fast, given_up = torch.compile(own, dynamic=False, fullgraph=True), False
 
     def call(*args):
@@ -64,7 +64,7 @@ def compiled(kernel: Callable, form: Hashable) -> Callable:
         if not given_up:
             for tensor in _tensors_in(args):
                 for dim in range(tensor.dim()):
-                    # Where the code asks for a size, as of the directions, it is not left open.
+                    # A size that the code reads, such as the number of directions, stays fixed.
                     torch._dynamo.maybe_mark_dynamic(tensor, dim)
             try:
                 return fast(*args)

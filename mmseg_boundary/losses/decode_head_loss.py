@@ -1,5 +1,5 @@
 """What the losses have in common as modules: they take logits and labels, as MMSegmentation's
-decode heads give them, and share what is measured on the labels."""
+decode heads give them, and share what is computed from the labels."""
 
 import weakref
 from abc import ABC, abstractmethod
@@ -38,7 +38,7 @@ class SharedTarget:
     """`labels.encode`, done once for all losses of a head: they are given the same labels and the
     same logits, and every forward makes new logits.
 
-    The latest target is remembered, with all that was measured on it (distances, for one), while
+    The latest target is cached, with all that was computed from it (distances, for instance), while
     the labels and the logits of its call are alive. It is used again for these very tensors alone,
     while torch counts no change of the labels. What torch does not count (`labels.data`, an array
     behind `from_numpy`, memory that processes share) is not seen between two calls with the same
@@ -82,7 +82,7 @@ class DecodeHeadLoss(nn.Module, ABC):
     powers of energies do not fit into half types. Losses with logarithms get the logits themselves.
 
     Args:
-        use_sigmoid: independent one-vs-rest fields instead of a softmax. One logit always means a
+        use_sigmoid: independent one-vs-rest sigmoids instead of a softmax. One logit always means a
             sigmoid, with the classes {0, 1}.
         class_weight: one non-negative weight per logit; None weighs all alike.
         loss_weight: the factor of the value.
@@ -142,7 +142,7 @@ class DecodeHeadLoss(nn.Module, ABC):
             seg_logits: (N, K, H, W) float, resized to the labels by the head.
             seg_label: (N, H, W) class indices of any integer type.
             weight: (N, H, W) float, a sampler's pixel weights; for losses with a pixel mean, and
-                not looked at with `pixel_weight='ignore'`.
+                unused with `pixel_weight='ignore'`.
             ignore_index: the head's void label; None for that of the loss.
             reduction_override: None, or 'none' with `pixel_weight='ignore'`; named because
                 MMSegmentation's OHEM sampler without a threshold passes it, to rank pixels.
@@ -166,15 +166,15 @@ class DecodeHeadLoss(nn.Module, ABC):
             logits = seg_logits.to(dtype)
             # The logits as they were passed in: those that all losses of the head are given.
             target = shared_target(seg_label, seg_logits, void)
-            fields = logits if self.takes_logits else self._probabilities(logits)
-            return self.loss_weight * self.term(fields, target, weight)
+            given = logits if self.takes_logits else self._probabilities(logits)
+            return self.loss_weight * self.term(given, target, weight)
 
     @abstractmethod
-    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+    def term(self, probs: Tensor, target: Target, weight: Tensor | None, /) -> Tensor:
         """The unweighted loss, a scalar.
 
         Args:
-            fields: (N, K, H, W), probabilities; logits if `takes_logits`.
+            probs: (N, K, H, W); the logits instead if `takes_logits`.
             target: shared with the head's other losses.
             weight: None unless `takes_pixel_weight`.
         """

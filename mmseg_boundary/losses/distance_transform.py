@@ -122,7 +122,7 @@ class DistanceTransformLoss(DecodeHeadLoss):
         self.options = dict(metric=metric, class_reduction=class_reduction, per_image=per_image)
         require_distance_transform_options(metric, class_reduction, class_weight)
 
-    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
+    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
         return distance_transform_loss(
-            fields, target, **self.options, class_weight=self.class_weight
+            probs, target, **self.options, class_weight=self.class_weight
         )

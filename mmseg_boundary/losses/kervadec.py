@@ -64,7 +64,7 @@ def kervadec_boundary_loss(
     if normalize == 'diag':
         signed = signed / math.hypot(*signed.shape[2:])
     elif normalize == 'max':
-        # A map of distances that is not 0 has an extreme of 1 or more.
+        # Where a map of distances is not 0, its largest |D_k| is 1 or more.
         signed = signed / signed.abs().amax((2, 3), keepdim=True).clamp(min=1)
 
     cost = (shares_of(weights) * signed * probs).sum(1, keepdim=True)
@@ -81,20 +81,20 @@ def require_kervadec_options(classes: Sequence[int] | None, normalize: str | Non
 
 
 def _of_classes(classes: Sequence[int], weights: Tensor) -> Tensor:
-    """The (K,) weights, 0 for all but these classes."""
-    masks = len(weights)
-    numbers = range(masks) if masks > 1 else (1,)
+    """The (K,) weights, 0 for the other classes."""
+    num_logits = len(weights)
+    numbers = range(num_logits) if num_logits > 1 else (1,)
     unknown = sorted(set(classes) - set(numbers))
     if unknown:
         raise ValueError(
-            f'classes holds {unknown}, but the {masks} logits are of the classes '
+            f'classes holds {unknown}, but the {num_logits} logits are of the classes '
             f'{list(numbers)}; name some of these.'
         )
     chosen = torch.zeros_like(weights)
     # One by one, since a list of indices would have to be copied to the device, and waited for.
-    for mask, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         if number in classes:
-            chosen[mask] = weights[mask]
+            chosen[index] = weights[index]
     return chosen
 
 
@@ -120,7 +120,7 @@ class KervadecBoundaryLoss(DecodeHeadLoss):
         self.options = dict(classes=classes, normalize=normalize)
         require_kervadec_options(**self.options)
 
-    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+    def term(self, probs: Tensor, target: Target, weight: Tensor | None) -> Tensor:
         return kervadec_boundary_loss(
-            fields, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
+            probs, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
         )

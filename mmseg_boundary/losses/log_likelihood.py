@@ -21,8 +21,8 @@ def log_likelihood(logits: Tensor, target: Target, one_vs_rest: bool) -> Tensor:
         one_vs_rest: every logit is a sigmoid of its own, for or against its class.
 
     Returns:
-        (N, 1, H, W) float, of the true class in a softmax; (N, K, H, W) for one-vs-rest fields. Not
-        above 0; 0 at void.
+        (N, 1, H, W) float, of the true class in a softmax; (N, K, H, W), of every logit, for
+        one-vs-rest. Not above 0; 0 at void.
     """
     if one_vs_rest:
         return target.masked(F.logsigmoid(logits.where(target.masks, -logits)))
@@ -33,7 +33,7 @@ def likelihood_weights(
     like: Tensor, target: Target, one_vs_rest: bool, class_weight: Sequence[float] | Tensor | None
 ) -> Tensor:
     """The weights of the terms of `log_likelihood`, of its shape: of each pixel's true class in a
-    softmax, of the field's class one-vs-rest; 0 at void."""
+    softmax, of the logit's class for one-vs-rest; 0 at void."""
     weights = as_class_weight(class_weight, like)
     weights = weights.view(-1, 1, 1)
     if one_vs_rest:

@@ -1,4 +1,4 @@
-"""Weighted means over pixels, images and classes: from what a loss costs somewhere to a scalar.
+"""Weighted means over pixels, images and classes: from costs to a scalar.
 
 Each is 0, still connected to the graph of the costs, where there is nothing to take the mean of.
 """
@@ -42,8 +42,8 @@ def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = No
 
 
 def mean_over_pixels(costs: Tensor, target: Target, pixel_weight: Tensor | None = None) -> Tensor:
-    """The mean of the (N, C, H, W) costs over C and the valid pixels, a scalar; void pixels may
-    cost whatever they do.
+    """The mean of the (N, C, H, W) costs over C and the valid pixels, a scalar; costs at void
+    are left out.
 
     Args:
         pixel_weight: (N, H, W) factors of the pixels' costs; the denominator stays.
@@ -59,12 +59,12 @@ def pooled_over_images(eligible: Tensor, *sums: Tensor) -> tuple[Tensor, ...]:
 
 
 def as_class_weight(class_weight: Sequence[float] | Tensor | None, like: Tensor) -> Tensor:
-    """`class_weight` as a tensor of the type and on the device of the (N, K, H, W) fields `like`;
+    """`class_weight` as a tensor of the type and on the device of `like`, (N, K, H, W);
     ones for None.
 
     Raises:
-        ValueError: there is not one weight per mask, or (unless they are a tensor already, which
-            is not read back) they are no such numbers as `require_class_weight` asks for.
+        ValueError: there is not one weight per logit, or (unless they are a tensor already, which
+            is not read back) `require_class_weight` refuses them.
     """
     if class_weight is None:
         return like.new_ones(like.shape[1])

@@ -102,5 +102,5 @@ class SoftDiceLoss(DecodeHeadLoss):
         self.options = dict(smooth=smooth, per_class=per_class, per_image=per_image)
         require_overlap_options(smooth, per_class, class_weight)
 
-    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
-        return soft_dice_loss(fields, target, **self.options, class_weight=self.class_weight)
+    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
+        return soft_dice_loss(probs, target, **self.options, class_weight=self.class_weight)

@@ -76,12 +76,12 @@ class SoftmaxFocalLoss(DecodeHeadLoss):
         self.options = dict(gamma=gamma)
         require_focal_options(gamma)
 
-    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+    def term(self, logits: Tensor, target: Target, weight: Tensor | None) -> Tensor:
         return softmax_focal_loss(
-            fields,
+            logits,
             target,
             **self.options,
-            one_vs_rest=self.one_vs_rest(fields),
+            one_vs_rest=self.one_vs_rest(logits),
             class_weight=self.class_weight,
             pixel_weight=weight,
         )

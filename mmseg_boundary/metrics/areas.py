@@ -23,7 +23,7 @@ def areas_within(
         (K, W) int64.
 
     Raises:
-        ValueError: a width is no such number.
+        ValueError: a width is not such a number.
     """
     if not all(isinstance(width, int) and width >= 1 for width in widths):
         raise ValueError(f'widths are {tuple(widths)}; give whole numbers of pixels, 1 or more.')

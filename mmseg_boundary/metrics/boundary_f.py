@@ -40,8 +40,8 @@ def boundary_f(
         num_classes: K.
         tolerances: T values of r, in pixels.
         ignore_index: the void label.
-        mode: with 'csurka' a boundary is the rim inside the class; else it is DAVIS's, between
-            pixels (`geometry.boundary` draws both). `score_boundary_f` wants the same.
+        mode: with 'csurka' boundaries are the inner ones of the classes, else DAVIS's, between
+            pixels (see `geometry.boundary.class_boundaries`). Give `score_boundary_f` the same.
         unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
             void; with 'wrong' whatever is predicted there is wrong.
 
@@ -165,7 +165,7 @@ def csurka_tolerance(height: int, width: int, ratio: float = CSURKA_RATIO) -> fl
 
 
 def require_mode(mode: str) -> None:
-    """Raises a ValueError for a mode that there is not."""
+    """Raises a ValueError unless the mode is one of `MODES`."""
     require_choice('mode', mode, MODES)
 
 
@@ -201,7 +201,7 @@ def _mean_over_images(values: Tensor) -> Tensor:
 
 
 def _f(predicted: Tensor, true: Tensor, classes: int, tolerances: Sequence[float]) -> Tensor:
-    """(classes, T) float64, of two pictures of boundaries; NaN where both have none."""
+    """(classes, T) float64, the F of two boundary maps; NaN where both have no boundary."""
     n_predicted, n_true = (count_members(each[each != 0], classes) for each in (predicted, true))
     hits = count_members(shared_within(predicted, true, tolerances), classes)
     found = count_members(shared_within(true, predicted, tolerances), classes)

@@ -1,4 +1,4 @@
-"""Boundary IoU: the IoU of the inner rims (Cheng et al., CVPR 2021)."""
+"""Boundary IoU: the IoU of the inner boundaries (Cheng et al., CVPR 2021)."""
 
 import math
 from collections.abc import Sequence
@@ -107,8 +107,8 @@ class BoundaryIoU(Metric):
     def caption(self) -> str:
         return (
             f'Boundary IoU {self.widths_in_words} (pixels inside the class at a chessboard '
-            'distance <= n from its edge or the image border; intersection and union summed over '
-            'all images, mean over classes)'
+            'distance <= n from its boundary or the image border; intersection and union summed '
+            'over all images, mean over classes)'
         )
 
 

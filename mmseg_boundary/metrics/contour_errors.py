@@ -12,11 +12,11 @@ def count_contour_errors(
 ) -> Tensor:
     """Counts wrong pixels, near the boundaries of the label and everywhere; none at void.
 
-    A boundary runs through the pixels with a 4-neighbour of another class. Where a class meets void
+    A boundary runs through the pixels with a 4-neighbor of another class. Where a class meets void
     or the image ends there is none.
 
     Args:
-        pred, label: (..., H, W) integer classes, of whatever number: each label but void is one.
+        pred, label: (..., H, W) integer classes, of any number: each label but void is one.
         ignore_index: the void label.
         width: Euclidean distance from a boundary pixel that still counts as near, in pixels.
 

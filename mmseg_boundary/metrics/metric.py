@@ -1,4 +1,4 @@
-"""What every metric has, and what adds it up over images."""
+"""The base class of metrics, and the accumulator that applies them to a data set."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ class Metric(ABC):
     @property
     @abstractmethod
     def caption(self) -> str:
-        """What the numbers of a table are."""
+        """How a table of the scores is headed."""
 
     def mean(self, per_class: Tensor, records: list[Tensor]) -> Tensor:
         """(C,) float64, of the scores per class, or of the records where these are averaged in
@@ -127,7 +127,7 @@ class Accumulator:
             wrong in either case.
 
     Raises:
-        ValueError: two metrics have the same name, or `unknown_labels` is another word.
+        ValueError: two metrics have the same name, or `unknown_labels` is neither.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ def require_widths(widths: Sequence[int] | int) -> tuple[int, ...]:
     """The widths, each once.
 
     Raises:
-        ValueError: they are no whole numbers of pixels, or there is none.
+        ValueError: there is none, or one is not a whole number of pixels, 1 or more.
     """
     widths = tuple(widths) if isinstance(widths, Sequence) else (widths,)
     if not widths or not all(isinstance(width, int) and width >= 1 for width in widths):
@@ -204,7 +204,7 @@ def require_widths(widths: Sequence[int] | int) -> tuple[int, ...]:
 
 
 def require_ratio(ratio: float, name: str = 'dilation_ratio') -> float:
-    """Raises a ValueError for what is no share of a diagonal."""
+    """Raises a ValueError unless the ratio is a share, above 0 and up to 1."""
     if not 0 < ratio <= 1:
         raise ValueError(f'{name} is {ratio!r}; give a share of the diagonal, above 0 and up to 1.')
     return ratio

@@ -25,7 +25,7 @@ def count_trimap_iou(
     """What `areas.iou` makes trimap IoU of, counted in one image.
 
     The band of width r holds the pixels at a Euclidean distance below r from the nearest pixel of
-    the true boundary, so that r = 1 is that boundary itself: the pixels with a 4-neighbour of
+    the true boundary, so that r = 1 is that boundary itself: the pixels with a 4-neighbor of
     another class, on both sides. Void is in no band. The image border is no boundary.
 
     Args:
@@ -59,7 +59,7 @@ def trimap_iou(
     >>> import torch
     >>> label = torch.tensor([[0, 0, 0, 1, 1, 1]])
     >>> per_class, mean = trimap_iou(label.roll(1, 1), label, num_classes=2, widths=(1, 3))
-    >>> per_class[0]  # of columns 2 and 3; of the six
+    >>> per_class[0]  # columns 2 and 3; all six
     tensor([0.5000, 0.5000], dtype=torch.float64)
 
     Args:

@@ -75,10 +75,8 @@ def test_shared_within_agrees_with_the_definition(shape):
     radii = [3, 0, 1, math.sqrt(2), math.nextafter(5, 0), 5, 20]
     for density in (0.05, 0.4):
         bits = torch.rand(2, 3, *shape, generator=generator) < density
-        picture, other = (
-            sum(mask.int() << bit for bit, mask in enumerate(masks)) for masks in bits
-        )
-        places = picture.nonzero().tolist()
+        sets, other = (sum(mask.int() << bit for bit, mask in enumerate(masks)) for masks in bits)
+        places = sets.nonzero().tolist()
         expected = [
             [
                 sum(
@@ -91,4 +89,4 @@ def test_shared_within_agrees_with_the_definition(shape):
             ]
             for r in radii
         ]
-        assert shared_within(picture, other, radii).tolist() == expected
+        assert shared_within(sets, other, radii).tolist() == expected

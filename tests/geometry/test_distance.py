@@ -51,7 +51,7 @@ each_engine = pytest.mark.parametrize('engine', ENGINES)
 
 
 def oracle(mask):
-    """scipy's transform of one mask, which is nonsense for an empty one."""
+    """scipy's transform of one mask; inf for an empty one, where scipy's is meaningless."""
     if not mask.any():
         return torch.full(mask.shape, torch.inf)
     return torch.from_numpy(distance_transform_edt(~mask.numpy())).float()
@@ -115,7 +115,7 @@ def test_agrees_with_scipy_on(engine, shape):
 
 @each_engine
 @pytest.mark.parametrize('max_distance', [0, 1, 1.5, 4, 10**6])
-def test_max_distance_leaves_the_near_ones_alone(engine, max_distance):
+def test_max_distance_keeps_the_near_ones(engine, max_distance):
     mask = SHAPES['touching']
     exact = oracle(mask)
     expected = exact.where(exact <= max_distance, torch.inf)
@@ -181,8 +181,8 @@ def test_no_thread_and_no_setting_stays_behind(threads):
     assert (threading.active_count(), cv2.getNumThreads(), cv2.ipp.useIPP()) == before
 
 
-def test_forked_workers_measure_too(threads):
-    """After the parent did, whose pools of threads they do not have."""
+def test_forked_workers_compute_distances_too(threads):
+    """After the parent did; they do not have its pools of threads."""
     threads(2, 2)
     masks = torch.rand(4, 2, 200, 300) < 0.01
     expected = [distance_to(mask) for mask in masks]

@@ -18,7 +18,7 @@ from tests.support.scenes import scene, scenes
 SQUARE = torch.zeros(1, 9, 9, dtype=torch.long)
 SQUARE[:, 2:7, 2:7] = 1
 TARGET = encode(SQUARE, 2)
-TRUTH = TARGET.masks.double()
+MASKS = TARGET.masks.double()
 FIRST = torch.tensor([1.0, 0.0], dtype=torch.float64).view(1, 2, 1, 1).expand(1, 2, 9, 9)
 
 # prediction, theta, precision and recall of the classes 0 and 1, loss, loss of class 1 alone
@@ -37,11 +37,11 @@ TABLE = [
     ('all ones', 3, (0, 0), (0, 0), 1, 1),
 ]
 PREDICTIONS = {
-    'perfect': TRUTH,
-    'shift by 1': TRUTH.roll(1, 3),
-    'shift by 3': TRUTH.roll(3, 3),
-    'soft': 0.1 + 0.8 * TRUTH,
-    'uniform': torch.full_like(TRUTH, 0.5),
+    'perfect': MASKS,
+    'shift by 1': MASKS.roll(1, 3),
+    'shift by 3': MASKS.roll(3, 3),
+    'soft': 0.1 + 0.8 * MASKS,
+    'uniform': torch.full_like(MASKS, 0.5),
     'empty': FIRST,
     'all ones': 1 - FIRST,
 }
@@ -50,11 +50,11 @@ PREDICTIONS = {
 @pytest.mark.parametrize('prediction, theta, precision, recall, loss, of_class_1', TABLE)
 def test_values_by_hand(prediction, theta, precision, recall, loss, of_class_1):
     probs = PREDICTIONS[prediction]
-    truth, soft = inner_boundary(TRUTH, 3), inner_boundary(probs, 3)
-    hits = (soft * window_max(truth, theta)).sum((0, 2, 3))
+    true, soft = inner_boundary(MASKS, 3), inner_boundary(probs, 3)
+    hits = (soft * window_max(true, theta)).sum((0, 2, 3))
     assert (hits / (soft.sum((0, 2, 3)) + 1e-7)).tolist() == pytest.approx(precision, abs=1e-6)
-    hits = (truth * window_max(soft, theta)).sum((0, 2, 3))
-    assert (hits / truth.sum((0, 2, 3))).tolist() == pytest.approx(recall, abs=1e-6)
+    hits = (true * window_max(soft, theta)).sum((0, 2, 3))
+    assert (hits / true.sum((0, 2, 3))).tolist() == pytest.approx(recall, abs=1e-6)
     assert bf1_loss(probs, TARGET, theta=theta).item() == pytest.approx(loss, abs=1e-6)
     alone = bf1_loss(probs, TARGET, theta=theta, class_weight=[0, 1])
     assert alone.item() == pytest.approx(of_class_1, abs=1e-6)
@@ -62,7 +62,7 @@ def test_values_by_hand(prediction, theta, precision, recall, loss, of_class_1):
 
 def test_the_boundary_by_hand():
     """Class 1: its outer ring, 16 px. Class 0: the ring around it with its corners, 24 px."""
-    assert inner_boundary(TRUTH, 3).sum((2, 3)).tolist() == [[24, 16]]
+    assert inner_boundary(MASKS, 3).sum((2, 3)).tolist() == [[24, 16]]
 
 
 def test_the_image_border_is_no_boundary():
@@ -88,7 +88,7 @@ def test_an_absent_class_does_not_enter():
     assert bf1_loss(probs, encode(SQUARE, 3)).item() == pytest.approx(0.111111, abs=1e-6)
 
 
-@given(scenes(fields=(1, 2, 3)))
+@given(scenes(num_logits=(1, 2, 3)))
 def test_agrees_with_the_definition(scene):
     options = [
         dict(theta0=5, theta=1),
@@ -165,7 +165,7 @@ def test_masks_of_any_layout(memory_format):
     torch.testing.assert_close(ours, theirs)
 
 
-def test_for_the_gradient_the_inputs_alone_are_kept():
+def test_only_the_inputs_are_kept_for_the_gradient():
     one = scene(5, (2, 40, 50), 'random')
     logits, target = one.logits.requires_grad_(), one.target
     kept = {}
@@ -181,7 +181,7 @@ def test_for_the_gradient_the_inputs_alone_are_kept():
     assert sum(maps) == 8 * probs.numel() + target.masks.numel() + target.valid.numel()
 
 
-def test_probabilities_of_other_pictures_are_refused():
+def test_probabilities_of_other_images_are_refused():
     one = scene(3, (2, 6, 7))
     with pytest.raises(ValueError, match=r'probs are \(2, 4, 6, 7\) and .* \(2, 3, 6, 7\)'):
         bf1_loss(torch.rand(2, 4, 6, 7), one.target)
@@ -199,7 +199,7 @@ def test_probabilities_of_other_pictures_are_refused():
 )
 def test_windows_have_a_middle(options, words):
     with pytest.raises(ValueError, match=words):
-        bf1_loss(TRUTH, TARGET, **options)
+        bf1_loss(MASKS, TARGET, **options)
 
 
 @given(scenes(), st.sampled_from((1, 3, 5, 7, 9, 19)))

@@ -23,7 +23,7 @@ def test_the_focal_loss_by_hand():
     assert loss.item() == pytest.approx(expected)
 
 
-@given(scenes(fields=(2, 3), kinds=('random', 'saturated')))
+@given(scenes(num_logits=(2, 3), kinds=('random', 'saturated')))
 def test_without_their_factor_they_are_torchs_cross_entropy(scene):
     """Also weighted by class: over the sum of the weights."""
     if not scene.target.valid.any():
@@ -39,9 +39,9 @@ def test_without_their_factor_they_are_torchs_cross_entropy(scene):
         assert plain.item() == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize('fields', [1, 3])
-def test_one_vs_rest_is_torchs_binary_cross_entropy(fields):
-    one = scene(fields, void_share=0)
+@pytest.mark.parametrize('num_logits', [1, 3])
+def test_one_vs_rest_is_torchs_binary_cross_entropy(num_logits):
+    one = scene(num_logits, void_share=0)
     expected = F.binary_cross_entropy_with_logits(one.logits, one.target.masks.double())
     focal = softmax_focal_loss(one.logits, one.target, gamma=0, one_vs_rest=True)
     assert focal.item() == pytest.approx(expected.item())
@@ -87,11 +87,11 @@ def test_saturated_logits_have_finite_and_useful_gradients(gamma, dtype):
             assert (sizes[wrong] > 0.1).all() and (sizes[~wrong] < 1e-6).all()
 
 
-@given(scenes(fields=(1, 2, 3)))
+@given(scenes(num_logits=(1, 2, 3)))
 def test_cross_entropies_agree_with_the_definition(scene):
-    fields = scene.logits.shape[1]
+    num_logits = scene.logits.shape[1]
     weight = torch.rand(scene.labels.shape, dtype=torch.float64)
-    class_weight = [0.5, 2.0, 0.0][:fields]
+    class_weight = [0.5, 2.0, 0.0][:num_logits]
     for loss, theirs, option in (
         (softmax_focal_loss, naive.softmax_focal_loss, dict(gamma=0.5)),
         (boundary_weighted_ce_loss, naive.boundary_weighted_ce_loss, dict(radius=2.5)),
@@ -100,7 +100,7 @@ def test_cross_entropies_agree_with_the_definition(scene):
             scene.logits,
             scene.target,
             **option,
-            one_vs_rest=fields == 1,
+            one_vs_rest=num_logits == 1,
             class_weight=class_weight,
             pixel_weight=weight,
         )

@@ -22,11 +22,11 @@ from tests.support.scenes import scenes
 SQUARE = torch.zeros(1, 7, 7, dtype=torch.long)
 SQUARE[:, 1:6, 1:6] = 1
 TARGET = encode(SQUARE, 1)
-TRUTH = TARGET.masks.double()
+MASKS = TARGET.masks.double()
 
 
 def without(rows, columns):
-    prediction = TRUTH.clone()
+    prediction = MASKS.clone()
     prediction[..., rows, columns] = 0
     return prediction
 
@@ -37,34 +37,34 @@ def nr_map(target, metric='euclidean'):
 
 
 def test_the_nr_map_by_hand():
-    """A square of 5 x 5: its outer ring 1, its second .5, its centre 0."""
+    """A square of 5 x 5: its outer ring 1, its second .5, its center 0."""
     q = nr_map(TARGET)[0, 0]
     assert q[3].tolist() == pytest.approx([0, 1, 0.5, 0, 0.5, 1, 0], abs=1e-3)
     assert q.sum().item() == pytest.approx(20, abs=1e-3)
 
 
-ERODED = torch.zeros_like(TRUTH)
+ERODED = torch.zeros_like(MASKS)
 ERODED[..., 2:5, 2:5] = 1
 
 
 @pytest.mark.parametrize(
     'prediction, expected',
     [
-        (TRUTH, 0),
+        (MASKS, 0),
         (without(3, 3), 0),
-        (torch.ones_like(TRUTH), 0.545455),
+        (torch.ones_like(MASKS), 0.545455),
         (ERODED, 0.8),
-        (torch.full_like(TRUTH, 0.5), 0.6875),
+        (torch.full_like(MASKS, 0.5), 0.6875),
     ],
-    ids=['perfect', 'centre missing', 'all ones', 'eroded', 'uniform'],
+    ids=['perfect', 'center missing', 'all ones', 'eroded', 'uniform'],
 )
 def test_values_by_hand(prediction, expected):
     assert distance_transform_loss(prediction, TARGET).item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize('metric', ['euclidean', 'chessboard', 'taxicab'])
-@given(scene=scenes(fields=(1, 3)))
-def test_the_nr_map_is_1_at_the_contour(metric, scene):
+@given(scene=scenes(num_logits=(1, 3)))
+def test_the_nr_map_is_1_at_the_boundary(metric, scene):
     q = nr_map(scene.target, metric)
     masks, valid = scene.target.masks, scene.target.valid
     others = torch.nn.functional.pad(valid & ~masks, (1, 1, 1, 1))
@@ -122,7 +122,7 @@ def test_the_literal_sum_over_the_classes():
     assert literal.item() == pytest.approx(-1, abs=1e-6)
 
 
-@given(scenes(fields=(1, 2, 3)))
+@given(scenes(num_logits=(1, 2, 3)))
 def test_agrees_with_the_definition(scene):
     options = [
         dict(metric='taxicab', per_image=False),

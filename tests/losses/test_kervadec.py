@@ -15,7 +15,7 @@ REGION = torch.zeros(7, 7, dtype=torch.long)
 REGION[1:6, 2:5] = 1
 REGION[3, 5] = 1
 TARGET = encode(REGION[None], 2)
-TRUTH = TARGET.masks.double()
+MASKS = TARGET.masks.double()
 BACKGROUND = torch.tensor([1.0, 0.0], dtype=torch.float64).view(1, 2, 1, 1).expand(1, 2, 7, 7)
 
 D_1 = """
@@ -57,12 +57,12 @@ def test_signed_distances_by_hand(k, drawing, total, inside):
 @pytest.mark.parametrize(
     'prediction, both, foreground',
     [
-        (TRUTH, -0.182079, -0.069678),
-        (TRUTH.roll(1, 3), -0.080038, 0.032363),
-        (0.1 + 0.8 * TRUTH.roll(1, 3), -0.014031, 0.115718),
+        (MASKS, -0.182079, -0.069678),
+        (MASKS.roll(1, 3), -0.080038, 0.032363),
+        (0.1 + 0.8 * MASKS.roll(1, 3), -0.014031, 0.115718),
         (BACKGROUND, 0.050864, 0),
         (1 - BACKGROUND, 0.449136, 0.898272),
-        (torch.full_like(TRUTH, 0.5), 0.25, 0.449136),
+        (torch.full_like(MASKS, 0.5), 0.25, 0.449136),
     ],
     ids=['perfect', 'shift', 'soft shift', 'all background', 'all foreground', 'uniform'],
 )
@@ -129,14 +129,14 @@ def test_units():
         assert loss.item() == pytest.approx(expected / 12, abs=1e-6)
 
 
-@given(scenes(fields=(1, 2, 3)))
+@given(scenes(num_logits=(1, 2, 3)))
 def test_agrees_with_the_definition(scene):
     weight = torch.rand(scene.labels.shape, dtype=torch.float64)
-    fields = scene.probs.shape[1]
+    num_logits = scene.probs.shape[1]
     options = [
         dict(normalize='diag', weight=weight),
         dict(normalize='max', classes=[1]),
-        dict(class_weight=[0.5, 2.0, 0.0][:fields]),
+        dict(class_weight=[0.5, 2.0, 0.0][:num_logits]),
     ]
     for option in options:
         theirs = naive.kervadec_boundary_loss(scene.probs, scene.labels, scene.void, **option)

@@ -32,13 +32,13 @@ cases = pytest.mark.parametrize('name, options, refuses', HAND_WRITTEN)
 
 def built(name, options, beside):
     """The loss as a function of the logits, and the logits; `beside` a cross-entropy."""
-    picture, loss = scene(3, (2, 12, 13)), getattr(losses, name)(**options)
+    case, loss = scene(3, (2, 12, 13)), getattr(losses, name)(**options)
 
     def value(logits):
-        ours = loss(logits, picture.labels, ignore_index=picture.void)
-        return ours + F.cross_entropy(logits, picture.labels, ignore_index=255) if beside else ours
+        ours = loss(logits, case.labels, ignore_index=case.void)
+        return ours + F.cross_entropy(logits, case.labels, ignore_index=255) if beside else ours
 
-    return value, picture.logits.requires_grad_()
+    return value, case.logits.requires_grad_()
 
 
 @cases

@@ -29,7 +29,7 @@ def test_overlaps_by_hand(loss, smooth, of_0, of_1):
     assert weighted.item() == pytest.approx((of_0 + 3 * of_1) / 4)
 
 
-@given(scenes(fields=(2, 3, 5)))
+@given(scenes(num_logits=(2, 3, 5)))
 def test_the_literal_dice_measures_accuracy(scene):
     """Eq. (2.2) sums the classes in one ratio: with a softmax, 1 - the mean true probability."""
     target = scene.target
@@ -69,7 +69,7 @@ def test_the_literal_dice_pays_a_pixel_alike_in_every_class():
 
 
 @pytest.mark.parametrize('name', ['soft_dice_loss', 'jaccard_loss'])
-@given(scene=scenes(fields=(1, 2, 3)))
+@given(scene=scenes(num_logits=(1, 2, 3)))
 def test_overlaps_agree_with_the_definition(name, scene):
     loss = dict(soft_dice_loss=soft_dice_loss, jaccard_loss=jaccard_loss)[name]
     options = [

@@ -34,12 +34,12 @@ def ranks_are_clear(logits, target, sigmoid):
     defaults of the line loss."""
     probs = logits.sigmoid() if sigmoid or logits.shape[1] == 1 else logits.softmax(1)
     fields = [
-        ray_sums(field, Rays(7, 'A', 'constant'))
-        for field in (target.masks.double(), target.masked(probs))
+        ray_sums(maps, Rays(7, 'A', 'constant'))
+        for maps in (target.masks.double(), target.masked(probs))
     ]
-    for truth, energies in zip(*fields, strict=True):
-        first = (target.valid & (truth == 0)).sum((2, 3))
-        size = (target.valid & (truth >= 1) & (truth <= 3)).sum((2, 3))
+    for target_field, energies in zip(*fields, strict=True):
+        first = (target.valid & (target_field == 0)).sum((2, 3))
+        size = (target.valid & (target_field >= 1) & (target_field <= 3)).sum((2, 3))
         ordered = energies.masked_fill(~target.valid, torch.inf).flatten(2).sort().values
         ordered = torch.nn.functional.pad(ordered, (1, 1), value=torch.inf)
         ordered[..., 0] = -torch.inf
@@ -51,10 +51,10 @@ def ranks_are_clear(logits, target, sigmoid):
 
 
 def within_bound(name, sigmoid, scene):
-    """Whether there is a bound to be within."""
+    """Asserts that float32 is near float64; whether ranks are clear enough for the bound."""
     loss, logits = build(name, use_sigmoid=sigmoid), scene.logits.float()
     value, grad = value_and_gradient(loss, logits, scene.labels)
-    exact, grad_output = value_and_gradient(loss, logits.double(), scene.labels)
+    exact, exact_grad = value_and_gradient(loss, logits.double(), scene.labels)
     assert value.dtype == torch.float32 and exact.dtype == torch.float64
     row = LOSSES[name]
     if row.range_at_ties and not ranks_are_clear(logits.double(), scene.target, sigmoid):
@@ -64,8 +64,8 @@ def within_bound(name, sigmoid, scene):
         return False
     bound = row.bound
     assert abs(value - exact) <= bound.value * max(1, abs(exact))
-    error = (grad - grad_output).abs().max()
-    assert error <= bound.relative * grad_output.abs().max() + bound.absolute
+    error = (grad - exact_grad).abs().max()
+    assert error <= bound.relative * exact_grad.abs().max() + bound.absolute
     return True
 
 
@@ -94,7 +94,7 @@ def test_float32_is_near_float64_in_many_scenes(name):
 
 @pytest.mark.parametrize('name', LOSSES)
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'labels'])
-def test_float32_is_near_float64_in_a_larger_picture(name, kind):
+def test_float32_is_near_float64_in_a_larger_image(name, kind):
     """Sums over 24,576 pixels, of which the line loss takes some that all but tie with others."""
     large = scene(19, (2, 96, 128), kind, seed=1)
     logits = large.logits.float()
@@ -115,7 +115,7 @@ def test_half_types_and_autocast_change_nothing_on_the_cpu(name):
         if scene.logits.dtype == torch.float64:
             return  # float64 stays
         loss = build(name, use_sigmoid=sigmoid)
-        expected, grad_output = value_and_gradient(loss, scene.logits.float(), scene.labels)
+        expected, expected_grad = value_and_gradient(loss, scene.logits.float(), scene.labels)
         leaf = scene.logits.detach().requires_grad_()
         for enabled in (False, True):
             leaf.grad = None
@@ -123,7 +123,7 @@ def test_half_types_and_autocast_change_nothing_on_the_cpu(name):
                 value = loss(leaf, scene.labels)
             value.backward()
             assert value.dtype == torch.float32 and value.equal(expected)
-            assert leaf.grad.equal(grad_output.to(leaf.dtype))
+            assert leaf.grad.equal(expected_grad.to(leaf.dtype))
 
     holds()
 
@@ -141,8 +141,8 @@ def test_a_head_in_autocast_gets_the_float32_values():
         loss = build(name)
         assert values[loss.loss_name].equal(loss(logits.float(), labels)), name
     sum(value for key, value in values.items() if key.startswith('loss_')).backward()
-    grad_output = decode_head.conv_seg.weight.grad
-    assert grad_output.isfinite().all() and grad_output.any()
+    grad = decode_head.conv_seg.weight.grad
+    assert grad.isfinite().all() and grad.any()
 
 
 @needs_gpu

@@ -13,12 +13,12 @@ from tests.support.losses import LOSSES, value_and_gradient
 from tests.support.scenes import wild_scenes
 
 
-def built(name, options, sigmoid, weighted, fields):
+def built(name, options, sigmoid, weighted, num_logits):
     """The loss; if `weighted`, and weights have a meaning, the first of several classes, perhaps
     the only present, has none."""
     class_weight = None
     if weighted and not set(options) & set(LOSSES[name].unweighted):
-        class_weight = [0.0] * (fields > 1) + [1.5] * (fields - (fields > 1))
+        class_weight = [0.0] * (num_logits > 1) + [1.5] * (num_logits - (num_logits > 1))
     return getattr(losses, name)(**options, use_sigmoid=sigmoid, class_weight=class_weight)
 
 
@@ -30,7 +30,7 @@ def bears(loss, scene):
     assert value.isfinite(), value
     assert grad.dtype == logits.dtype and grad.isfinite().all()
     assert grad.masked_select(labels.unsqueeze(1) == scene.void).eq(0).all()
-    # Measured anew: what a loss knows of labels, it knows of this tensor.
+    # Computed anew: targets are cached for the tensor of labels alone.
     again = value_and_gradient(loss, logits, labels.clone())
     assert again[0].equal(value) and again[1].equal(grad)
     assert logits.equal(before[0]) and labels.equal(before[1])

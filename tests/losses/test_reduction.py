@@ -67,11 +67,11 @@ def test_mean_over_nothing_is_a_zero_with_a_graph():
 
 
 def test_class_weights_have_one_entry_per_logit():
-    fields = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
-    assert as_class_weight([1, 2], fields).dtype == torch.float64
+    like = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
+    assert as_class_weight([1, 2], like).dtype == torch.float64
     for weights in ([1, 2, 3], [1]):
         with pytest.raises(ValueError, match=f'{len(weights)} entries for 2 logits'):
-            as_class_weight(weights, fields)
+            as_class_weight(weights, like)
 
 
 @pytest.mark.parametrize('weight', [-1.0, math.inf, math.nan, None])

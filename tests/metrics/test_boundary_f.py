@@ -11,7 +11,7 @@ from tests.support import naive
 from tests.support.scenes import large_segmentation, segmentation, square
 
 
-def test_contours_that_hardly_meet():
+def test_boundaries_that_hardly_meet():
     """Two squares that share a corner: a few pixels in 72 lie near the other's boundary."""
     pred, label = square(2, 2, 20, 20, size=40), square(19, 19, 37, 37, size=40)
     f = boundary_f(pred, label, 2, (1,))
@@ -30,17 +30,17 @@ def test_f_by_dilation(radius):
     for k in range(3):
         maps = []
         for mask in ((label == k) & valid, (pred == k) & valid):
-            drawn = class_boundaries(mask.int(), [1]).bool()
-            maps.append((drawn, torch.from_numpy(binary_dilation(drawn, disk))))
-        (true, near_true), (guess, near_guess) = maps
-        precision = (guess & near_true).sum() / guess.sum()
-        recall = (true & near_guess).sum() / true.sum()
+            boundary = class_boundaries(mask.int(), [1]).bool()
+            maps.append((boundary, torch.from_numpy(binary_dilation(boundary, disk))))
+        (true, near_true), (predicted, near_predicted) = maps
+        precision = (predicted & near_true).sum() / predicted.sum()
+        recall = (true & near_predicted).sum() / true.sum()
         f = 2 * precision * recall / (precision + recall)
         assert boundary_f(pred, label, 3, (radius,))[k].item() == pytest.approx(f.item())
 
 
 @pytest.mark.parametrize('mode', ['present', 'csurka'])
-def test_f_of_more_classes_than_fit_into_a_picture(mode):
+def test_f_of_more_classes_than_fit_into_one_map(mode):
     """Every other class is in neither map; the last has number 79."""
     pred, label = segmentation((30, 40), classes=40, void_share=0.02, wrong=0.6, seed=8)
     pred, label = 2 * pred + 1, torch.where(label == 255, label, 2 * label + 1)
@@ -57,7 +57,7 @@ def test_csurkas_tolerance_is_not_reached():
     assert csurka_tolerance(400, 400) < 18**0.5
 
 
-def test_a_contour_along_void_matches_itself():
+def test_a_boundary_along_void_matches_itself():
     """Void beside the object: both maps end there, and nothing is wrong."""
     label = square()
     label[:, 5:] = 255

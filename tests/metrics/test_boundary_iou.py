@@ -13,7 +13,7 @@ from tests.support.scenes import large_segmentation, square
 @pytest.mark.parametrize('engine', ENGINES)
 @pytest.mark.parametrize('width', [1, 3, 46])
 def test_boundary_iou_by_erosion(width, engine):
-    """As in the authors' code: a mask minus its erosion, in a frame of zeros."""
+    """As in the authors' code: a mask minus its erosion, with zeros around the image."""
     pred, label = large_segmentation()
     valid = label != 255
     for k in range(3):
@@ -21,10 +21,10 @@ def test_boundary_iou_by_erosion(width, engine):
         for mask in ((label == k) & valid, (pred == k) & valid):
             kept = binary_erosion(mask, torch.ones(3, 3), iterations=width, border_value=0)
             bands.append(mask & ~torch.from_numpy(kept))
-        truth, guess = bands
+        true, predicted = bands
         with ENGINES[engine]():
             counts = count_boundary_iou(pred, label, 3, (width,))[k, 0].tolist()
-        assert counts == [(truth & guess).sum(), (truth | guess).sum()]
+        assert counts == [(true & predicted).sum(), (true | predicted).sum()]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,6 @@ def test_boundary_iou_falls_faster_than_iou():
     for shift in range(1, 6):
         pred = label.roll(shift, 1)
         whole = ((pred & label).sum() / (pred | label).sum()).item()
-        rim = iou(count_boundary_iou(pred, label, 2, (3,)))[1].item()
-        assert rim < whole
-    assert rim < 0.5 < whole
+        boundary = iou(count_boundary_iou(pred, label, 2, (3,)))[1].item()
+        assert boundary < whole
+    assert boundary < 0.5 < whole

@@ -19,7 +19,7 @@ def test_by_hand(wrong_columns, width, near):
     assert count_contour_errors(pred, label, width=width).tolist() == [near, len(wrong_columns)]
 
 
-def test_void_is_neither_wrong_nor_a_contour():
+def test_void_is_neither_wrong_nor_a_boundary():
     label = torch.tensor([[0, 0, 0, 0, 255, 255, 1, 1]])
     assert count_contour_errors(1 - label.clamp(max=1), label, width=1).tolist() == [0, 6]
     assert count_contour_errors(torch.full_like(label, 9), label, 255)[1] == 6

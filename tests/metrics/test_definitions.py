@@ -69,8 +69,8 @@ def test_agrees_with_the_definition(name, engine):
 
 
 # Worked examples on a 5x5 square: the prediction; pixels of both boundaries, P, R and
-# F at 1 px; (intersection, union) of class 1's rims of 1 and 2 px; the same of the trimaps of 1, 2
-# and 3 px for both classes.
+# F at 1 px; (intersection, union) of class 1's inner bands of 1 and 2 px; the same of the trimaps
+# of 1, 2 and 3 px for both classes.
 WORKED = {
     'perfect': (
         lambda label: label,
@@ -101,7 +101,7 @@ WORKED = {
 
 @pytest.mark.parametrize('name', WORKED)
 def test_worked_examples(name):
-    change, (n_pred, n_true, precision, recall, f), rims, trimaps = WORKED[name]
+    change, (n_pred, n_true, precision, recall, f), bands, trimaps = WORKED[name]
     label = square()
     pred = change(label)
     predicted, true = class_boundaries(pred, [1]), class_boundaries(label, [1])
@@ -110,7 +110,7 @@ def test_worked_examples(name):
     assert count_members(hits, 1).item() / n_pred == pytest.approx(precision)
     assert count_members(found, 1).item() / n_true == pytest.approx(recall)
     assert boundary_f(pred, label, 2, (1, 2))[1].tolist() == pytest.approx([f, 1])
-    assert count_boundary_iou(pred, label, 2, (1, 2))[1].tolist() == [list(n) for n in rims]
+    assert count_boundary_iou(pred, label, 2, (1, 2))[1].tolist() == [list(n) for n in bands]
     assert count_trimap_iou(pred, label, 2, (1, 2, 3)).tolist() == [
         [list(pair) for pair in row] for row in trimaps
     ]
@@ -186,7 +186,7 @@ PROPERTIES = {
 
 
 def apart(ours, theirs):
-    """The largest difference; NaN is no number, and the same on both sides."""
+    """The largest difference; inf where only one side is NaN."""
     if not ours.isnan().equal(theirs.isnan()):
         return math.inf
     return (ours.double() - theirs.double()).nan_to_num(0).abs().max().item()

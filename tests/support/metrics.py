@@ -56,7 +56,7 @@ METRICS = {
         naive.boundary_f,
         metrics.boundary_f_score,
         metrics.boundary_f,
-        # DAVIS's boundary lies on the upper left side of each edge, and is drawn along void.
+        # DAVIS's boundary lies on the upper left side of each class, and is drawn along void.
         does_not_hold=['flips and transposes commute', 'padding with void changes nothing'],
     ),
     'BoundaryF, csurka': Metric(

@@ -1,8 +1,9 @@
-"""The slow, obviously right definitions, to be read aloud: a second witness for the tests.
+"""The slow, obviously right definitions, as oracles for the tests.
 
-Everything is a nested list of Python floats, every sum a loop over pixels. A mask is one H x W
-picture of one class; a field is what a ray (or a box) summed over a mask; h is half the kernel
-width, rounded down, so that lines are the energies 1 ... h and h + 1 is the inside of an object.
+Everything is a nested list of Python floats, every sum a loop over pixels. A map is H x W, of one
+class, and a mask is a map of ones and zeros; a field holds the sums along a ray (or over a box) of
+a map; h is half the kernel width, rounded down, so that lines are the energies 1 ... h and h + 1 is
+the inside of an object.
 
 EPL: Yin et al., 'Contour-aware Equipotential Learning for Semantic Segmentation'. The other losses,
 with their sources, are in the sections below it.
@@ -27,27 +28,27 @@ def pixels_of(mask):
     return [(row, col) for row in range(len(mask)) for col in range(len(mask[0]))]
 
 
-def new_mask(like, value_of):
-    """A mask of the shape of `like`, made by asking `value_of(row, col)` at each pixel."""
+def new_map(like, value_of):
+    """A map of the shape of `like`, made by asking `value_of(row, col)` at each pixel."""
     return [[value_of(row, col) for col in range(len(like[0]))] for row in range(len(like))]
 
 
 def without_void(probs, labels, ignore_index):
-    """Target mask and predicted mask of each class of one image, both 0 on void, and validity.
+    """Target mask and predicted map of each class of one image, both 0 at void, and validity.
 
-    Not in the paper, which says nothing of void. One mask alone is class 1 of a binary task.
+    Not in the paper, which says nothing of void. A single map is class 1 of a binary task.
     """
     classes = [1] if len(probs) == 1 else range(len(probs))
-    valid = new_mask(labels, lambda row, col: labels[row][col] != ignore_index)
-    targets, masks = [], []
-    for mask, k in zip(probs, classes):
+    valid = new_map(labels, lambda row, col: labels[row][col] != ignore_index)
+    targets, maps = [], []
+    for prob, k in zip(probs, classes):
         targets.append(
-            new_mask(labels, lambda row, col: float(valid[row][col] and labels[row][col] == k))
+            new_map(labels, lambda row, col: float(valid[row][col] and labels[row][col] == k))
         )
-        masks.append(
-            new_mask(labels, lambda row, col: float(mask[row][col] if valid[row][col] else 0.0))
+        maps.append(
+            new_map(labels, lambda row, col: float(prob[row][col] if valid[row][col] else 0.0))
         )
-    return targets, masks, valid
+    return targets, maps, valid
 
 
 # --- Anisotropic convolution ----------------------------------------------------------------------
@@ -75,7 +76,7 @@ def ray_sum(mask, kernel_size, step, padding):
             total += value_at(mask, row - j * step[0], col - j * step[1], padding)
         return total
 
-    return new_mask(mask, energy)
+    return new_map(mask, energy)
 
 
 def box_sum(mask, kernel_size, padding):
@@ -89,7 +90,7 @@ def box_sum(mask, kernel_size, padding):
                 total += value_at(mask, row + down, col + right, padding)
         return total
 
-    return new_mask(mask, energy)
+    return new_map(mask, energy)
 
 
 def ray_sums(mask, kernel_size, splitter, padding='constant', sc_scale='match'):
@@ -106,14 +107,14 @@ def ray_sums(mask, kernel_size, splitter, padding='constant', sc_scale='match'):
     if sc_scale == 'literal':
         return [field]
     scale = (kernel_size // 2 + 1) / kernel_size**2
-    return [new_mask(field, lambda row, col: scale * field[row][col])]
+    return [new_map(field, lambda row, col: scale * field[row][col])]
 
 
-def fields_of(masks, kernel_size, splitter, padding, sc_scale):
+def fields_of(maps, kernel_size, splitter, padding, sc_scale):
     """fields[s][k]: the field of class k in direction s (EPL, eq. (2))."""
-    per_class = [ray_sums(mask, kernel_size, splitter, padding, sc_scale) for mask in masks]
+    per_class = [ray_sums(one, kernel_size, splitter, padding, sc_scale) for one in maps]
     directions = range(len(per_class[0]))
-    return [[per_class[k][s] for k in range(len(masks))] for s in directions]
+    return [[per_class[k][s] for k in range(len(maps))] for s in directions]
 
 
 # --- Point loss -----------------------------------------------------------------------------------
@@ -156,9 +157,9 @@ def epl_point_loss(
 
     total, valid_count, direction_count = 0.0, 0, 0
     for n in range(len(probs)):
-        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
         target_fields = fields_of(targets, kernel_size, splitter, padding, sc_scale)
-        fields = fields_of(masks, kernel_size, splitter, padding, sc_scale)
+        fields = fields_of(maps, kernel_size, splitter, padding, sc_scale)
         direction_count = len(fields)
         for row, col in pixels_of(valid):
             if not valid[row][col]:
@@ -167,8 +168,7 @@ def epl_point_loss(
             pixel_weight = 1.0 if weight is None else weight[n][row][col]
             for s in range(direction_count):
                 differences = [
-                    fields[s][k][row][col] - target_fields[s][k][row][col]
-                    for k in range(len(masks))
+                    fields[s][k][row][col] - target_fields[s][k][row][col] for k in range(len(maps))
                 ]
                 total += pixel_weight * point_term(differences, norm, class_weight)
     return total / (direction_count * valid_count) if valid_count else 0.0
@@ -184,7 +184,7 @@ def on_a_line(energy, h):
 
 def line_region(target_energies, valid, h):
     """The true line region L: the valid pixels on some line (EPL, Algorithm 1)."""
-    return new_mask(
+    return new_map(
         valid, lambda row, col: bool(valid[row][col] and on_a_line(target_energies[row][col], h))
     )
 
@@ -203,7 +203,7 @@ def line_membership(energies, target_energies, valid, kernel_size):
     # Python sorts stably: among equal energies the pixels stay in reading order.
     ascending.sort(key=lambda pixel: energies[pixel[0]][pixel[1]])
     taken = set(ascending[below : below + on_lines])
-    return new_mask(valid, lambda row, col: (row, col) in taken)
+    return new_map(valid, lambda row, col: (row, col) in taken)
 
 
 def nearness(energy, tau, mu):
@@ -217,8 +217,8 @@ def line_edcs(target_energies, energies, valid, h, mu, edc='paper'):
         'paper':    EDC = C * 2 |d dhat| / (|d| + |dhat|)   with   C = |d| / |d d|
         'squared':  EDC = 2 |d dhat| / (|d d| + |dhat dhat|)
 
-    d is 0 outside the true region, dhat outside the predicted one. Levels of which the truth has
-    no pixel are left out.
+    d is 0 outside the true region, dhat outside the predicted one. Levels of which the target
+    has no pixel are left out.
     """
     assert edc in ('paper', 'squared'), edc
     true_region = line_region(target_energies, valid, h)
@@ -262,7 +262,7 @@ def authors_line_terms(fields, h, mu):
 
     fields: list of (target_energies, energies, valid), one per image and class; all of them share
     one ratio per level. Energies outside the region count as 0, so every such pixel still has a
-    little of each level. Levels of which the truth has no pixel are left out, unlike in that code.
+    little of each level. Levels of which the target has no pixel are left out, unlike in that code.
     """
     regions = [
         (
@@ -320,11 +320,11 @@ def epl_line_loss(
 
     per_image = []  # (target_fields, fields, valid)
     for n in range(len(probs)):
-        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
         per_image.append(
             (
                 fields_of(targets, kernel_size, splitter, padding, sc_scale),
-                fields_of(masks, kernel_size, splitter, padding, sc_scale),
+                fields_of(maps, kernel_size, splitter, padding, sc_scale),
                 valid,
             )
         )
@@ -376,7 +376,7 @@ def epl_loss(
 
 
 def literal_edc(d, dhat):
-    """EDC exactly as lines 9 to 12 of EPL's Algorithm 1 print it; nan where that is 0 / 0.
+    """EDC exactly as lines 9 to 12 of EPL's Algorithm 1 print it; NaN where that is 0 / 0.
 
     The overlap cancels: what is left is 2 |d| / (|d| + |dhat|)^2, largest for dhat = 0. Nobody
     should train with it; it is here to show why.
@@ -396,7 +396,7 @@ def literal_edc(d, dhat):
 
 
 def distance(one, other, metric='euclidean'):
-    """From pixel centre to pixel centre: straight, in king's moves or in rook's steps."""
+    """From pixel center to pixel center: Euclidean, chessboard or taxicab."""
     down, right = abs(one[0] - other[0]), abs(one[1] - other[1])
     return {
         'euclidean': math.hypot(down, right),
@@ -459,9 +459,9 @@ def kervadec_boundary_loss(
 
     total, valid_count = 0.0, 0
     for n in range(len(probs)):
-        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
         valid_count += sum(map(sum, valid))
-        for target, mask, w in zip(targets, masks, chosen):
+        for target, prob, w in zip(targets, maps, chosen):
             distances = signed_distances(target, valid)
             unit = 1.0
             if normalize == 'diag':
@@ -470,7 +470,7 @@ def kervadec_boundary_loss(
                 unit = max(map(abs, distances.values()), default=1.0) or 1.0
             for (row, col), d in distances.items():
                 pixel_weight = 1.0 if weight is None else weight[n][row][col]
-                total += w * pixel_weight * mask[row][col] * d / unit
+                total += w * pixel_weight * prob[row][col] * d / unit
     return total / (valid_count * sum(chosen)) if valid_count and sum(chosen) else 0.0
 
 
@@ -504,13 +504,13 @@ def distance_transform_loss(
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (hits, size, present)
     for n in range(len(probs)):
-        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
         sums.append([])
-        for target, mask in zip(targets, masks):
+        for target, prob in zip(targets, maps):
             q = nr_map(target, valid, metric)
             _, others = sides(target, valid)
-            hits = sum(q[row, col] * mask[row][col] for row, col in q)
-            false = sum(mask[row][col] for row, col in others)
+            hits = sum(q[row, col] * prob[row][col] for row, col in q)
+            false = sum(prob[row][col] for row, col in others)
             sums[-1].append((hits, sum(q.values()) + false, len(q)))
     if not per_image:
         sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
@@ -539,14 +539,14 @@ def window_max(mask, window):
             for c in range(max(0, col - reach), min(len(mask[0]), col + reach + 1))
         )
 
-    return new_mask(mask, largest)
+    return new_map(mask, largest)
 
 
 def inner_boundary(mask, valid, theta0):
     """pool(1 - x) - (1 - x): where something outside is near; 0 at void."""
-    outside = new_mask(mask, lambda row, col: 1 - mask[row][col])
+    outside = new_map(mask, lambda row, col: 1 - mask[row][col])
     widened = window_max(outside, theta0)
-    return new_mask(
+    return new_map(
         mask,
         lambda row, col: widened[row][col] - outside[row][col] if valid[row][col] else 0.0,
     )
@@ -562,11 +562,11 @@ def bf1_loss(probs, labels, ignore_index=255, theta0=3, theta=5, per_image=True,
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (|b_p|, |b_p ext b_y|, |b_y|, |b_y ext b_p|)
     for n in range(len(probs)):
-        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
         sums.append([])
-        for target, mask in zip(targets, masks):
+        for target, prob in zip(targets, maps):
             b_y = inner_boundary(target, valid, theta0)
-            b_p = inner_boundary(mask, valid, theta0)
+            b_p = inner_boundary(prob, valid, theta0)
             sums[-1].append(
                 (
                     sum(map(sum, b_p)),
@@ -599,16 +599,16 @@ def overlap_loss(
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (|y p|, |y|, |p|, whether it counts)
     for n in range(len(probs)):
-        targets, masks, valid = without_void(probs[n], labels[n], ignore_index)
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
         sums.append(
             [
                 (
-                    sum_of_products(target, mask),
+                    sum_of_products(target, prob),
                     sum(map(sum, target)),
-                    sum(map(sum, mask)),
+                    sum(map(sum, prob)),
                     sum(map(sum, target if per_class else valid)),
                 )
-                for target, mask in zip(targets, masks)
+                for target, prob in zip(targets, maps)
             ]
         )
     if not per_class:
@@ -648,7 +648,7 @@ def log_odds_to_log_probability(x):
 
 
 def log_likelihoods(logits, label):
-    """[(class, log-probability of the truth)] of one pixel: of its class in the softmax; one logit
+    """[(class, log-probability of the label)] of one pixel: of its class in the softmax; one logit
     is for or against class 1."""
     if len(logits) == 1:
         return [(0, log_odds_to_log_probability(logits[0] if label == 1 else -logits[0]))]
@@ -668,7 +668,7 @@ def pixel_mean(cost, logits, labels, ignore_index, class_weight, weight, counts)
             label = labels[n][row][col]
             if label == ignore_index or not counts(n, row, col):
                 continue
-            at_pixel = [mask[row][col] for mask in logits[n]]
+            at_pixel = [logit[row][col] for logit in logits[n]]
             for k, log_probability in log_likelihoods(at_pixel, label):
                 pixel_weight = 1.0 if weight is None else weight[n][row][col]
                 total += class_weight[k] * pixel_weight * cost(log_probability)
@@ -690,7 +690,7 @@ def softmax_focal_loss(logits, labels, ignore_index=255, gamma=2.0, class_weight
 
 
 def boundary_band(labels, ignore_index, radius):
-    """The pixels at a distance of at most radius - 1 from one with a 4-neighbour of another class;
+    """The pixels at a distance of at most radius - 1 from one with a 4-neighbor of another class;
     void is no class."""
     boundary = [
         (row, col)
@@ -732,13 +732,13 @@ def boundary_weighted_ce_loss(
 
 
 def class_mask(labels, valid, k):
-    """The pixels of class k; void is not this class, in truth and prediction alike."""
-    return new_mask(labels, lambda row, col: valid[row][col] and labels[row][col] == k)
+    """The pixels of class k; void is not this class, in label and prediction alike."""
+    return new_map(labels, lambda row, col: valid[row][col] and labels[row][col] == k)
 
 
 def masks_of(pred, label, k, ignore_index):
-    """(truth, prediction) of class k."""
-    valid = new_mask(label, lambda row, col: label[row][col] != ignore_index)
+    """The masks of class k, (true, predicted)."""
+    valid = new_map(label, lambda row, col: label[row][col] != ignore_index)
     return class_mask(label, valid, k), class_mask(pred, valid, k)
 
 
@@ -753,7 +753,7 @@ def inner_band(mask, d):
                     return True
         return False
 
-    return new_mask(mask, lambda row, col: mask[row][col] and near_the_outside(row, col))
+    return new_map(mask, lambda row, col: mask[row][col] and near_the_outside(row, col))
 
 
 def boundary_iou(pred, label, num_classes, widths, ignore_index=255):
@@ -761,10 +761,10 @@ def boundary_iou(pred, label, num_classes, widths, ignore_index=255):
     pred, label = as_lists(pred), as_lists(label)
     counts = []
     for k in range(num_classes):
-        truth, guess = masks_of(pred, label, k, ignore_index)
+        true, predicted = masks_of(pred, label, k, ignore_index)
         counts.append([])
         for d in widths:
-            g, p = inner_band(truth, d), inner_band(guess, d)
+            g, p = inner_band(true, d), inner_band(predicted, d)
             both = sum(g[row][col] and p[row][col] for row, col in pixels_of(g))
             either = sum(g[row][col] or p[row][col] for row, col in pixels_of(g))
             counts[k].append([both, either])
@@ -772,7 +772,7 @@ def boundary_iou(pred, label, num_classes, widths, ignore_index=255):
 
 
 def true_boundary(label, ignore_index, void_is_boundary):
-    """The valid pixels with a 4-neighbour, in the image, of another label."""
+    """The valid pixels with a 4-neighbor, in the image, of another label."""
 
     def is_boundary(row, col):
         if label[row][col] == ignore_index:
@@ -807,14 +807,14 @@ def trimap_iou(pred, label, num_classes, widths, ignore_index=255, void_is_bound
     return counts
 
 
-def davis_contour(mask):
-    """seg2bmap of DAVIS: pixels that differ from their east, south or south-east neighbour."""
+def davis_boundary(mask):
+    """seg2bmap of DAVIS: pixels that differ from their east, south or south-east neighbor."""
 
     def differs(row, col, down, right):
         v, u = row + down, col + right
         return v < len(mask) and u < len(mask[0]) and mask[v][u] != mask[row][col]
 
-    # In the last row and the last column the two other neighbours are not there.
+    # In the last row and the last column the two other neighbors are not there.
     return [
         (row, col)
         for row, col in pixels_of(mask)
@@ -822,17 +822,17 @@ def davis_contour(mask):
     ]
 
 
-def rim(mask):
-    """The pixels of a mask with a 4-neighbour, in the image, that is not in it."""
+def csurka_boundary(mask):
+    """The pixels of a mask with a 4-neighbor, in the image, that is not in it."""
 
-    def is_rim(row, col):
+    def is_boundary(row, col):
         for down, right in STRAIGHT:
             v, u = row + down, col + right
             if 0 <= v < len(mask) and 0 <= u < len(mask[0]) and not mask[v][u]:
                 return True
         return False
 
-    return [(row, col) for row, col in pixels_of(mask) if mask[row][col] and is_rim(row, col)]
+    return [(row, col) for row, col in pixels_of(mask) if mask[row][col] and is_boundary(row, col)]
 
 
 def share_near(points, others, tolerance):
@@ -844,12 +844,12 @@ def share_near(points, others, tolerance):
 
 
 def boundary_f(pred, label, num_classes, tolerances, ignore_index=255, mode='present'):
-    """scores[k][t]: F of class k in one image; nan where neither map has a boundary of it."""
+    """scores[k][t]: F of class k in one image; NaN where neither map has a boundary of it."""
     pred, label = as_lists(pred), as_lists(label)
-    outline = rim if mode == 'csurka' else davis_contour
+    boundary_of = csurka_boundary if mode == 'csurka' else davis_boundary
     scores = []
     for k in range(num_classes):
-        true, predicted = (outline(mask) for mask in masks_of(pred, label, k, ignore_index))
+        true, predicted = (boundary_of(mask) for mask in masks_of(pred, label, k, ignore_index))
         scores.append([])
         for r in tolerances:
             if not true and not predicted:

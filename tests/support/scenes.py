@@ -1,4 +1,4 @@
-"""Small random pictures for the property tests: labels with void, and logits of several kinds."""
+"""Small random images for the property tests: labels with void, and logits of several kinds."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Scene:
 
 
 def scene(
-    fields=3,
+    num_logits=3,
     shape=(2, 6, 7),
     kind='random',
     void_share=0.2,
@@ -44,7 +44,7 @@ def scene(
     nothing of them, or with 'labels' nothing else."""
     generator = torch.Generator().manual_seed(seed)
     images, height, width = shape
-    classes = max(fields, 2)
+    classes = max(num_logits, 2)
     coarse = torch.randint(classes, (images, 3, 3), generator=generator)
     if present is not None:
         chosen = torch.randperm(classes, generator=generator)[:present]
@@ -54,11 +54,11 @@ def scene(
     labels = coarse[:, rows][:, :, columns]
     labels[torch.rand(shape, generator=generator) < void_share] = 255
     if kind == 'labels':
-        numbers = torch.arange(classes)[-fields:].view(-1, 1, 1)
+        numbers = torch.arange(classes)[-num_logits:].view(-1, 1, 1)
         logits = 400.0 * (labels.unsqueeze(1) == numbers).double() - 200
     else:
         logits = torch.randn(
-            images, fields, height, width, generator=generator, dtype=torch.float64
+            images, num_logits, height, width, generator=generator, dtype=torch.float64
         )
         logits *= {'random': 1.0, 'saturated': 200.0, 'uniform': 0.0}[kind]
     return Scene(laid_out(logits.to(dtype), layout), labels, kind)
@@ -75,11 +75,11 @@ def laid_out(logits, layout):
     return logits
 
 
-def scenes(fields=(1, 2, 3, 5), kinds=KINDS) -> st.SearchStrategy:
+def scenes(num_logits=(1, 2, 3, 5), kinds=KINDS) -> st.SearchStrategy:
     """Every mix of size, number of logits, kind and share of void, all-void among them."""
     return st.builds(
         scene,
-        fields=st.sampled_from(fields),
+        num_logits=st.sampled_from(num_logits),
         shape=st.tuples(st.integers(1, 2), st.integers(1, 7), st.integers(1, 8)),
         kind=st.sampled_from(kinds),
         void_share=st.sampled_from((0.0, 0.2, 0.6, 1.0)),
@@ -92,7 +92,7 @@ def wild_scenes() -> st.SearchStrategy:
     that are surely right, half types, and memory in any order."""
     return st.builds(
         scene,
-        fields=st.integers(1, 40),
+        num_logits=st.integers(1, 40),
         shape=st.tuples(st.integers(1, 2), st.integers(1, 13), st.integers(1, 15)),
         kind=st.sampled_from((*KINDS, 'labels')),
         void_share=st.floats(0, 1),
@@ -104,8 +104,8 @@ def wild_scenes() -> st.SearchStrategy:
 
 
 def segmentation(shape=(9, 10), classes=3, void_share=0.2, wrong=0.3, seed=0):
-    """Truth and prediction of one image, each (H, W): blobs up to the border, some pixels void, and
-    a prediction that is the truth shifted by a pixel with some pixels redrawn."""
+    """The prediction and the label of one image, each (H, W): blobs up to the border, some pixels
+    void, and a prediction that is the label shifted by a pixel with some pixels redrawn."""
     height, width = shape
     label = scene(classes, (1, height, width), void_share=0.0, seed=seed).labels[0]
     generator = torch.Generator().manual_seed(seed)

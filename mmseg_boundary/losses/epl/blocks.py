@@ -1,8 +1,8 @@
-"""EPL's fields a few masks at a time, by kernels that are compiled where that pays.
+"""EPL's fields, a few classes at a time, by kernels that are compiled where that pays.
 
 Fields are many times the size of the probabilities (four or eight directions, h levels), so none is
-kept: a block of masks is summed up as soon as its fields exist, and these are made again for the
-gradient.
+kept: a block of classes is summed up as soon as its fields exist, and these are computed again for
+the gradient.
 """
 
 import functools
@@ -16,7 +16,7 @@ from ..compiled import compiled, is_compiled
 
 
 def class_blocks(probs: Tensor) -> Iterator[tuple[int, slice]]:
-    """The image and classes of masks that are handled at once."""
+    """Yields the image and the classes of each block."""
     count = _classes_at_once(probs)
     for n in range(len(probs)):
         for k in range(0, probs.shape[1], count):
@@ -38,12 +38,12 @@ def at_least_float32(probs: Tensor) -> Tensor:
 
 
 def valid_bits(valid: Tensor, probs: Tensor) -> Tensor:
-    """(N, 1, H, W) integer: all bits of a number of `probs` where pixels are valid, else none."""
+    """(N, 1, H, W) integers as wide as `probs`: all bits set where valid, none at void."""
     return -valid.to(torch.int64 if probs.dtype == torch.float64 else torch.int32)
 
 
 def keep_valid(fields: Tensor, bits: Tensor) -> Tensor:
-    """0 at void, in place, whatever there was: several times as fast as `where`."""
+    """Sets void to 0 in place, inf and NaN too: several times as fast as `where`."""
     fields.view(bits.dtype).bitwise_and_(bits)
     return fields
 
@@ -52,12 +52,12 @@ def keep_valid(fields: Tensor, bits: Tensor) -> Tensor:
 
 
 def as_it_stands(kernel: Callable, *constants: object) -> Callable:
-    """`kernel` with its last arguments."""
+    """`kernel` with its last arguments bound, uncompiled."""
     return lambda *tensors: kernel(*tensors, *constants)
 
 
 def kernels_for(probs: Tensor) -> Callable[..., Callable]:
-    """`as_it_stands`, or what compiles the kernel too."""
+    """`as_it_stands`, or the same with the kernel compiled."""
     if not is_compiled(probs):
         return as_it_stands
     like = _kind(probs), probs.dtype, probs.device
@@ -65,8 +65,8 @@ def kernels_for(probs: Tensor) -> Callable[..., Callable]:
 
 
 def _kind(probs: Tensor) -> tuple[bool, bool]:
-    """What torch compiles for anew, sizes left open or not: several masks or one, and pictures of
-    which it sums the pixels in one go or in several."""
+    """What torch compiles for anew even where sizes are dynamic: several classes or one, and images
+    whose pixels it sums in one pass or in several."""
     return _classes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
 
 
@@ -85,8 +85,8 @@ def _compile_once(
     dtype: torch.dtype,
     device: torch.device,
 ) -> None:
-    """By a picture that is always the same: what torch makes of a kernel depends on the sizes it is
-    shown, even where it leaves them open. They differ, lest it takes one for another."""
+    """Compiles with one fixed input: what torch makes of a kernel depends on the sizes of its first
+    input, even where they are dynamic. They differ, so that torch takes none for another."""
     several, long = kind
     size = ((61, 72) if several else (361, 362)) if long else (31, 42)
     labels = torch.arange(size[0] * size[1], device=device).view(1, *size) // 7 % 2

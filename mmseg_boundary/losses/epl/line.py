@@ -125,8 +125,8 @@ def epl_line_loss(
         pixels outside count as energy 0, which silences level 1; it pools the sums over all images
         and classes, and adds 1 for smoothness, which takes small lines past a perfect match.
         `variant='authors'` does all three, but a level of which the target has no pixel (an energy
-        within half a level of it) adds 0: in the code its term is no number or, with a low mu and
-        few valid pixels, as low as -1e16. Void is in no region; the code knows no void.
+        within half a level of it) adds 0: in the code its term is NaN or, with a low mu and few
+        valid pixels, as low as -1e16. Void is in no region; the code knows no void.
     """
     rays = Rays(kernel_size, splitter, padding, sc_scale)
     form = LineForm(rays, mu, edc, variant)
@@ -174,8 +174,8 @@ def authors_line_terms(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 class _LineSums(torch.autograd.Function):
-    """`line_sums` of all masks, each (2 or 3, h, D, N, K) float; the sums of the target have no
-    gradient."""
+    """`line_sums` of all images and classes, each (2 or 3, h, D, N, K) float; those of the target
+    have no gradient."""
 
     @staticmethod
     def forward(
@@ -235,19 +235,19 @@ def _sums_of_prediction(probs: Tensor, target: Target, form: LineForm) -> Tensor
 
 
 def _without_lines(masks: Tensor, form: LineForm) -> bool:
-    """Whether the classes are known to be absent, which is not asked on CUDA."""
+    """Whether all the classes are absent; False on CUDA, where nothing is read back."""
     return not form.authors and not masks.is_cuda and not masks.any()
 
 
 def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
-    """(N, 1, H, W): what takes energies at void to infinity."""
+    """(N, 1, H, W): inf at void, 0 elsewhere, to be added to energies."""
     return probs.new_zeros(valid.shape).masked_fill_(~valid, torch.inf)
 
 
 def _fields(
     probs: Tensor, masks: Tensor, bits: Tensor, beyond: Tensor, kernel: Callable, rays: Rays
 ) -> tuple[Tensor, Tensor]:
-    """The energies of target and prediction, (D, masks, H * W); inf at void, beyond every rank."""
+    """The energies of target and prediction, (D, K, H * W); inf at void, beyond every rank."""
     both = torch.cat([masks.to(probs.dtype), probs])
     keep_valid(both[len(masks) :], bits)
     return kernel(with_margins(both, rays), beyond).chunk(2, 1)
@@ -267,7 +267,7 @@ def line_sums(
     form: LineForm,
     kernels: Callable[..., Callable] = as_it_stands,
 ) -> tuple[Tensor, Tensor, RankWindow]:
-    """All that the loss needs of the fields of target and prediction.
+    """The sums that the loss is made of, from the fields of target and prediction.
 
     Args:
         target_field, energies: (D, K, M) float, inf at void.
@@ -340,21 +340,21 @@ def line_gradients(
     chosen = window.contains(energies)
     target_field, region, energies, _ = _regions(target_field, energies, window, form)
     total = torch.zeros_like(energies)
-    for tau, (slope_p, slope_i, *slope_square) in enumerate(grad_output.unsqueeze(-1).unbind(1), 1):
+    for tau, (grad_p, grad_i, *grad_square) in enumerate(grad_output.unsqueeze(-1).unbind(1), 1):
         d = _closeness_of_target(target_field, tau, form).where(region, 0)
         d_hat = closeness(energies, tau, form.mu)
-        slope = slope_p + slope_i * d
+        grad = grad_p + grad_i * d
         if form.edc == 'squared':
-            slope = slope + 2 * slope_square[0] * d_hat
-        pull = slope * d_hat * -form.mu * _power(energies - tau, form.mu - 1)
-        total = total + pull.where(d_hat > 0, 0)  # far away the power is inf, and inf x 0 no number
+            grad = grad + 2 * grad_square[0] * d_hat
+        grad = grad * d_hat * -form.mu * _power(energies - tau, form.mu - 1)
+        total = total + grad.where(d_hat > 0, 0)  # far away the power is inf, and inf x 0 is NaN
     return total.where(chosen, 0)
 
 
 def _regions(
     target_field: Tensor, energies: Tensor, window: RankWindow, form: LineForm
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Both fields with what counts of them."""
+    """Both fields, each followed by the mask of the pixels that count."""
     region, chosen = _line_region(target_field, form.h), window.contains(energies)
     if not form.authors:
         return target_field, region, energies, chosen
@@ -383,7 +383,7 @@ def closeness(energies: Tensor, tau: int | Tensor, mu: int) -> Tensor:
 def _closeness_of_target(target_field: Tensor, tau: int, form: LineForm) -> Tensor:
     if form.rays.is_box or form.mu == 2:
         return closeness(target_field, tau, form.mu)
-    # Whole energies are few levels away or negligible: to look them up is quicker than to compute.
+    # Integer energies are few levels away or negligible: a lookup is faster than the exponential.
     distance, d = (target_field - tau).abs(), torch.zeros_like(target_field)
     for steps in range(3):
         if steps**form.mu < NEGLIGIBLE:

@@ -42,9 +42,9 @@ class EPLPointLoss(DecodeHeadLoss):
         Rays(kernel_size, splitter, padding, sc_scale)
         require_choice('norm', norm, NORMS)
 
-    def term(self, fields: Tensor, target: Target, weight: Tensor | None) -> Tensor:
+    def term(self, probs: Tensor, target: Target, weight: Tensor | None) -> Tensor:
         return epl_point_loss(
-            fields, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
+            probs, target, **self.options, class_weight=self.class_weight, pixel_weight=weight
         )
 
 
@@ -82,12 +82,12 @@ class EPLLineLoss(DecodeHeadLoss):
         form = LineForm(Rays(kernel_size, splitter, padding, sc_scale), mu, edc, variant)
         require_no_class_weight(form, class_weight)
 
-    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
-        return epl_line_loss(fields, target, **self.options, class_weight=self.class_weight)
+    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
+        return epl_line_loss(probs, target, **self.options, class_weight=self.class_weight)
 
 
 class EPLLoss(DecodeHeadLoss):
-    """EPL whole: `point_weight` x the point loss + `line_weight` x the line loss, in one entry.
+    """EPL: `point_weight` x the point loss + `line_weight` x the line loss, in one entry.
 
     List `EPLPointLoss` and `EPLLineLoss` instead to see both in the log. The default weights are
     those of the published code; the paddings are the two losses' own.
@@ -136,6 +136,6 @@ class EPLLoss(DecodeHeadLoss):
             **shared,
         )
 
-    def term(self, fields: Tensor, target: Target, weight: None) -> Tensor:
-        point = self.point.loss_weight * self.point.term(fields, target, weight)
-        return point + self.line.loss_weight * self.line.term(fields, target, weight)
+    def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
+        point = self.point.loss_weight * self.point.term(probs, target, weight)
+        return point + self.line.loss_weight * self.line.term(probs, target, weight)

@@ -114,7 +114,7 @@ class _FieldGaps(torch.autograd.Function):
     def backward(ctx, grad_output: Tensor) -> tuple:
         probs, masks, valid, weights = ctx.saved_tensors
         rays, kernels = ctx.rays, kernels_for(probs)
-        kernel = kernels(_gap_pulls, ctx.power, rays)
+        kernel = kernels(_gap_gradients, ctx.power, rays)
         add_back = kernels(ray_sums_transpose_within, rays)
         bits, grad_output = valid_bits(valid, probs), grad_output.contiguous()
         gradient = torch.empty_like(probs)
@@ -131,7 +131,7 @@ def _unweighted(probs: Tensor, target: Target, power: int, rays: Rays) -> Tensor
 
 
 def _difference(probs: Tensor, masks: Tensor, bits: Tensor, rays: Rays) -> Tensor:
-    """With its margins. Ray sums are linear: the difference of two fields is the field of this."""
+    """Masks minus probs, padded. Ray sums are linear: its field is the difference of the fields."""
     difference = masks.to(probs.dtype).sub_(probs)
     return with_margins(keep_valid(difference, bits), rays)
 
@@ -141,9 +141,9 @@ def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: Rays) -> Tenso
     return ((gaps.abs() if power == 1 else gaps.square()) * weights).sum(1)
 
 
-def _gap_pulls(
+def _gap_gradients(
     canvas: Tensor, grad_output: Tensor, weights: Tensor, power: int, rays: Rays
 ) -> Tensor:
-    """The gradient of the predicted fields, given the `grad_output`, that of `_gap_costs`."""
+    """The gradient of the predicted fields, given that of `_gap_costs`."""
     gaps = ray_sums_within(canvas, rays)
     return (gaps.sign() if power == 1 else 2 * gaps) * -weights * grad_output.unsqueeze(1)

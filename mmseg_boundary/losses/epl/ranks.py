@@ -84,7 +84,7 @@ def by_selection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, .
             last = np.flatnonzero(bits == high)[last_tie]
         return low.view(field.dtype), first, high.view(field.dtype), last
 
-    # Not in threads: those of torch go on turning for a while after each of its calls, in the way.
+    # Not in threads: torch's keep spinning for a while after each of its calls and take the cores.
     rows = map(bounds, fields.numpy(), start.tolist(), size.tolist())
     types = fields.dtype, torch.int32, fields.dtype, torch.int32
     columns = zip(*rows, strict=True)
@@ -98,7 +98,7 @@ _FEW = 2048  # sorting takes no longer than counting
 
 
 def _is_half_one_value(bits: 'np.ndarray') -> bool:
-    """Then sorting is quick, and counting slow: that value's counter has to wait for itself."""
+    """Whether half of the values are equal: sorting is then fast, and counting slow."""
     sample = np.sort(bits[::128])
     return (sample[len(sample) // 2 :] == sample[: (len(sample) + 1) // 2]).any()
 
@@ -106,9 +106,9 @@ def _is_half_one_value(bits: 'np.ndarray') -> bool:
 def _values_of(
     bits: 'np.ndarray', ranks: Sequence[int], width: int
 ) -> list[tuple['np.integer', int, int]]:
-    """Of each of the ascending ranks the value, which of its ties it is, and how many these are.
+    """The value at each of the ascending ranks, which of its ties it is, and how many ties it has.
 
-    `bits` are alike but for their lower `width` bits; 0 has them sorted at once.
+    `bits` differ in their lower `width` bits alone; with 0 they are sorted at once.
     """
     if width == 0 or len(bits) <= _FEW:
         ordered = np.sort(bits)

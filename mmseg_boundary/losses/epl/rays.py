@@ -70,8 +70,8 @@ class Rays:
         return 1 if self.is_box else len(SPLITTERS[self.splitter])
 
 
-def ray_sums(masks: Tensor, rays: Rays) -> Tensor:
-    """The energies of `masks` in all directions.
+def ray_sums(maps: Tensor, rays: Rays) -> Tensor:
+    """The energies of `maps` in all directions.
 
     >>> mask = torch.tensor([[[[0., 1, 1, 0, 0, 0]]]])
     >>> up, down, left, right = ray_sums(mask, Rays(5, 'A', 'constant'))
@@ -79,22 +79,22 @@ def ray_sums(masks: Tensor, rays: Rays) -> Tensor:
     [[[[0, 1, 2, 2, 1, 0]]]]
 
     Args:
-        masks: (..., H, W) float, with one or two dimensions before the image's.
+        maps: (..., H, W) float, masks or probs, with one or two dimensions before H.
 
     Returns:
-        (D, ..., H, W) float in [0, h + 1] for `masks` in [0, 1] ([0, kernel_size^2] for the
+        (D, ..., H, W) float in [0, h + 1] for `maps` in [0, 1] ([0, kernel_size^2] for the
         'literal' scale).
     """
-    return ray_sums_within(with_margins(masks, rays), rays)
+    return ray_sums_within(with_margins(maps, rays), rays)
 
 
-def with_margins(masks: Tensor, rays: Rays) -> Tensor:
-    """(..., H + 2h, W + 2h): `masks` and what lies beyond the image."""
-    return F.pad(masks, (rays.half_width,) * 4, mode=rays.padding)
+def with_margins(maps: Tensor, rays: Rays) -> Tensor:
+    """(..., H + 2h, W + 2h): `maps`, padded by h pixels."""
+    return F.pad(maps, (rays.half_width,) * 4, mode=rays.padding)
 
 
 def ray_sums_within(canvas: Tensor, rays: Rays) -> Tensor:
-    """`ray_sums` of masks that have their margins already."""
+    """`ray_sums` of maps that are padded already."""
     size, h = rays.kernel_size, rays.half_width
     if not rays.is_box:
         # In the order of the ray: equal pixels then have equal sums, whatever zeros lie between.
@@ -111,7 +111,7 @@ def ray_sums_within(canvas: Tensor, rays: Rays) -> Tensor:
 def ray_sums_transpose(
     fields: Tensor, rays: Rays, within: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """The transpose of `ray_sums`: the gradient of the masks, given that of their energies.
+    """The transpose of `ray_sums`: the gradient of the maps, given that of their energies.
 
     Args:
         fields: (D, ..., H, W) float.
@@ -121,8 +121,8 @@ def ray_sums_transpose(
         (..., H, W) float.
     """
     h, replicate = rays.half_width, rays.padding == 'replicate'
-    room = F.pad(fields, (2 * h if replicate else h,) * 4)
-    canvas = within(room) if within else ray_sums_transpose_within(room, rays)
+    padded = F.pad(fields, (2 * h if replicate else h,) * 4)
+    canvas = within(padded) if within else ray_sums_transpose_within(padded, rays)
     if not replicate:
         return canvas
     for sides in (canvas, canvas.mT):  # what reached the margins came from the border's pixels
@@ -131,23 +131,23 @@ def ray_sums_transpose(
     return canvas[..., h:-h, h:-h]
 
 
-def ray_sums_transpose_within(room: Tensor, rays: Rays) -> Tensor:
+def ray_sums_transpose_within(padded: Tensor, rays: Rays) -> Tensor:
     """What reaches each pixel, and the margins if these are 'replicate'.
 
     Args:
-        room: (D, ..., H, W), the fields with zeros around them as far as they are looked for.
+        padded: (D, ..., H, W), the fields, padded with zeros as far as rays reach.
     """
     if rays.is_box:  # a box is its own transpose
-        return ray_sums_within(room[0], rays)[0]
+        return ray_sums_within(padded[0], rays)[0]
     steps = [(-down, -right) for down, right in SPLITTERS[rays.splitter]]
     h = rays.half_width
     return sum(  # pyright: ignore[reportReturnType]
-        view for field, step in zip(room, steps, strict=True) for view in _shifts(field, step, h)
+        view for field, step in zip(padded, steps, strict=True) for view in _shifts(field, step, h)
     )
 
 
 def _shifts(canvas: Tensor, direction: tuple[int, int], h: int) -> Iterator[Tensor]:
-    """Views of what lies j steps back, for j = 0..h, of a canvas with margins of h pixels."""
+    """Yields views of the pixels j steps back, j = 0..h, in a canvas with margins of h pixels."""
     height, width = (side - 2 * h for side in canvas.shape[-2:])
     down, right = direction
     for j in range(h + 1):

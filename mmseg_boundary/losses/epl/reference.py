@@ -1,4 +1,4 @@
-"""EPL as the paper has it: whole maps, a stable sort, autograd. Made to be read.
+"""EPL as the paper has it, to be read: whole maps, a stable sort, autograd.
 
 The losses of the package give the same values, gradients and predicted regions; their docstrings
 have the arguments, which are the same here. What the paper says (its numbers in brackets):

@@ -34,14 +34,14 @@ REGION = torch.zeros(7, 7, dtype=torch.long)
 REGION[1:6, 2:5] = 1
 REGION[3, 5] = 1
 TARGET = encode(REGION[None], 2)
-TRUTH = TARGET.masks.double()
-SHIFTED = TRUTH.roll(1, 3)
+MASKS = TARGET.masks.double()
+SHIFTED = MASKS.roll(1, 3)
 PREDICTIONS = {
-    'perfect': TRUTH,
-    'soft': 0.1 + 0.8 * TRUTH,
+    'perfect': MASKS,
+    'soft': 0.1 + 0.8 * MASKS,
     'shift': SHIFTED,
     'soft shift': 0.1 + 0.8 * SHIFTED,
-    'uniform': torch.full_like(TRUTH, 0.5),
+    'uniform': torch.full_like(MASKS, 0.5),
 }
 
 
@@ -81,7 +81,7 @@ def test_point_loss_of_the_soft_shift(padding, kernel_size, l2, l1, pixel):
 )
 def test_parts_of_the_soft_shift(padding, kernel_size, l2_per_direction, l1_sum, pixel_sum):
     """The squares up, down, left and right; and the sums over the pixels, as eq. (3) has them."""
-    difference = TRUTH - PREDICTIONS['soft shift']
+    difference = MASKS - PREDICTIONS['soft shift']
     gaps = ray_sums(difference, Rays(kernel_size, 'A', padding))
     squares = gaps.square().mean((1, 2, 3, 4))
     assert squares.tolist() == pytest.approx(l2_per_direction, abs=1e-6)
@@ -127,7 +127,7 @@ def test_point_loss_of_the_uniform_start(classes, cross_entropy, l2, l2_sum, pix
 
 
 def test_doubled_scene_with_the_scaled_kernel_costs_more():
-    """The terms are not scale-free: the same picture at twice the size, kernel 7 -> 15. A
+    """The terms are not scale-free: the same image at twice the size, kernel 7 -> 15. A
     rectangle, moved by a tenth of its width to the right, with probabilities 0.9 and 0.1."""
     small = torch.zeros(1, 16, 16, dtype=torch.long)
     small[:, 4:12, 3:13] = 1
@@ -142,7 +142,7 @@ def test_doubled_scene_with_the_scaled_kernel_costs_more():
         assert epl_line_loss(probs, target, kernel_size).item() == printed(line)
 
 
-@given(scenes(fields=(1, 2, 3)))
+@given(scenes(num_logits=(1, 2, 3)))
 @pytest.mark.parametrize('form', [epl, reference])
 def test_point_loss_agrees_with_the_definition(form, scene):
     weight = torch.rand(scene.labels.shape, dtype=torch.float64)
@@ -220,7 +220,7 @@ def sums_of(target_field, energies, form):
 
 
 def line_regions(target_field, energies, h):
-    """The true and the predicted region of (D, K, M) fields, void being inf."""
+    """The true and the predicted region of (D, K, M) fields, inf at void."""
     *_, window = sums_of(target_field, energies, form_of(h))
     return (target_field > 0.5) & (target_field < h + 0.5), window.contains(energies)
 
@@ -234,7 +234,7 @@ def line_terms(target_field, energies, h, mu, edc='paper', variant='paper'):
 
 
 def edcs(target_field, energies, h, mu):
-    """EDC of the levels 1..h of two (H, W) fields without void; the package has but their sum."""
+    """EDC of the levels 1..h of two (H, W) fields without void; the package has their sum alone."""
     everywhere = torch.ones_like(target_field, dtype=torch.bool)
     fields = [field.tolist() for field in (target_field, energies, everywhere)]
     levels = naive.line_edcs(*fields, h, mu)
@@ -246,7 +246,7 @@ def memberships(prediction, mu):
     target_field, energies = as_row(ROW), as_row(ROWS[prediction])
     regions = line_regions(target_field, energies, 3)
     for tau in (1, 2, 3):
-        # the reference has its far end at 2e-35, here at 0: as printed, tiny sums are divided by
+        # Algorithm 1 as printed divides by tiny sums: what the reference leaves there is 0 here.
         near = [reference.closeness(field, tau, mu) for field in (target_field, energies)]
         yield [
             d.where(region & (d > 1e-34), 0).flatten()
@@ -368,10 +368,10 @@ def test_line_loss_of_the_scene(prediction, paper, squared):
 )
 def test_levels_of_the_hard_shift(direction, label, size, levels):
     """1 - EDC of the levels 1 to 3, mu 10, and the pixels of the true line region."""
-    pictures = [ray_sums(masks[0, label], Rays(7, 'A', 'constant')) for masks in (TRUTH, SHIFTED)]
-    terms = [1 - edc for edc in edcs(*(fields[direction] for fields in pictures), 3, 10)]
+    both = [ray_sums(masks[0, label], Rays(7, 'A', 'constant')) for masks in (MASKS, SHIFTED)]
+    terms = [1 - edc for edc in edcs(*(fields[direction] for fields in both), 3, 10)]
     assert terms == pytest.approx(levels, abs=6e-5)
-    target_field, energies = (fields[direction].view(1, 1, -1) for fields in pictures)
+    target_field, energies = (fields[direction].view(1, 1, -1) for fields in both)
     region, chosen = line_regions(target_field, energies, 3)
     assert region.sum() == chosen.sum() == size
     assert line_terms(target_field, energies, 3, 10).flatten().tolist() == pytest.approx(terms)
@@ -395,7 +395,7 @@ def test_flips_and_transposes_do_not_matter_where_none_tie(turn):
     assert loss.item() == pytest.approx(epl_line_loss(probs, TARGET).item())
 
 
-# mu: closeness at the distances .25, .5, .75, .9, 1, 1.25, 1.5, 2 and its slope at all but .9 and 2
+# mu: closeness at the distances .25, .5, .75, .9, 1, 1.25, 1.5, 2; its derivative at all but .9, 2
 CLOSENESS = {
     2: '.939 .779 .570 .445 .368 .210 .105 .0183  .470 .779 .855 .736 .524 .316',
     4: '.996 .939 .729 .519 .368 .087 .0063 1.1e-7  .0623 .470 1.23 1.47 .680 .0855',
@@ -412,11 +412,11 @@ def test_closeness(mu, side):
     energies = (3 + side * distances).requires_grad_()
     near = closeness(energies, 3, mu)
     near.sum().backward()
-    grad_output = (-side * energies.grad)[[0, 1, 2, 4, 5, 6]]
+    derivatives = (-side * energies.grad)[[0, 1, 2, 4, 5, 6]]
     for ours, number in zip(
-        [*near.tolist(), *grad_output.tolist()], CLOSENESS[mu].split(), strict=True
+        [*near.tolist(), *derivatives.tolist()], CLOSENESS[mu].split(), strict=True
     ):
-        # 0 beyond the bound of 2e-19; a slope is the product with a number below 100
+        # 0 beyond the bound of 2e-19; a derivative is the product with a number below 100
         assert ours == (printed(number) if float(number) > 1e-17 else pytest.approx(0, abs=1e-17))
 
 
@@ -459,7 +459,7 @@ def test_a_wide_kernel_with_a_high_mu_has_a_gradient(mu):
     assert logits.grad.isfinite().all() and logits.grad.abs().max() > 0
 
 
-@given(scenes(fields=(1, 2, 3)))
+@given(scenes(num_logits=(1, 2, 3)))
 @pytest.mark.parametrize('form', [epl, reference])
 def test_line_loss_agrees_with_the_definition(form, scene):
     options = [
@@ -479,7 +479,7 @@ def test_line_loss_agrees_with_the_definition(form, scene):
         assert ours.item() == pytest.approx(theirs, rel=1e-8, abs=1e-10)
 
 
-@given(scenes(fields=(2, 3)))
+@given(scenes(num_logits=(2, 3)))
 def test_the_predicted_region_follows_the_ranks(scene):
     """As large as the true one; unmoved by an increasing map of the energies; the true one itself
     for a perfect prediction."""
@@ -504,7 +504,7 @@ def test_two_equal_images_cost_as_much_as_one():
 @pytest.mark.parametrize('prediction, mu, plain, literal', OTHER_READINGS)
 def test_readings_of_algorithm_1_that_are_not_shipped(prediction, mu, plain, literal):
     """As printed, its intersection cancels, so that a shifted line costs as much as a perfect one,
-    a faded one less, and one without overlap is no number. A plain Dice charges a perfect one."""
+    a faded one less, and one without overlap is NaN. A plain Dice charges a perfect one."""
     values = {'plain': 0, 'literal': 0}
     for d, d_hat in memberships(prediction, mu):
         values['plain'] += 1 - (2 * (d * d_hat).sum() / (d.sum() + d_hat.sum())).item()
@@ -529,8 +529,10 @@ def test_algorithm_1_as_printed_by_hand(d, d_hat, expected):
     by 4 G / (G + P)^3, whichever pixels P is made of."""
     assert naive.literal_edc(d, d_hat) == pytest.approx(expected)
     more = [p + 1e-6 * bool(p) for p in d_hat]
-    slope = (naive.literal_edc(d, more) - naive.literal_edc(d, d_hat)) / (sum(more) - sum(d_hat))
-    assert slope == pytest.approx(-4 * sum(d) / (sum(d) + sum(d_hat)) ** 3, rel=1e-4)
+    derivative = (naive.literal_edc(d, more) - naive.literal_edc(d, d_hat)) / (
+        sum(more) - sum(d_hat)
+    )
+    assert derivative == pytest.approx(-4 * sum(d) / (sum(d) + sum(d_hat)) ** 3, rel=1e-4)
 
 
 # --- Both -----------------------------------------------------------------------------------------
@@ -576,7 +578,7 @@ def test_gradient_of_the_point_loss_by_hand():
     assert loss.item() == pytest.approx(0.49) and probs.grad.item() == pytest.approx(-1.4)
 
 
-# --- Against the reference, which is quick enough for larger pictures -----------------------------
+# --- Against the reference, which is quick enough for larger images -------------------------------
 
 POINT_OPTIONS = [
     dict(),
@@ -595,16 +597,16 @@ LINE_OPTIONS = [
 ]
 
 
-def values_and_gradients(loss, picture, **options):
+def values_and_gradients(loss, case, **options):
     """The gradient is that of the logits: of probabilities below 1e-19 the squares are 0."""
-    picture.logits = picture.logits.detach().requires_grad_()
-    value = loss(picture.probs, picture.target, **options)
+    case.logits = case.logits.detach().requires_grad_()
+    value = loss(case.probs, case.target, **options)
     value.backward()
-    return value.detach(), picture.logits.grad
+    return value.detach(), case.logits.grad
 
 
 @settings(max_examples=20)
-@given(scenes(fields=(1, 2, 3)), st.sampled_from([torch.float32, torch.float64]))
+@given(scenes(num_logits=(1, 2, 3)), st.sampled_from([torch.float32, torch.float64]))
 @pytest.mark.parametrize(
     'name, options',
     [('epl_point_loss', options) for options in POINT_OPTIONS]
@@ -628,12 +630,12 @@ def test_agrees_with_the_reference(name, options, scene, dtype):
         ('epl_line_loss', dict(kernel_size=3, mu=4, variant='authors')),
     ],
 )
-def test_large_pictures_are_handled_class_by_class(name, options):
-    picture = scene(3, (2, 200, 220), present=2)
-    steps = list(blocks.class_blocks(picture.probs))
+def test_large_images_are_handled_class_by_class(name, options):
+    case = scene(3, (2, 200, 220), present=2)
+    steps = list(blocks.class_blocks(case.probs))
     assert len(steps) == 6
-    ours = values_and_gradients(getattr(epl, name), picture, **options)
-    theirs = values_and_gradients(getattr(reference, name), picture, **options)
+    ours = values_and_gradients(getattr(epl, name), case, **options)
+    theirs = values_and_gradients(getattr(reference, name), case, **options)
     # the gradients are means over 70000 pixels
     torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-14)
 
@@ -642,15 +644,15 @@ def test_large_pictures_are_handled_class_by_class(name, options):
 @pytest.mark.parametrize('kernel_size', [7, 23])
 @pytest.mark.parametrize('splitter', SPLITTERS)
 def test_the_predicted_region_is_that_of_the_reference(kind, kernel_size, splitter):
-    """Pixel by pixel, ties by index, and a picture of several masks at once or one by one."""
-    picture = scene(5, (1, 40, 50), kind)
-    h, void = kernel_size // 2, ~picture.target.valid
+    """Pixel by pixel, ties by index, with several classes at once or one by one."""
+    case = scene(5, (1, 40, 50), kind)
+    h, void = kernel_size // 2, ~case.target.valid
     fields = [
-        ray_sums(picture.target.masked(masks.float()), Rays(kernel_size, splitter, 'constant'))
-        for masks in (picture.target.masks, picture.probs)
+        ray_sums(case.target.masked(masks.float()), Rays(kernel_size, splitter, 'constant'))
+        for masks in (case.target.masks, case.probs)
     ]
     for target_field, energies in zip(*fields):
-        expected = reference.line_regions(target_field, energies, picture.target.valid, h)
+        expected = reference.line_regions(target_field, energies, case.target.valid, h)
         masked = (each.masked_fill(void, torch.inf).flatten(2) for each in (target_field, energies))
         for ours, theirs in zip(line_regions(*masked, h), expected):
             assert ours.view_as(theirs).equal(theirs)
@@ -673,32 +675,32 @@ def test_the_authors_form_on_crops_that_are_all_but_void(pixels, mu, kernel_size
     """Levels far from all energies of the target had ratios down to -1e16."""
     options = dict(kernel_size=kernel_size, mu=mu, variant='authors')
     for size, classes, kind in product((8, 64), (1, 3), ('random', 'saturated', 'labels')):
-        picture = scene(classes, (1, size, size), kind)
-        picture.labels[:] = 255
-        picture.labels[0][tuple(zip(*VALID_PIXELS[pixels]))] = 1
+        case = scene(classes, (1, size, size), kind)
+        case.labels[:] = 255
+        case.labels[0][tuple(zip(*VALID_PIXELS[pixels]))] = 1
         if kind == 'labels':
-            picture.logits = 40 * (2 * picture.target.masks.double() - 1)
+            case.logits = 40 * (2 * case.target.masks.double() - 1)
         if size == 8:
-            theirs = values_and_gradients(reference.epl_line_loss, picture, **options)
-            ours = values_and_gradients(epl_line_loss, picture, **options)
+            theirs = values_and_gradients(reference.epl_line_loss, case, **options)
+            ours = values_and_gradients(epl_line_loss, case, **options)
             torch.testing.assert_close(ours, theirs)
-        picture.logits = picture.logits.float()
-        value, gradient = values_and_gradients(epl_line_loss, picture, **options)
+        case.logits = case.logits.float()
+        value, gradient = values_and_gradients(epl_line_loss, case, **options)
         assert -1 <= value <= kernel_size // 2 and gradient.isfinite().all()
 
 
 def test_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
-    picture = scene(3, (2, 30, 40))
-    picture.logits = picture.logits.float()
+    case = scene(3, (2, 30, 40))
+    case.logits = case.logits.float()
     runs = [
         (epl_point_loss, dict(kernel_size=5)),
         (epl_line_loss, dict(kernel_size=5, mu=4)),
         (epl_line_loss, dict(kernel_size=5, mu=4, edc='squared')),
         (epl_line_loss, dict(kernel_size=5, mu=4, variant='authors')),
     ]
-    plain = [values_and_gradients(loss, picture, **options) for loss, options in runs]
+    plain = [values_and_gradients(loss, case, **options) for loss, options in runs]
     monkeypatch.setattr(compiled, 'LARGE', 0)
-    fast = [values_and_gradients(loss, picture, **options) for loss, options in runs]
+    fast = [values_and_gradients(loss, case, **options) for loss, options in runs]
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0
     torch.testing.assert_close(fast, plain)
 
@@ -713,29 +715,29 @@ def test_a_compiled_kernel_takes_all_sizes_and_knows_no_order(monkeypatch):
         (3, (2, 60, 70)),
         (6, (1, 90, 50)),
     ]
-    pictures = [scene(fields, size) for fields, size in shapes]
-    for picture in pictures:
-        picture.logits = picture.logits.float()
+    cases = [scene(num_logits, size) for num_logits, size in shapes]
+    for case in cases:
+        case.logits = case.logits.float()
 
-    def all_of(pictures):
+    def all_of(cases):
         torch._dynamo.reset()
         for each in (compiled.compiled, blocks._compile_once):
             each.cache_clear()
         counters = torch._dynamo.utils.counters['stats']
         before, found, graphs = counters['unique_graphs'], [], []
-        for picture in pictures:
-            found.append(values_and_gradients(epl_line_loss, picture, kernel_size=5, mu=4))
+        for case in cases:
+            found.append(values_and_gradients(epl_line_loss, case, kernel_size=5, mu=4))
             graphs.append(counters['unique_graphs'] - before)
         return found, graphs
 
-    first, graphs = all_of(pictures)
-    # two kinds of pictures: those of up to 4096 pixels, and larger ones
+    first, graphs = all_of(cases)
+    # two kinds of images: those of up to 4096 pixels, and larger ones
     assert graphs[0] == graphs[1] == graphs[2] > 0 and graphs[3] == graphs[4] == 2 * graphs[0]
-    again, _ = all_of(pictures[::-1])
+    again, _ = all_of(cases[::-1])
     for (value, gradient), (other, its_gradient) in zip(first, again[::-1]):
         assert value.equal(other) and gradient.equal(its_gradient)
     monkeypatch.undo()
-    plain = [values_and_gradients(epl_line_loss, each, kernel_size=5, mu=4) for each in pictures]
+    plain = [values_and_gradients(epl_line_loss, each, kernel_size=5, mu=4) for each in cases]
     torch.testing.assert_close(first, plain)
 
 
@@ -776,15 +778,15 @@ def test_which_kernel_runs_follows_from_shape_and_setting(shape, least, compiles
 
 @pytest.mark.parametrize('loss', [epl_point_loss, epl_line_loss])
 def test_half_types_and_autocast_change_nothing(loss):
-    picture = scene(3, (1, 20, 30))
+    case = scene(3, (1, 20, 30))
     for dtype in (torch.float16, torch.bfloat16):
-        probs = picture.probs.to(dtype).requires_grad_()
-        value = loss(probs, picture.target)
+        probs = case.probs.to(dtype).requires_grad_()
+        value = loss(probs, case.target)
         value.backward()
         assert value.dtype == torch.float32 and probs.grad.dtype == dtype
-        assert value == loss(probs.float(), picture.target)
+        assert value == loss(probs.float(), case.target)
         with torch.autocast('cpu', dtype):
-            assert value == loss(probs.float(), picture.target)
+            assert value == loss(probs.float(), case.target)
 
 
 @pytest.mark.parametrize('loss', [epl_point_loss, epl_line_loss])
@@ -798,10 +800,10 @@ def test_probabilities_of_another_shape_are_refused(loss, shape):
 def test_nan_is_not_hidden(monkeypatch, large):
     """A NaN has no rank, and so no region; the value tells. Void may hold anything."""
     monkeypatch.setattr(compiled, 'LARGE', large)
-    picture = scene(3, (2, 30, 40), void_share=0)
-    picture.logits = picture.logits.float()
-    picture.logits[0, :, 0, 0] = torch.nan
+    case = scene(3, (2, 30, 40), void_share=0)
+    case.logits = case.logits.float()
+    case.logits[0, :, 0, 0] = torch.nan
     losses = [partial(epl_point_loss, kernel_size=5), partial(epl_line_loss, kernel_size=5, mu=4)]
-    assert all(loss(picture.probs, picture.target).isnan() for loss in losses)
-    picture.labels[0, 0, 0] = picture.void
-    assert all(loss(picture.probs, picture.target).isfinite() for loss in losses)
+    assert all(loss(case.probs, case.target).isnan() for loss in losses)
+    case.labels[0, 0, 0] = case.void
+    assert all(loss(case.probs, case.target).isfinite() for loss in losses)

@@ -23,23 +23,23 @@ def bf1_loss(
     per_image: bool = True,
     class_weight: Sequence[float] | Tensor | None = None,
 ) -> Tensor:
-    truth = target.masked(inner_boundary(target.masks.to(probs.dtype), theta0))
+    true = target.masked(inner_boundary(target.masks.to(probs.dtype), theta0))
     predicted = target.masked(inner_boundary(target.masked(probs), theta0))
 
-    def total(field: Tensor) -> Tensor:
-        return field.sum((2, 3)) if per_image else field.sum((0, 2, 3)).unsqueeze(0)
+    def total(maps: Tensor) -> Tensor:
+        return maps.sum((2, 3)) if per_image else maps.sum((0, 2, 3)).unsqueeze(0)
 
-    precision = total(predicted * window_max(truth, theta)) / (total(predicted) + EPS)
-    recall = total(truth * window_max(predicted, theta)) / (total(truth) + EPS)
+    precision = total(predicted * window_max(true, theta)) / (total(predicted) + EPS)
+    recall = total(true * window_max(predicted, theta)) / (total(true) + EPS)
     f1 = 2 * precision * recall / (precision + recall + EPS)
-    return mean_over(total(truth) > 0, 1 - f1, as_class_weight(class_weight, probs))
+    return mean_over(total(true) > 0, 1 - f1, as_class_weight(class_weight, probs))
 
 
-def inner_boundary(masks: Tensor, theta0: int) -> Tensor:
+def inner_boundary(maps: Tensor, theta0: int) -> Tensor:
     """Eq. (2)."""
-    return window_max(1 - masks, theta0) - (1 - masks)
+    return window_max(1 - maps, theta0) - (1 - maps)
 
 
-def window_max(masks: Tensor, window: int) -> Tensor:
+def window_max(maps: Tensor, window: int) -> Tensor:
     """`max_pool2d` sends the gradient of a maximum to its first pixel, row by row."""
-    return F.max_pool2d(masks, window, stride=1, padding=window // 2)
+    return F.max_pool2d(maps, window, stride=1, padding=window // 2)
