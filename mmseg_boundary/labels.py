@@ -22,7 +22,7 @@ UNKNOWN_LABELS = ('refuse', 'wrong')
 
 @dataclass(frozen=True)
 class Target:
-    """The masks of a batch of labels, without void.
+    """The one-hot masks of a batch of labels, without void.
 
     masks: (N, K, H, W) bool, the pixels of each class; False at void.
     valid: (N, 1, H, W) bool, the pixels that are not void.

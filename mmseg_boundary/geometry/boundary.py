@@ -137,7 +137,7 @@ def count_members(sets: Tensor, members: int) -> Tensor:
     Returns:
         (..., members) int64.
     """
-    # A sum in another type than its summands' takes three times as long.
+    # A sum in another type than its summands' is slower.
     counts = [(sets >> member & 1).sum(-1, dtype=sets.dtype) for member in range(members)]
     return torch.stack(counts, -1).long()
 

@@ -15,7 +15,7 @@ from .once_differentiable import once_differentiable
 from .reduction import as_class_weight, mean_over
 
 EPS = 1e-7
-# Pixels of one step: few stay in the CPU's cache, many are worth the call of a device's kernel.
+# Pixels of one step: on the CPU few, which stay in its cache; on devices many, worth a launch.
 _CPU_STEP, _OTHER_STEP = 2**18, 2**23
 
 

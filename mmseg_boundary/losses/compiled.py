@@ -19,8 +19,8 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())
 
-# Elements of the probabilities from which on kernels are compiled. Compilation takes half a minute:
-# too long for a script with a few small batches, and nothing to a training.
+# Elements of the probabilities from which on kernels are compiled: compilation takes too long for a
+# script with a few small batches, and is nothing to a training.
 LARGE = 2**20
 
 

@@ -66,7 +66,7 @@ class SharedTarget:
 
     def _forget(self, died: weakref.ref) -> None:
         # An entry that was replaced is gone with its references, which call nobody then. (While
-        # another thread reads it they may: the latest entry is made again.)
+        # another thread reads it they may: the latest target is then computed again.)
         self._entry = None
 
 

@@ -26,8 +26,8 @@ class Scores(NamedTuple):
 class Metric(ABC):
     """Measures images one by one and makes scores of what it measured.
 
-    A final class has a `name`, says in `measure` and `per_class` what it is, and in `caption` how
-    its table is headed. An object holds its options, and nothing of any image.
+    A final class has a `name`, defines `measure` and `per_class`, and heads its table with
+    `caption`. An object holds its options, and nothing of any image.
 
     Args:
         widths: in pixels, one column each.

@@ -1,4 +1,4 @@
-"""One row per loss: what every test that goes through all losses knows of each.
+"""One row per loss: what the tests that go through all losses know of each.
 
 A new loss is a row here and its oracle in `naive`. The battery, the random cases, precision,
 memory, ranks, samplers and the configs take the losses from this table, so that no file of tests

@@ -1,4 +1,4 @@
-"""One row per metric: what every test that goes through all metrics knows of each.
+"""One row per metric: what the tests that go through all metrics know of each.
 
 A new metric is a row here and its oracle in `naive`. Definitions, properties, input types, void and
 unknown labels, the one call and the accumulator are tested for each row.

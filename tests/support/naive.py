@@ -23,9 +23,9 @@ def as_lists(values):
     return values.tolist() if isinstance(values, torch.Tensor) else values
 
 
-def pixels_of(mask):
-    """Every (row, column) of a mask, row by row."""
-    return [(row, col) for row in range(len(mask)) for col in range(len(mask[0]))]
+def pixels_of(values):
+    """Every (row, column) of a map, row by row."""
+    return [(row, col) for row in range(len(values)) for col in range(len(values[0]))]
 
 
 def new_map(like, value_of):
@@ -54,32 +54,32 @@ def without_void(probs, labels, ignore_index):
 # --- Anisotropic convolution ----------------------------------------------------------------------
 
 
-def value_at(mask, row, col, padding):
-    """The mask at a pixel that may lie outside: 0 there, or the nearest pixel of the image."""
-    height, width = len(mask), len(mask[0])
+def value_at(values, row, col, padding):
+    """The value at a pixel that may lie outside: 0 there, or the nearest pixel of the image."""
+    height, width = len(values), len(values[0])
     assert padding in ('constant', 'replicate'), padding
     if padding == 'replicate':
-        return mask[min(max(row, 0), height - 1)][min(max(col, 0), width - 1)]
+        return values[min(max(row, 0), height - 1)][min(max(col, 0), width - 1)]
     inside = 0 <= row < height and 0 <= col < width
-    return mask[row][col] if inside else 0.0
+    return values[row][col] if inside else 0.0
 
 
-def ray_sum(mask, kernel_size, step, padding):
+def ray_sum(values, kernel_size, step, padding):
     """One direction of the anisotropic convolution (EPL, eq. (2)).
 
-    E(p) = sum over j = 0 ... h of  mask(p - j * step)
+    E(p) = sum over j = 0 ... h of  values(p - j * step)
     """
 
     def energy(row, col):
         total = 0.0
         for j in range(kernel_size // 2 + 1):
-            total += value_at(mask, row - j * step[0], col - j * step[1], padding)
+            total += value_at(values, row - j * step[0], col - j * step[1], padding)
         return total
 
-    return new_map(mask, energy)
+    return new_map(values, energy)
 
 
-def box_sum(mask, kernel_size, padding):
+def box_sum(values, kernel_size, padding):
     """Standard convolution: eq. (2) of EPL without its splitter, the sum over the whole window."""
     h = kernel_size // 2
 
@@ -87,23 +87,23 @@ def box_sum(mask, kernel_size, padding):
         total = 0.0
         for down in range(-h, h + 1):
             for right in range(-h, h + 1):
-                total += value_at(mask, row + down, col + right, padding)
+                total += value_at(values, row + down, col + right, padding)
         return total
 
-    return new_map(mask, energy)
+    return new_map(values, energy)
 
 
-def ray_sums(mask, kernel_size, splitter, padding='constant', sc_scale='match'):
-    """The fields of a mask, one per direction of the splitter (EPL, eq. (2); 'SC': Table III).
+def ray_sums(values, kernel_size, splitter, padding='constant', sc_scale='match'):
+    """The fields of a map, one per direction of the splitter (EPL, eq. (2); 'SC': Table III).
 
     Order: up, down, left, right ('A'); up-left, up-right, down-left, down-right ('B'); all eight
     ('C'). 'SC' has one field; with 'match' its largest energy is h + 1, as for a ray.
     """
-    mask = as_lists(mask)
+    values = as_lists(values)
     if splitter != 'SC':
-        return [ray_sum(mask, kernel_size, step, padding) for step in STEPS[splitter]]
+        return [ray_sum(values, kernel_size, step, padding) for step in STEPS[splitter]]
     assert sc_scale in ('match', 'literal'), sc_scale
-    field = box_sum(mask, kernel_size, padding)
+    field = box_sum(values, kernel_size, padding)
     if sc_scale == 'literal':
         return [field]
     scale = (kernel_size // 2 + 1) / kernel_size**2
@@ -528,26 +528,26 @@ def distance_transform_loss(
 # --- Bokhovkin & Burnaev, 'Boundary Loss for Remote Sensing Imagery Semantic Segmentation' --------
 
 
-def window_max(mask, window):
+def window_max(values, window):
     """The largest value of the window around each pixel, as far as it lies in the image."""
     reach = window // 2
 
     def largest(row, col):
         return max(
-            mask[r][c]
-            for r in range(max(0, row - reach), min(len(mask), row + reach + 1))
-            for c in range(max(0, col - reach), min(len(mask[0]), col + reach + 1))
+            values[r][c]
+            for r in range(max(0, row - reach), min(len(values), row + reach + 1))
+            for c in range(max(0, col - reach), min(len(values[0]), col + reach + 1))
         )
 
-    return new_map(mask, largest)
+    return new_map(values, largest)
 
 
-def inner_boundary(mask, valid, theta0):
+def inner_boundary(values, valid, theta0):
     """pool(1 - x) - (1 - x): where something outside is near; 0 at void."""
-    outside = new_map(mask, lambda row, col: 1 - mask[row][col])
+    outside = new_map(values, lambda row, col: 1 - values[row][col])
     widened = window_max(outside, theta0)
     return new_map(
-        mask,
+        values,
         lambda row, col: widened[row][col] - outside[row][col] if valid[row][col] else 0.0,
     )
 

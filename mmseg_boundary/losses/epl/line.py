@@ -367,7 +367,7 @@ def _line_region(target_field: Tensor, h: int) -> Tensor:
 
 
 # Beyond it, exp(-x) counts for nothing in a float32 sum with a pixel on the level, and products of
-# two of them are subnormal numbers, on which processors take ten times as long.
+# two of them are subnormal numbers, which processors handle slowly.
 NEGLIGIBLE = 43
 
 

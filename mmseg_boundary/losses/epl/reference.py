@@ -195,8 +195,8 @@ def authors_line_terms(
 
 
 def _sum_over_levels(level: Callable[[int], Tensor], h: int) -> Tensor:
-    # What a level needs for its gradient is made again when it is asked for: kept for h levels in
-    # all directions it is many times the memory of the network (14.5 GiB for 2 x 19 x 512 x 1024
+    # What a level needs for its gradient is computed again in backward: kept for h levels in all
+    # directions it is many times the memory of the network (14.5 GiB for 2 x 19 x 512 x 1024
     # and kernel 23).
     levels = [
         checkpoint(level, tau, use_reentrant=False, preserve_rng_state=False)
