@@ -2,8 +2,8 @@
 
 Our classes are registered with MMSegmentation itself, where every config of its scope finds them.
 A config of ours that is inherited as `mmseg_boundary::…`, or says `default_scope='mmseg_boundary'`,
-asks here: a child looks at its parent for what it does not have. It does not make the parent import
-what it would import itself, so that the places to look at are the parent's and ours.
+asks here: a child asks its parent for what it does not have. It does not make the parent import
+what it would import itself, so that its locations are the parent's and ours.
 """
 
 import mmseg.registry as parents

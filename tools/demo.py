@@ -118,7 +118,7 @@ def run_steps(nets: list[Net], work_dir: Path, iterations: int) -> None:
     for net in nets:
         command = evaluation(net, work_dir, iterations)
         steps.append((f'evaluate {net.title}', command, SECONDS_TO_EVALUATE))
-    # torch's threads spin while they wait; beside another busy program that costs a factor of 5.
+    # torch's threads spin while they wait, which is slow beside another busy program: see train.py.
     environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
     start, planned = time.monotonic(), 0.0
     for number, (title, command, estimate) in enumerate(steps):

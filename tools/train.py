@@ -7,8 +7,8 @@ bash tools/dist_train.sh configs/pspnet_epl_city.py 4
 import argparse
 import os
 
-# Read when torch loads. Its threads spin while they wait for each other; beside other programs that
-# takes the core from the one that is waited for, and a step up to a hundred times as long.
+# Read when torch loads. Its threads spin while they wait for each other; beside other programs this
+# takes the core from the thread that is waited for (`tools/benchmark.py --beside 4` measures it).
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import mmseg_boundary.registered  # noqa: F401

@@ -19,7 +19,7 @@ from .outputs import make_shared_folder, nearest, refuse
 def filled_when_complete(
     folder: str | Path, metric: BaseMetric, dataset: Dataset
 ) -> Iterator[None]:
-    """Has `metric` write a label image of each image of `dataset`, and moves them into `folder` when
+    """Has `metric` write a label image of each image of `dataset`; moves them into `folder` when
     all ranks have done their part.
 
     Until then they are in a folder of this run alone, NAME.….part beside `folder` or, where that is

@@ -23,8 +23,9 @@ class StepSeed(Hook):
     one checkpoint and differ in their losses alone draw the same numbers too.
 
     NumPy, `random` and torch are seeded twice per iteration: before its batch is loaded (before
-    training, after the previous iteration, and after a validation in between) and before its step. The sampler has to skip to the iteration of a resume by itself, as onedl's
-    `InfiniteSampler` does.
+    training, after the previous iteration, and after a validation in between) and before its step.
+    The sampler has to skip to the iteration of a resume by itself, as onedl's `InfiniteSampler`
+    does.
 
     Raises:
         ValueError: the stack is mmlab, whose sampler cannot skip; or, when training begins, the

@@ -97,7 +97,7 @@ class BoundaryVisualizationHook(Hook):
     ) -> None:
         """Shows every image."""
         for sample in outputs if self.draw else ():
-            # As images are dealt out: their numbers differ between ranks, and are those of one rank.
+            # As images are dealt out: no two ranks share a number, and one rank gives the same.
             step = self.shown * get_world_size() + get_rank() + 1
             self.shown += 1
             if step <= self.last:

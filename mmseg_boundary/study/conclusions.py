@@ -81,8 +81,8 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """At the primary endpoint, adjusted for all declared comparisons; False while runs of this one
-        are missing."""
+        """At the primary endpoint, adjusted for all declared comparisons; False while runs are
+        missing."""
         return self.adjusted_p < LEVEL
 
     @property

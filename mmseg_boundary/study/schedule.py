@@ -154,7 +154,7 @@ class Study:
         return all(self.is_done(run) for run in self.runs if run.stage == 'final')
 
     def hidden_splits(self) -> set[str]:
-        """The splits that nobody may look at yet."""
+        """The splits that stay hidden until all finals are in."""
         if self.finals_are_in():
             return set()
         return {split.name for split in self.plan.splits if split.opened_last}
@@ -181,7 +181,7 @@ class Study:
                 )
 
     def estimate(self) -> tuple[float, float, int]:
-        """(core-hours in all, core-hours left, runs left), from finished runs where there are some."""
+        """(core-hours in all, core-hours left, runs left), from finished runs if there are any."""
         spent = {run: self.folders[run].core_seconds() for run in self.runs}
         done = {run for run in self.runs if self.is_done(run)}
         paces = {}

@@ -1,4 +1,4 @@
-"""What the command line names is there."""
+"""The command line names a config that exists."""
 
 from tests.support.commands import ROOT, sentence
 

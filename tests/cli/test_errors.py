@@ -1,4 +1,4 @@
-"""Who says a sentence, and which errors stay what they are."""
+"""Which rank says a sentence, and which errors are raised as they are."""
 
 import re
 from pathlib import Path

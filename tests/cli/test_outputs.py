@@ -1,4 +1,4 @@
-"""What a run writes to: tried early, the same for all ranks."""
+"""The outputs of a run are tried early, and are the same for all ranks."""
 
 import os
 from pathlib import Path

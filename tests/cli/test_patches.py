@@ -1,4 +1,4 @@
-"""What a tool changes in its own process, once, and before it reads a config."""
+"""A tool patches its own process once, before it reads a config."""
 
 import pytest
 from mmengine.config import config as loader

@@ -1,4 +1,4 @@
-"""What is settled before MMEngine builds its runner."""
+"""What is decided before MMEngine builds its runner."""
 
 import pytest
 from mmengine.config import Config

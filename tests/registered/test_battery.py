@@ -1,4 +1,4 @@
-"""What every registered loss owes: the properties that hold and those that do not.
+"""The properties of every registered loss: those that hold and those that do not.
 
 A loss enters by its row in `support.losses`; `test_every_loss_is_listed` sees to it. A property is
 a function of (loss, scene) that returns by how much it is violated. Where a row says that one does
@@ -41,7 +41,7 @@ def distance(ours, theirs):
 # --- Properties -----------------------------------------------------------------------------------
 
 
-def void_has_no_say(loss, scene):
+def void_has_no_influence(loss, scene):
     void = scene.labels.unsqueeze(1) == scene.void
     noise = torch.where(void, torch.randn_like(scene.logits) * 9, scene.logits)
     value = distance(loss(scene.logits, scene.labels), loss(noise, scene.labels))
@@ -120,7 +120,7 @@ def half_types_equal_float32_of_the_rounded(loss, scene):
 
 
 PROPERTIES = {
-    'void has no say': void_has_no_say,
+    'void has no influence': void_has_no_influence,
     'the void label comes from the call': the_void_label_comes_from_the_call,
     'values and gradients are finite': values_and_gradients_are_finite,
     'the same twice, and inputs untouched': the_same_twice_and_inputs_untouched,
@@ -309,7 +309,7 @@ def test_one_logit_is_a_sigmoid(name):
 
 
 @pytest.mark.parametrize('name', LOSSES)
-def test_checkpoints_owe_us_nothing(name):
+def test_checkpoints_hold_nothing_of_a_loss(name):
     assert not build(name, class_weight=[1.0, 2.0]).state_dict()
 
 

@@ -160,7 +160,7 @@ def test_an_image_is_decoded_once(monkeypatch):
 
 @pytest.mark.parametrize('format_only', [False, True])
 def test_label_images(format_only, tmp_path):
-    """With 1 added where the data set's labels were reduced by 1; without labels these are the only output."""
+    """1 is added where the data set's labels were reduced by 1; without labels none is scored."""
     metric = build(output_dir=str(tmp_path), format_only=format_only)
     pred, label = PAIRS[0]
     samples = [sample(pred, label), sample(pred, label, 'b.jpg', reduce_zero_label=True)]
@@ -208,7 +208,7 @@ def test_the_best_checkpoint_by_any_key(key):
 
 
 def with_unknown(labels=(0,), unknown=11):
-    """The pairs with class 2 of some labels, or void of the others, replaced by an unknown label."""
+    """The pairs with class 2 of some labels, and void of the others, replaced by `unknown`."""
     return [
         (pred, label.where(label != (2 if index in labels else 255), unknown))
         for index, (pred, label) in enumerate(PAIRS)

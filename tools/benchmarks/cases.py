@@ -41,8 +41,8 @@ class Setting(NamedTuple):
 
 
 class Form(NamedTuple):
-    """One way to compute something: {case: run}, what has to run once before it is measured, and the
-    cases whose peaks are taken (None for all)."""
+    """One way to compute something: {case: run}, what has to run once before it is measured, and
+    the cases whose peaks are taken (None for all)."""
 
     cases: dict[str, Callable[[], object]]
     warm_up: Sequence[Callable[[], object]] = ()

@@ -3,8 +3,8 @@
 python tools/dataset_converters/halve.py data/CamVid data/CamVid_half
 
 Images are averaged over each 2x2 (OpenCV's INTER_AREA); of labels, the upper left pixel of each 2x2
-is kept, since an average of labels is no label. Odd rows and columns at the end are left out. All files
-become PNG. `digest.txt` has a SHA-256 of all pixels, which `--check` compares: results on two
+is kept, since an average of labels is no label. Odd rows and columns at the end are left out. All
+files become PNG. `digest.txt` has a SHA-256 of all pixels, which `--check` compares: results on two
 machines are results on the same images. (Decoders of JPEG may differ in a bit.)
 """
 
