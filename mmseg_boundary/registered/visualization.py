@@ -119,8 +119,8 @@ class BoundaryVisualizationHook(Hook):
 
 
 def keep(visualizer: Visualizer, name: str, figure: np.ndarray, step: int) -> None:
-    """As `Visualizer.add_image`, which does nothing on other ranks than the first, and ignores that
-    OpenCV cannot write a file.
+    """Adds a figure as `Visualizer.add_image`, but writes files on every rank, and does not ignore
+    that a file cannot be written.
 
     Raises:
         UnwrittenFile: the file cannot be written, as on a full disk.

@@ -146,8 +146,8 @@ def test_property(name, title):
         holds()
     else:
         scenes_of_all_kinds = [
-            scene(fields, (1, 9, 8), kind, seed=seed)
-            for fields in (2, 3)
+            scene(num_logits, (1, 9, 8), kind, seed=seed)
+            for num_logits in (2, 3)
             for kind in ('random', 'uniform')
             for seed in range(3)
         ]
@@ -206,8 +206,8 @@ def value_of(loss, scene):
 def expected(name, scene, **options):
     """By the oracle, to its tolerance."""
     row = LOSSES[name]
-    fields = scene.logits if MODELS.get(name).takes_logits else scene.probs
-    exact = row.oracle(fields, scene.labels, scene.void, **options)
+    maps = scene.logits if MODELS.get(name).takes_logits else scene.probs
+    exact = row.oracle(maps, scene.labels, scene.void, **options)
     return pytest.approx(exact, row.tolerance, row.tolerance / 100)
 
 
@@ -289,9 +289,9 @@ def test_an_empty_batch_is_a_zero_with_a_graph(name):
 
 
 @pytest.mark.parametrize('name', LOSSES)
-@pytest.mark.parametrize('fields', [1, 3])
-def test_nothing_valid_is_a_zero_with_a_graph(name, fields):
-    empty = scene(fields, void_share=1.0)
+@pytest.mark.parametrize('num_logits', [1, 3])
+def test_nothing_valid_is_a_zero_with_a_graph(name, num_logits):
+    empty = scene(num_logits, void_share=1.0)
     logits = empty.logits.requires_grad_()
     value = build(name)(logits, empty.labels)
     value.backward()
@@ -300,7 +300,7 @@ def test_nothing_valid_is_a_zero_with_a_graph(name, fields):
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_one_logit_is_a_sigmoid(name):
-    """Two independent fields of class 1 against the rest, of which the second alone is kept."""
+    """One logit equals the second of two independent logits, when the first has no weight."""
     binary = scene(1, seed=2)
     value = build(name)(binary.logits, binary.labels)
     both = torch.cat([torch.full_like(binary.logits, 0.0), binary.logits], 1)

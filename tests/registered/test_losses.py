@@ -79,7 +79,7 @@ def test_heads_that_give_no_void_label(of_loss):
     small = dict(in_channels=8, channels=4, num_classes=3, align_corners=False, ignore_index=11)
     labels = torch.randint(3, (2, 16, 20))
     labels[:, :5] = 11
-    fields = torch.randn(2, 8, 4, 5)
+    maps = torch.randn(2, 8, 4, 5)
     ddr = MODELS.build(dict(type='DDRHead', loss_decode=[loss, loss], **small))
     four = [loss, loss, dict(type='BoundaryLoss'), loss]
     pid = MODELS.build(dict(type='PIDHead', loss_decode=four, **small))
@@ -87,8 +87,8 @@ def test_heads_that_give_no_void_label(of_loss):
     for sample, label in zip(given, labels):
         sample.gt_edge_map = PixelData(data=(label == 1).long()[None])
     for decode_head, features, keys in (
-        (ddr, (fields[:, :4], fields), ('loss_context', 'loss_spatial')),
-        (pid, (fields[:, :4], fields, fields[:, :4]), ('loss_sem_p', 'loss_sem_i')),
+        (ddr, (maps[:, :4], maps), ('loss_context', 'loss_spatial')),
+        (pid, (maps[:, :4], maps, maps[:, :4]), ('loss_sem_p', 'loss_sem_i')),
     ):
         if of_loss is None:
             with pytest.raises(ValueError, match=r'labels hold \[11\].*void is 255'):

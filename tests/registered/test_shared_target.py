@@ -240,11 +240,11 @@ def test_a_compiled_head_reads_the_labels_of_each_step(encoded):
 @pytest.mark.parametrize('logits_are', ['made in each forward', 'the same tensor'])
 def test_a_captured_graph_reads_the_labels_of_each_replay(logits_are):
     losses = SoftDiceLoss(), JaccardLoss()
-    fields = torch.randn(2, 3, 16, 16, device='cuda')
+    source = torch.randn(2, 3, 16, 16, device='cuda')
     labels = torch.randint(3, (2, 16, 16), device='cuda')
 
     def forward():
-        logits = fields if logits_are == 'the same tensor' else 1 * fields
+        logits = source if logits_are == 'the same tensor' else 1 * source
         return torch.stack([loss(logits, labels) for loss in losses])
 
     stream = torch.cuda.Stream()
@@ -257,10 +257,10 @@ def test_a_captured_graph_reads_the_labels_of_each_replay(logits_are):
     with torch.cuda.graph(graph):
         captured = forward()
     # What was captured has not been computed yet.
-    expected = torch.stack([loss(fields.clone(), labels.clone()) for loss in losses])
+    expected = torch.stack([loss(source.clone(), labels.clone()) for loss in losses])
     torch.testing.assert_close(forward(), expected)
     for _ in range(3):
         labels.copy_(torch.randint(3, (2, 16, 16)))
         graph.replay()
-        expected = torch.stack([loss(fields.clone(), labels.clone()) for loss in losses])
+        expected = torch.stack([loss(source.clone(), labels.clone()) for loss in losses])
         torch.testing.assert_close(captured, expected)
