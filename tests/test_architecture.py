@@ -123,6 +123,7 @@ TESTED_IN = {
     'study/checks.py': ('study/test_study.py', 'what MMSegmentation knows, beside the plan'),
     'study/code.py': ('study/test_plan.py', 'what is refused before a run'),
     'study/conclusions.py': ('study/test_report.py', 'what the report says'),
+    'study/extremes.py': ('study/test_report.py', 'what the report shows'),
     'study/figures.py': ('study/test_report.py', 'what the report shows'),
     'study/hooks.py': ('study/test_runs.py', 'what a run leaves'),
     'study/locks.py': ('study/test_plan.py', 'what is refused before a run'),

@@ -31,8 +31,9 @@ from .conclusions import (
     verdict,
     with_interval,
 )
+from .extremes import PALETTE, scene_files, wanted_images
 from .figures import SERIES, Curve, Difference, Panel, forest, image_panels, over_widths
-from .results import PLAN, Endpoint, Run, Study, UnfitResults, image_sums, read, width_of
+from .results import PLAN, Endpoint, Run, Study, UnfitResults, read, width_of
 from .statistics import (
     FEWEST_BLOCKS,
     LEVEL,
@@ -40,17 +41,14 @@ from .statistics import (
     Interval,
     bootstrap_coverage,
     detectable_difference,
-    mean_over_classes,
     t_coverage,
 )
 
 HERE = Path(__file__).parent
 NO_INTERVAL = Interval(math.nan, math.nan)
 PAGE, MARKDOWN = 'report.html', 'report.md'
-PALETTE = 'palette.json'
 MOST_BYTES = 5_000_000
 BYTES_OF_IMAGES = 4_000_000
-IMAGES_EACH = 2  # largest gains, and as many losses, of an arm
 
 
 @dataclass(frozen=True)
@@ -383,30 +381,6 @@ def _table_of_classes(study: Study, split: str) -> Table | None:
 
 
 # --- Images ---------------------------------------------------------------------------------------
-
-
-def wanted_images(study: Study) -> Iterator[tuple[Comparison, str, float]]:
-    """A comparison, an image's name and its mean difference in points: the images with the largest
-    gains and losses at the primary endpoint, over all seeds."""
-    for split in study.splits:
-        for comparison in compare(study, split):
-            ours, theirs = study.pairs(comparison.arm, comparison.baseline, split)
-            arm, baseline = (image_sums(runs, study.primary) for runs in (ours, theirs))
-            if arm is None or baseline is None:
-                continue
-            differences = np.mean(mean_over_classes(*arm[1]) - mean_over_classes(*baseline[1]), 0)
-            order = [place for place in np.argsort(differences) if np.isfinite(differences[place])]
-            gains = [place for place in order[::-1] if differences[place] > 0]
-            losses = [place for place in order if differences[place] < 0]
-            for place in [*gains[:IMAGES_EACH], *losses[:IMAGES_EACH]]:
-                yield comparison, arm[0][place], float(differences[place])
-
-
-def scene_files(study: Study, split: str, name: str) -> tuple[Path, Path]:
-    """The files of an image and of its label, which has class indices; the palette of the split
-    stands beside them."""
-    folder = study.folder / 'scenes' / split
-    return folder / f'{name}.jpg', folder / f'{name}.png'
 
 
 def _extremes(study: Study) -> Section | None:

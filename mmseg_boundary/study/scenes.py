@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from ..files import atomic_write
-from .report import PALETTE, scene_files, wanted_images
+from .extremes import PALETTE, scene_files, wanted_images
 from .results import Study
 
 

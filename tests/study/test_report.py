@@ -14,7 +14,8 @@ from PIL import Image
 
 from mmseg_boundary.study import figures, report
 from mmseg_boundary.study.conclusions import compare, points, verdict
-from mmseg_boundary.study.report import published, tables, wanted_images, write_report
+from mmseg_boundary.study.extremes import wanted_images
+from mmseg_boundary.study.report import published, tables, write_report
 from mmseg_boundary.study.results import Endpoint, UnfitResults, read
 from mmseg_boundary.study.statistics import Interval
 from tests.support import made_up_study

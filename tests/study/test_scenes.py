@@ -9,7 +9,8 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary.study.report import wanted_images, write_report
+from mmseg_boundary.study.extremes import wanted_images
+from mmseg_boundary.study.report import write_report
 from mmseg_boundary.study.results import read
 from tests.support import made_up_study
 from tests.support.made_up_study import add_row, write_plan
