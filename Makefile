@@ -1,13 +1,13 @@
-# make demo         trains a small PSPNet with CE and with CE + EPL and compares them (minutes, no GPU);
+# make demo         trains a small PSPNet with CE and with CE + EPL and compares them (no GPU);
 #                   other losses: make demo LOSSES="ce epl boundary dt bf1"
 # make study        runs the smallest study: eight losses, three seeds, on drawn shapes
 # make test         runs the test suite on the stack; .ci/run runs it on both
-# make quick        runs its unit tests (losses, metrics, distances, registered) in one or two minutes,
+# make quick        runs its unit tests (losses, metrics, distances, registered) in a minute or two,
 #                   without other processes, compilation or tools
 # make test-slow    runs the tests that take too long for it
 # make mutants      makes small mistakes in losses and metrics, which the tests have to detect
 # make docs         builds the documentation as a site in build/site, runs its tour, checks its links
-# make benchmark    compares losses, distances and metrics with other code in time and memory (5 minutes)
+# make benchmark    compares losses, distances and metrics with other code (time and memory, 5 minutes)
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
 

@@ -1,5 +1,5 @@
-"""An extension of Griffe, which reads the docstrings for `make docs`: what our style has and
-Markdown or Griffe would misread."""
+"""An extension of Griffe, which reads the docstrings for `make docs`. It rewrites what Markdown or
+Griffe would misread."""
 
 import re
 
@@ -7,21 +7,21 @@ import griffe
 
 
 class OurStyle(griffe.Extension):
-    """Examples as blocks of code, and an entry for each argument."""
+    """Turns examples into blocks of code, and gives each argument an entry."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
-        """Griffe calls it for each object, before the docstring is parsed."""
+        """Griffe calls this for each object, before it parses the docstring."""
         if obj.docstring:
             obj.docstring.value = one_entry_each(fenced(obj.docstring.value))
 
 
 def fenced(text: str) -> str:
-    """`text` with `>>>` examples between fences: Markdown takes them for quotations."""
+    """`text` with fences around `>>>` examples, which Markdown would take for quotations."""
     return re.sub(r'^>>> .*?(?=\n\n|\Z)', r'```pycon\n\g<0>\n```', text, flags=re.M | re.S)
 
 
 def one_entry_each(text: str) -> str:
-    """`text` with 'a, b: words' under 'Args:' as 'a: words' and 'b: words'."""
+    """`text` with 'a: words' and 'b: words' for 'a, b: words' under 'Args:'."""
 
     def apart(entry: re.Match) -> str:
         names = re.split(r',\s+', entry[2])

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/ and of the README with the package's own functions.
+"""Draws the figures of docs/ and of the README with the package's own functions.
 
 python docs/pictures.py
 
@@ -6,6 +6,7 @@ Nothing is random: the same versions of torch and matplotlib write the same file
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +21,7 @@ from matplotlib.colors import ListedColormap
 from torch import Tensor
 
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
-from mmseg_boundary.labels import encode
+from mmseg_boundary.labels import Target, encode
 from mmseg_boundary.losses import (
     boundary_weighted_ce_loss,
     distance_transform_loss,
@@ -36,12 +37,12 @@ from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
 HEIGHT, WIDTH = 40, 48
-TRUE, PREDICTED = '#0072b2', '#d55e00'  # of Okabe and Ito's palette
+LABEL, PRED = '#0072b2', '#d55e00'  # of Okabe and Ito's palette
 
 
 def main() -> None:
     """Writes one PNG per page."""
-    parser = argparse.ArgumentParser(description='Draw the pictures of docs/')
+    parser = argparse.ArgumentParser(description='Draw the figures of docs/')
     parser.add_argument('--out', type=Path, default=Path(__file__).parent / 'pictures')
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ def main() -> None:
         'distance-transform': draw_distance_transform,
         'bf1': draw_bf1,
         'baselines': draw_baselines,
-        'readme': draw_alike,
+        'readme': draw_readme,
     }
     for name, draw in pages.items():
         figure = draw()
@@ -60,7 +61,7 @@ def main() -> None:
         plt.close(figure)
 
 
-def true_mask() -> Tensor:
+def object_mask() -> Tensor:
     """(H, W) bool: a disc with a handle, away from the border."""
     rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
     disc = (rows - 18) ** 2 + (columns - 18) ** 2 <= 10**2
@@ -70,19 +71,19 @@ def true_mask() -> Tensor:
 
 def labels() -> Tensor:
     """(1, H, W) int64 in {0, 1}."""
-    return true_mask()[None].long()
+    return object_mask()[None].long()
 
 
 def predicted_logits() -> Tensor:
-    """(1, 2, H, W): the object moved by 3 px down and right, with a soft edge."""
-    moved = true_mask().float().roll((3, 3), (0, 1))[None, None]
+    """(1, 2, H, W): the object moved by 3 px down and right, with a soft boundary."""
+    moved = object_mask().float().roll((3, 3), (0, 1))[None, None]
     blurred = F.avg_pool2d(F.pad(moved, (1, 1, 1, 1), mode='replicate'), 3, 1)
     logit = torch.logit(blurred * 0.96 + 0.02)
     return torch.cat([-logit / 2, logit / 2], 1)
 
 
 def panels(count: int, height: float = 2.7) -> tuple[plt.Figure, np.ndarray]:
-    """A row of pictures without axes."""
+    """A row of panels without ticks."""
     size = (10.4, height)
     figure, axes = plt.subplots(1, count, figsize=size, layout='constrained')
     for axis in axes:
@@ -91,114 +92,111 @@ def panels(count: int, height: float = 2.7) -> tuple[plt.Figure, np.ndarray]:
     return figure, axes
 
 
-def show(axis: plt.Axes, field: Tensor, title: str, **style: object) -> object:
-    """One field in colours under a title."""
+def show(axis: plt.Axes, values: Tensor, title: str, **style: object) -> object:
+    """One map in colors under a title."""
     axis.set_title(title, fontsize=9)
-    return axis.imshow(field.detach().numpy(), interpolation='nearest', **style)
+    return axis.imshow(values.detach().numpy(), interpolation='nearest', **style)
 
 
-def outline(axis: plt.Axes, truth: bool = True, prediction: bool = True) -> None:
-    """The two boundaries: blue where the object is, orange dashed where it is predicted."""
-    if truth:
-        axis.contour(true_mask().float(), [0.5], colors=TRUE, linewidths=1.4)
-    if prediction:
+def draw_boundaries(axis: plt.Axes, label: bool = True, pred: bool = True) -> None:
+    """The two boundaries of the object: blue in the label, orange and dashed in the prediction."""
+    if label:
+        axis.contour(object_mask().float(), [0.5], colors=LABEL, linewidths=1.4)
+    if pred:
         probability = predicted_logits().softmax(1)[0, 1]
-        axis.contour(probability, [0.5], colors=PREDICTED, linewidths=1.4, linestyles='dashed')
+        axis.contour(probability, [0.5], colors=PRED, linewidths=1.4, linestyles='dashed')
 
 
-def around_zero(field: Tensor) -> dict:
+def around_zero(values: Tensor) -> dict:
     """A style in which 0 is white, red above and blue below."""
-    largest = field.abs().max().item()
+    largest = values.abs().max().item()
     return dict(cmap='RdBu_r', vmin=-largest, vmax=largest)
 
 
 def draw_epl() -> plt.Figure:
-    """Truth and prediction, their fields in one direction, and how far these lie apart."""
+    """Label and prediction, their fields in one direction, and the squared difference of these."""
     h = 3
     target = encode(labels(), 2)
-    truth, prediction = (
-        ray_sums(masks, Rays(2 * h + 1, 'A', 'constant'))[3, 0, 1]
-        for masks in (target.masks.float(), predicted_logits().softmax(1))
+    label_field, pred_field = (
+        ray_sums(each, Rays(2 * h + 1, 'A', 'constant'))[3, 0, 1]
+        for each in (target.masks.float(), predicted_logits().softmax(1))
     )
     figure, axes = panels(4)
     show(axes[0], predicted_logits().softmax(1)[0, 1], 'probability', cmap='Greys', vmax=1.6)
-    outline(axes[0])
+    draw_boundaries(axes[0])
     shades = ListedColormap(plt.get_cmap('viridis')(np.linspace(0, 1, h + 2)))
     for axis, field, title in (
-        (axes[1], truth, 'E: truth'),
-        (axes[2], prediction, 'Ê: prediction'),
+        (axes[1], label_field, 'E: label'),
+        (axes[2], pred_field, 'Ê: prediction'),
     ):
         energies = show(axis, field, f'{title}, extended right', cmap=shades, vmin=-0.5, vmax=4.5)
     figure.colorbar(energies, ax=axes[2], ticks=range(h + 2), shrink=0.75, label='energy')
-    gap = show(axes[3], (truth - prediction).square(), '(E - Ê)², the point loss', cmap='magma_r')
-    figure.colorbar(gap, ax=axes[3], shrink=0.75)
+    squares = (label_field - pred_field).square()
+    difference = show(axes[3], squares, '(E - Ê)², the point loss', cmap='magma_r')
+    figure.colorbar(difference, ax=axes[3], shrink=0.75)
     return figure
 
 
 def draw_kervadec() -> plt.Figure:
-    """The signed distances of one class, and what the prediction pays by them."""
+    """The signed distances of one class, the terms of the loss, and its gradient."""
     target = encode(labels(), 2)
     signed = signed_distances(target.masks, *target.cached(distances_between, 'euclidean'))
     figure, axes = panels(3)
     distances = show(axes[0], signed[0, 1], 'D, signed distance (px)', **around_zero(signed[0, 1]))
-    outline(axes[0], prediction=False)
-    paid = signed[0, 1] * predicted_logits().softmax(1)[0, 1]
-    terms = show(axes[1], paid, 'probability x D', **around_zero(paid))
-    outline(axes[1])
-    slope = gradient_of(kervadec_boundary_loss, probabilities=True) * HEIGHT * WIDTH
-    grad_output = show(
-        axes[2], slope[0, 1], 'gradient at the logit (x pixels)', **around_zero(slope)
-    )
-    outline(axes[2])
-    for drawn, axis in zip((distances, terms, grad_output), axes, strict=True):
+    draw_boundaries(axes[0], pred=False)
+    products = signed[0, 1] * predicted_logits().softmax(1)[0, 1]
+    terms = show(axes[1], products, 'probability x D', **around_zero(products))
+    draw_boundaries(axes[1])
+    grad = gradient_of(kervadec_boundary_loss) * HEIGHT * WIDTH
+    shown = show(axes[2], grad[0, 1], 'gradient at the logit (x pixels)', **around_zero(grad))
+    draw_boundaries(axes[2])
+    for drawn, axis in zip((distances, terms, shown), axes, strict=True):
         figure.colorbar(drawn, ax=axis, shrink=0.8)
     return figure
 
 
 def draw_distance_transform() -> plt.Figure:
-    """The weight of a pixel of the class, and the gradient at its probability."""
+    """The weights of the pixels of the class, the terms of the loss, and its gradient."""
     target = encode(labels(), 1)
     _, inside = target.cached(distances_between, 'euclidean')
     figure, axes = panels(3)
     q = nearness_to_boundary(target.masks, inside)[0, 0]
-    weights = show(
-        axes[0], q.where(true_mask(), torch.nan), 'q: weight in the class', cmap='viridis'
-    )
-    outline(axes[0], prediction=False)
+    inside_q = q.where(object_mask(), torch.nan)
+    weights = show(axes[0], inside_q, 'q: weight in the class', cmap='viridis')
+    draw_boundaries(axes[0], pred=False)
     probability = predicted_logits().softmax(1)[0, 1]
-    counted = torch.where(true_mask(), -q, 1.0) * probability
+    counted = torch.where(object_mask(), -q, 1.0) * probability
     terms = show(axes[1], counted, 'blue: hits, q p;  red: false, p', **around_zero(counted))
-    outline(axes[1])
+    draw_boundaries(axes[1])
     probs = probability[None, None].clone().requires_grad_()
     distance_transform_loss(probs, target).backward()
-    slope = probs.grad[0, 0] * HEIGHT * WIDTH
-    grad_output = show(axes[2], slope, 'gradient at p (x pixels)', **around_zero(slope))
-    outline(axes[2])
-    for drawn, axis in zip((weights, terms, grad_output), axes, strict=True):
+    grad = probs.grad[0, 0] * HEIGHT * WIDTH
+    shown = show(axes[2], grad, 'gradient at p (x pixels)', **around_zero(grad))
+    draw_boundaries(axes[2])
+    for drawn, axis in zip((weights, terms, shown), axes, strict=True):
         figure.colorbar(drawn, ax=axis, shrink=0.8)
     return figure
 
 
 def draw_bf1() -> plt.Figure:
-    """Soft boundaries of truth and prediction, each with the other one's tolerance."""
-    truth = inner_boundary(encode(labels(), 2).masks.float(), 3)[0, 1]
+    """Soft boundaries of label and prediction, each with the tolerance of the other."""
+    true = inner_boundary(encode(labels(), 2).masks.float(), 3)[0, 1]
     predicted = inner_boundary(predicted_logits().softmax(1), 3)[0, 1]
-    reach = window_max(truth[None], 5)[0] > 0, window_max(predicted[None], 5)[0]
+    reach = window_max(true[None], 5)[0] > 0, window_max(predicted[None], 5)[0]
     figure, axes = panels(3)
-    show(axes[0], truth, 'b: true boundary', cmap='Greys', vmax=1.3)
-    outline(axes[0], prediction=False)
-    met = predicted * reach[0]
-    share = f'{met.sum() / predicted.sum():.2f}'
+    show(axes[0], true, 'b: true boundary', cmap='Greys', vmax=1.3)
+    draw_boundaries(axes[0], pred=False)
+    share = f'{(predicted * reach[0]).sum() / predicted.sum():.2f}'
     show(axes[1], overlay(predicted, reach[0]), f'P = {share}: b̂, and green where b reaches')
-    outline(axes[1], prediction=False)
-    share = f'{(truth * reach[1]).sum() / truth.sum():.2f}'
-    show(axes[2], overlay(truth, reach[1]), f'R = {share}: b, and green where b̂ reaches')
-    outline(axes[2], truth=False)
+    draw_boundaries(axes[1], pred=False)
+    share = f'{(true * reach[1]).sum() / true.sum():.2f}'
+    show(axes[2], overlay(true, reach[1]), f'R = {share}: b, and green where b̂ reaches')
+    draw_boundaries(axes[2], label=False)
     return figure
 
 
 def overlay(boundary: Tensor, reach: Tensor) -> Tensor:
-    """(H, W, 3) in [0, 1]: the boundary dark on the green of the other's reach."""
+    """(H, W, 3) in [0, 1]: the boundary dark, where the other one reaches green."""
     green = torch.tensor([0.0, 0.62, 0.45])
     ground = 1 - 0.45 * reach.float()[..., None] * (1 - green)
     return ground * (1 - 0.85 * boundary[..., None])
@@ -218,17 +216,17 @@ def draw_baselines() -> plt.Figure:
     for axis, (title, cost) in zip(axes, costs.items(), strict=True):
         logits = predicted_logits().requires_grad_()
         cost(logits).backward()
-        slope = logits.grad[0, 1] * HEIGHT * WIDTH
-        largest = f'{slope.abs().max():.2g}'
-        show(axis, slope, f'{title}\nlargest {largest}', **around_zero(slope))
-        outline(axis)
+        grad = logits.grad[0, 1] * HEIGHT * WIDTH
+        largest = f'{grad.abs().max():.2g}'
+        show(axis, grad, f'{title}\nlargest {largest}', **around_zero(grad))
+        draw_boundaries(axis)
     band = boundary_band(target, 3)[0, 0].float()
     axes[1].contour(band, [0.5], colors='black', linewidths=0.6, linestyles='dotted')
     return figure
 
 
 def street(rows: Tensor, columns: Tensor) -> Tensor:
-    """Labels of the places: a sky (0), a ground (1), a tree (2) and a house (3)."""
+    """Labels at these coordinates: sky (0), ground (1), a tree (2) and a house (3)."""
     label = torch.zeros(rows.shape, dtype=torch.long)
     label[rows >= 100 + 4 * torch.sin(columns / 30)] = 1
     label[(columns >= 48) & (columns < 58) & (rows >= 60) & (rows < 116)] = 2
@@ -239,7 +237,7 @@ def street(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def alike() -> tuple[Tensor, dict[str, Tensor]]:
-    """(160, 240) labels, and two predictions that plain IoU hardly tells apart."""
+    """(160, 240) labels, and two predictions with nearly the same mIoU."""
     rows, columns = torch.meshgrid(torch.arange(160), torch.arange(240), indexing='ij')
     label = street(rows, columns)
     holes = label.clone()
@@ -249,37 +247,37 @@ def alike() -> tuple[Tensor, dict[str, Tensor]]:
     right = torch.sin(rows / 6 + 2) + torch.cos(columns / 7)
     return label, {
         'two patches missed': holes,
-        'ragged outlines': street(rows + 3 * down, columns + 3 * right),
+        'ragged boundaries': street(rows + 3 * down, columns + 3 * right),
     }
 
 
 def scores_of(pred: Tensor, label: Tensor) -> tuple[float, float]:
-    """mIoU and boundary F at 3 px, in percent. Boundary IoU in a band that holds all is IoU."""
+    """mIoU and boundary F at 3 px, in percent. Boundary IoU in a band over the image is IoU."""
     found = boundary_iou(pred, label, 4, widths=label.shape[1:])
     boundaries = boundary_f_score(pred, label, 4, tolerances=(3,))
     return 100 * found.mean.item(), 100 * boundaries.mean.item()
 
 
-def draw_alike() -> plt.Figure:
-    """What the boundary metrics see and mIoU does not."""
+def draw_readme() -> plt.Figure:
+    """A label and two predictions that boundary metrics tell apart and mIoU does not."""
     label, preds = alike()
-    colours = ListedColormap(['#bcd7ee', '#c9bca2', '#4f9d69', '#d98c5f'])
+    colors = ListedColormap(['#bcd7ee', '#c9bca2', '#4f9d69', '#d98c5f'])
     figure, axes = panels(3, height=2.9)
-    for axis, (name, drawn) in zip(axes, {'label': label, **preds}.items(), strict=True):
+    for axis, (name, shown) in zip(axes, {'label': label, **preds}.items(), strict=True):
         title = f'{name}\n'
         if name != 'label':
-            miou, f = scores_of(drawn, label)
+            miou, f = scores_of(shown, label)
             title += f'mIoU {miou:.1f}, boundary F {f:.1f}'
-        show(axis, drawn, title, cmap=colours)
+        show(axis, shown, title, cmap=colors)
         for k in range(4):
             axis.contour(label == k, [0.5], colors='black', linewidths=0.5)
     return figure
 
 
-def gradient_of(loss: object, probabilities: bool) -> Tensor:
-    """(1, 2, H, W): the gradient of a loss of the scene at the logits."""
+def gradient_of(loss: Callable[[Tensor, Target], Tensor]) -> Tensor:
+    """(1, 2, H, W): the gradient of a loss of the scene's probabilities at the logits."""
     logits = predicted_logits().requires_grad_()
-    loss(logits.softmax(1) if probabilities else logits, encode(labels(), 2)).backward()
+    loss(logits.softmax(1), encode(labels(), 2)).backward()
     return logits.grad
 
 

@@ -1,5 +1,5 @@
 """What `make docs` adds to the pages of this folder: the README as the home page, a page per module
-from its docstrings, the changelog, and what the blocks of tour.md print and draw.
+from its docstrings, the changelog, and the outputs of the blocks of tour.md.
 
 MkDocs calls the functions that begin with `on_`.
 """
@@ -14,30 +14,30 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'mmseg_boundary'
 TOUR = 'tour.md'
-# Text of its own folder, by the page of the site that it becomes.
-BROUGHT_IN = {'index.md': ROOT / 'README.md', 'changelog.md': ROOT / 'CHANGELOG.md'}
+# {page of the site: the file outside docs/ that it is made of}
+OUTSIDE_DOCS = {'index.md': ROOT / 'README.md', 'changelog.md': ROOT / 'CHANGELOG.md'}
 
 
 def on_config(config):
-    """The pages of the modules join those that mkdocs.yml lists."""
-    rooms = []
+    """Adds the pages of the modules to those that mkdocs.yml lists."""
+    modules = []
     for module, page, _ in module_pages():
         _, *names = module.split('.')
         if (PACKAGE / '/'.join(names)).is_dir() and names:
-            rooms.append({names[0]: [page]})
+            modules.append({names[0]: [page]})
         elif len(names) > 1:
-            rooms[-1][names[0]].append({names[1]: page})
+            modules[-1][names[0]].append({names[1]: page})
         else:
-            rooms.append({module if not names else names[0]: page})
-    config.nav.append({'Modules': rooms})
+            modules.append({module if not names else names[0]: page})
+    config.nav.append({'Modules': modules})
     return config
 
 
 def on_files(files, config):
-    """Pages that are made, not stored."""
+    """Adds the pages that are generated."""
     from mkdocs.structure.files import File
 
-    for page, source in BROUGHT_IN.items():
+    for page, source in OUTSIDE_DOCS.items():
         files.append(File.generated(config, page, content=source.read_text(encoding='utf-8')))
     for _, page, text in module_pages():
         files.append(File.generated(config, page, content=text))
@@ -45,19 +45,19 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links into the repository become links within the site; the tour gets its outputs."""
+    """Makes links into the repository links within the site, and adds the outputs of the tour."""
     from mkdocs.structure.files import File
 
     name = page.file.src_uri
     if name == TOUR:
-        markdown, pictures = with_outputs(markdown)
-        for picture, content in pictures.items():
-            files.append(File.generated(config, picture, content=content))
-    return to_site(markdown, in_root=name in BROUGHT_IN)
+        markdown, figures = with_outputs(markdown)
+        for figure, content in figures.items():
+            files.append(File.generated(config, figure, content=content))
+    return to_site(markdown, in_root=name in OUTSIDE_DOCS)
 
 
 def to_site(markdown: str, in_root: bool) -> str:
-    """`markdown` with each link to a file of the repository as one to its page here.
+    """`markdown` with each link to a file of the repository replaced by one to its page.
 
     Args:
         in_root: the text stands in the repository's root, not in docs/.
@@ -78,7 +78,7 @@ def to_site(markdown: str, in_root: bool) -> str:
             target = target.removeprefix('docs/')
         return f']({target}{hash_}{anchor})'
 
-    # A link in a block of code is code.
+    # Links in blocks of code stay as they are.
     parts = re.split(r'(^ *```.*?^ *```$)', markdown, flags=re.MULTILINE | re.DOTALL)
     parts[::2] = [re.sub(r'\]\(([^)\s]+)\)', moved, part) for part in parts[::2]]
     return ''.join(parts)
@@ -109,13 +109,13 @@ def package_of(path: Path) -> Path:
 
 
 def module_of(path: Path) -> str:
-    """The name that a file of the package, or a folder, is imported by."""
+    """The name by which a file or folder of the package is imported."""
     parts = path.relative_to(ROOT).with_suffix('').parts
     return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
 
 
 def page_of(path: Path) -> str:
-    """The page of a module, by its name."""
+    """The page of a module."""
     return f'modules/{module_of(path)}.md'
 
 
@@ -126,11 +126,11 @@ def summary(path: Path) -> str:
 
 
 def with_outputs(markdown: str) -> tuple[str, dict[str, bytes]]:
-    """Runs the blocks of Python in order, in one namespace, and puts what they print and draw under
+    """Runs the blocks of Python in order, in one namespace, and puts their output and figures below
     them.
 
     Returns:
-        The text, and the pictures by their names.
+        The text, and {name: PNG} of the figures.
     """
     import matplotlib
 
@@ -138,8 +138,8 @@ def with_outputs(markdown: str) -> tuple[str, dict[str, bytes]]:
     import matplotlib.pyplot as plt
 
     plt.close('all')
-    namespace, pictures = {}, {}
-    with contextlib.redirect_stdout(io.StringIO()):  # what the stack says while it is imported
+    namespace, figures = {}, {}
+    with contextlib.redirect_stdout(io.StringIO()):  # the stack's messages on import
         importlib.import_module('mmseg_boundary.registered')
 
     def run(block: re.Match) -> str:
@@ -150,13 +150,13 @@ def with_outputs(markdown: str) -> tuple[str, dict[str, bytes]]:
         if printed.getvalue():
             text += f'\n\n```text\n{printed.getvalue().rstrip()}\n```'
         for number in plt.get_fignums():
-            name = f'pictures/tour_{len(pictures) + 1}.png'
-            drawn = io.BytesIO()
-            plt.figure(number).savefig(drawn, dpi=144)
-            pictures[name] = drawn.getvalue()
+            name = f'pictures/tour_{len(figures) + 1}.png'
+            png = io.BytesIO()
+            plt.figure(number).savefig(png, dpi=144)
+            figures[name] = png.getvalue()
             text += f'\n\n![What the block above draws]({name})'
         plt.close('all')
         return text
 
     text = re.sub(r'^```python\n(.*?)^```', run, markdown, flags=re.MULTILINE | re.DOTALL)
-    return text, pictures
+    return text, figures

@@ -1,4 +1,4 @@
-"""The profile of the property tests, what every test starts from, and the lane's skips."""
+"""The profiles of the property tests, fixtures of all tests, and the check of skips."""
 
 import gc
 
@@ -21,8 +21,7 @@ settings.load_profile('torch')
 
 @pytest.fixture(scope='session', autouse=True)
 def checkpoints_are_read_safely():
-    """As our tools read them, whose checkpoints the tests look into; the frozen stack cannot
-    otherwise read its own."""
+    """As our tools read them. Otherwise the frozen stack could not read its own checkpoints."""
     from mmseg_boundary.cli import safe_loading
 
     safe_loading.install()
@@ -30,8 +29,8 @@ def checkpoints_are_read_safely():
 
 @pytest.fixture(scope='module', autouse=True)
 def old_objects_are_not_searched():
-    """MMSegmentation's data sets collect garbage when they are built, several times a run; in a
-    process that has imported and tested all else, that takes longer than the run."""
+    """MMSegmentation's data sets collect garbage when they are built, several times a run. In a
+    process with many objects that takes longer than the run."""
     gc.collect()
     gc.freeze()
 
@@ -56,7 +55,7 @@ def pytest_configure(config):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Ends the lane with its skip reasons."""
+    """Prints the reasons of all skips."""
     reasons = skip_reasons(config)
     terminalreporter.section('skips')
     for reason in sorted(set(reasons)):
@@ -69,7 +68,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def pytest_sessionfinish(session):
-    """A skip for a reason that is not on the list fails the lane."""
+    """A skip for a reason that is not allowed fails the session."""
     unknown = set(skip_reasons(session.config)) - ALLOWED_SKIPS[session.config.stash[STACK]]
     if unknown and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

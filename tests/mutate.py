@@ -1,10 +1,10 @@
-"""Breaks the losses and metrics in small ways and says what the tests do not see.
+"""Makes small mistakes in losses and metrics and prints those that the tests do not detect.
 
     make mutants                                  all of them
     python tests/mutate.py losses/epl/line.py ...  those of some files
 
 Each mutant is one replacement in one file, in a copy of the repository, in which the tests named
-for that file are run. A mutant that no test sees is a hole in the tests: write the missing test.
+for that file are run. If a mutant survives, a test is missing: write it.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 AT_ONCE = 2
-# Enough to fail by; what fails is not searched for a smaller case.
+# One failure is enough, and hypothesis does not shrink it.
 OPTIONS = ['-x', '-q', '-p', 'no:cacheprovider', '--hypothesis-profile=first_failure']
 SECONDS = 600  # for the tests of one mutant
-OURS = ('mmseg_boundary', 'tests')  # imported for the tables, and anew from the copy
-# Imported once, for every run of the tests: nothing of ours and nothing that registers itself.
+OURS = ('mmseg_boundary', 'tests')  # imported for the tables, and again from the copy
+# Imported once for all runs of the tests: nothing of ours, and nothing that registers itself.
 PRELOADED = ('pytest', 'hypothesis', 'torch', 'scipy.ndimage', 'mmengine.visualization')
 PASSED, FAILED, ANOTHER_PACKAGE = 0, 1, 99
 
-# {file of the package: the tests that should see to it}
+# {file of the package: the tests that should detect its mutants}
 TESTS = {
     'labels.py': 'tests/test_labels.py tests/losses/test_reduction.py '
     'tests/losses/test_overlaps.py '
@@ -72,7 +72,7 @@ TESTS = {
     'tests/losses/test_cross_entropies.py tests/registered/test_losses.py',
     'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
     'metrics/boundary_f.py': 'tests/metrics',
-    # First the tests: pytest would import a first file twice, and its function would be hidden.
+    # The tests come first: pytest would import the module twice if it were the first file.
     'metrics/boundary_iou.py': 'tests/metrics mmseg_boundary/metrics/boundary_iou.py',
     'metrics/contour_errors.py': 'tests/metrics/test_contour_errors.py',
     'metrics/metric.py': 'tests/metrics/test_metric.py mmseg_boundary/metrics/metric.py',
@@ -496,7 +496,7 @@ MUTANTS = {
         ('len(blocks) < FEWEST_BLOCKS', 'len(blocks) < FEWEST_BLOCKS - 1'),
     ],
 }
-# Those of a loss or a metric that has no file of tests stand in its row.
+# A loss or a metric without a file of tests has its mutants in its row.
 sys.path.insert(0, str(ROOT))  # the folder of a script is first there
 for _table, _tests in (
     (import_module('tests.support.losses').LOSSES, 'tests/registered/test_battery.py'),
@@ -510,7 +510,7 @@ for _table, _tests in (
 
 def main() -> None:
     """Tries the mutants and ends with 1 if some survive."""
-    parser = argparse.ArgumentParser(description='Do the tests see when the package is broken?')
+    parser = argparse.ArgumentParser(description='Do the tests detect mistakes in the package?')
     parser.add_argument(
         'files', nargs='*', default=list(MUTANTS), help='such as losses/epl/line.py (default: all)'
     )
@@ -526,7 +526,7 @@ def main() -> None:
 
 
 def survivors_of(mutants: list[Mutant]) -> list[Mutant]:
-    """Those that no test sees.
+    """Those that no test detects.
 
     Raises:
         SystemExit: a mutant does not fit its file, or the tests fail without one.
@@ -535,16 +535,16 @@ def survivors_of(mutants: list[Mutant]) -> list[Mutant]:
         lines = [f'    {mutant} (found {occurrences(mutant)} times)' for mutant in stale]
         raise SystemExit('The old text has to be in the file once:\n' + '\n'.join(lines))
     os.environ['OMP_NUM_THREADS'] = '1'
-    # Bytecode is told apart by size and second: it could be another mutant's.
+    # Python tells bytecode apart by size and second: it could be that of another mutant.
     sys.dont_write_bytecode = True
     for name in PRELOADED:
         import_module(name)
-    whole = [(None, tests) for tests in dict.fromkeys(TESTS[each.file] for each in mutants)]
+    unchanged = [(None, tests) for tests in dict.fromkeys(TESTS[each.file] for each in mutants)]
     with tempfile.TemporaryDirectory() as folder:
         free = [copy_to(Path(folder, str(number))) for number in range(AT_ONCE)]
         running, survivors = {}, []
         try:
-            for job in whole + [(mutant, TESTS[mutant.file]) for mutant in mutants]:
+            for job in unchanged + [(mutant, TESTS[mutant.file]) for mutant in mutants]:
                 if not free:
                     survivors += wait(running, free)
                 copy = free.pop()
@@ -564,7 +564,7 @@ def occurrences(mutant: Mutant) -> int:
 
 
 def copy_to(folder: Path) -> Path:
-    """What the tests need."""
+    """Copies what the tests need, and returns the folder."""
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
     for name in ('mmseg_boundary', 'tests'):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)

@@ -1,4 +1,4 @@
-"""Imports point one way, and the pure rooms need torch alone."""
+"""Imports point one way, and the pure packages need torch alone."""
 
 import ast
 import subprocess
@@ -13,10 +13,10 @@ from tests.support.metrics import METRICS
 from tests.support.skips import ROOT
 
 PACKAGE = ROOT / 'mmseg_boundary'
-# What each room may import of the package, and of the world beside the standard library.
+# {module or package: (what it may import of ours, what it may import of others)}
 PURE = {'torch', 'numpy'}
 MMSEG = PURE | {'mmengine', 'mmcv', 'mmseg'}
-ROOMS = {
+IMPORTS = {
     'labels': ({'choices'}, PURE),
     'geometry': (set(), PURE | {'cv2', 'scipy'}),
     'choices': (set(), set()),
@@ -43,12 +43,13 @@ ROOMS = {
 SOURCES = sorted(PACKAGE.rglob('*.py'))
 
 
-def room_of(path):
+def part_of(path):
+    """The module or package directly in `mmseg_boundary` that a file is or belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
 
 
 def imports_of(path):
-    """Absolute names of everything that a file imports, at whatever depth."""
+    """The absolute names of everything that a file imports, also within functions."""
     package = path.relative_to(ROOT).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -56,7 +57,7 @@ def imports_of(path):
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = '.'.join([*base, *([node.module] if node.module else [])])
-            # `from .. import stacks` names a room in what it imports
+            # `from .. import stacks` has the name of a module in what it imports
             in_names = module in ('mmseg_boundary', 'tests')
             names = [alias.name for alias in node.names] if in_names else ['']
             yield from (f'{module}.{name}'.rstrip('.') for name in names)
@@ -64,14 +65,14 @@ def imports_of(path):
 
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
-    room = room_of(path)
-    ours, worlds = ROOMS[room]
+    part = part_of(path)
+    ours, others = IMPORTS[part]
     for name in imports_of(path):
         top, *rest = name.split('.')
         if top == 'mmseg_boundary':
-            assert not rest or rest[0] in ours | {room}, f'{path} imports {name}'
+            assert not rest or rest[0] in ours | {part}, f'{path} imports {name}'
         elif top not in sys.stdlib_module_names:
-            assert top in worlds, f'{path} imports {name}'
+            assert top in others, f'{path} imports {name}'
 
 
 @pytest.mark.parametrize(
@@ -86,11 +87,11 @@ def test_no_tool_imports_tests(path):
     assert found == []
 
 
-def test_every_room_is_listed():
-    assert {room_of(path) for path in SOURCES} == set(ROOMS)
+def test_every_part_is_listed():
+    assert {part_of(path) for path in SOURCES} == set(IMPORTS)
 
 
-def test_no_drawers():
+def test_no_module_is_a_catch_all():
     names = {part.removesuffix('.py') for path in SOURCES for part in path.parts}
     assert not names & {'utils', 'common', 'helpers', 'ops', 'core', 'misc'}
 
@@ -108,11 +109,11 @@ TESTED_IN = {
     'losses/soft_dice.py': ('losses/test_overlaps.py', 'they share a form'),
     'choices.py': ('losses/epl/test_rays.py', 'an argument of this kind'),
     'losses/compiled.py': ('losses/epl/test_epl.py', 'it compiles the kernels of EPL'),
-    'losses/epl/blocks.py': ('losses/epl/test_epl.py', 'what both terms are made with'),
-    'losses/epl/line.py': ('losses/epl/test_epl.py', 'both terms, against one reference'),
-    'losses/epl/modules.py': ('losses/epl/test_epl.py', 'both terms, against one reference'),
-    'losses/epl/point.py': ('losses/epl/test_epl.py', 'both terms, against one reference'),
-    'losses/epl/reference.py': ('losses/epl/test_epl.py', 'it is what the terms are held against'),
+    'losses/epl/blocks.py': ('losses/epl/test_epl.py', 'both terms use it'),
+    'losses/epl/line.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),
+    'losses/epl/modules.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),
+    'losses/epl/point.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),
+    'losses/epl/reference.py': ('losses/epl/test_epl.py', 'the terms are compared with it'),
     'losses/decode_head_loss.py': ('registered/test_battery.py', 'what every loss inherits'),
     'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
     'registered/datasets/paired_folders.py': (
@@ -133,18 +134,18 @@ TESTED_IN = {
 
 
 def file_of_tests(module):
-    """Of the module's name, in the room of its name."""
+    """The file of tests with the module's name, in the folder with its package's name."""
     return TESTS / module.parent / f'test_{module.name}'
 
 
 def has_code(path):
-    """More than docstrings, imports and names of other modules."""
+    """Whether a file has more than docstrings, imports and names of other modules."""
     nodes = (ast.FunctionDef, ast.ClassDef, ast.For, ast.If, ast.With)
     return any(isinstance(node, nodes) for node in ast.parse(path.read_text()).body)
 
 
 def test_every_module_has_a_file_of_tests():
-    """Or a row of the tables whose mutants are in it: then the tests made of the row test it."""
+    """Or a row of the tables has its mutants: then the tests generated from the row test it."""
     rows = {file for row in [*LOSSES.values(), *METRICS.values()] for file in row.mutants}
     without = set()
     for path in SOURCES:
@@ -161,16 +162,16 @@ def test_every_module_has_a_file_of_tests():
     'path', sorted(TESTS.rglob('*.py')), ids=lambda path: str(path.relative_to(TESTS))
 )
 def test_no_test_imports_a_test(path):
-    """What several need is in tests/support, whose modules import each other and no test."""
+    """What several tests need is in tests/support, whose modules import each other and no test."""
     for name in imports_of(path):
-        room, *rest = name.split('.')
-        if room == 'tests':
+        top, *rest = name.split('.')
+        if top == 'tests':
             allowed = rest[0] == 'support' or (rest[0] == 'mutate' and path.stem == 'test_mutants')
             assert allowed, f'{path} imports {name}'
-        assert 'conftest' not in rest and not room.startswith(('conftest', 'test_')), name
+        assert 'conftest' not in rest and not top.startswith(('conftest', 'test_')), name
 
 
-def test_the_longest_files_are_there():
+def test_the_longest_files_exist():
     assert [name for name in longest.FILES if not (TESTS / name).is_file()] == []
     assert longest.place(TESTS / 'tools/test_demo.py') == 0
     assert longest.place(TESTS / 'test_labels.py') == len(longest.FILES)
@@ -189,8 +190,8 @@ def test_the_naive_definitions_share_nothing_with_the_package():
     assert modules <= {'math', 'torch'}
 
 
-def test_the_pure_rooms_run_with_torch_alone():
-    """In a process where everything of the stacks, and numpy, scipy and OpenCV, is missing."""
+def test_the_pure_packages_run_with_torch_alone():
+    """In a process without the stacks, numpy, scipy and OpenCV."""
     script = """
 import sys
 for name in ('mmengine', 'mmcv', 'mmseg', 'cv2', 'scipy', 'numpy'):

@@ -58,7 +58,7 @@ def test_a_sound_installation():
 
 
 @pytest.mark.parametrize('stack', check.TESTED)
-def test_the_named_versions_are_the_tested_ones(stack):
+def test_the_named_versions_are_the_pinned_ones(stack):
     pinned = (ROOT / f'.ci/{stack}.txt').read_text().split()
     assert set(check.TESTED[stack].values()) <= set(pinned)
 
@@ -117,7 +117,7 @@ def test_a_part_that_is_too_old(monkeypatch):
 
 
 def test_a_stack_that_refuses_to_be_imported_at_all(tmp_path):
-    """As it is in a process of its own, where `stacks` ends while it is imported."""
+    """In a process of its own, since the import of `stacks` fails."""
     (tmp_path / 'sitecustomize.py').write_text("import sys\nsys.modules['mmcv'] = None\n")
     done = check_process(PYTHONPATH=f'{tmp_path}:{ROOT}')
     assert done.returncode == 1 and 'Traceback' not in done.stdout, done.stdout
@@ -223,12 +223,12 @@ def test_a_name_that_the_project_registers_before_us(project):
 
 
 def test_the_remedy_for_a_taken_name_works(project):
-    file = project('theirs_mended')
+    file = project('theirs_fixed')
     environment = dict(PYTHONPATH=f'{file.parent}:{ROOT}')
-    done = check_process('theirs_mended', **environment)
+    done = check_process('theirs_fixed', **environment)
     (remedy,) = re.findall('fix:  (.*)', done.stdout)
     assert done.returncode == 1 and attempt('bash', '-c', remedy).returncode == 0
-    assert check_process('theirs_mended', **environment).returncode == 0
+    assert check_process('theirs_fixed', **environment).returncode == 0
 
 
 def test_a_name_that_the_project_takes_by_force(project, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_name_that_the_project_takes_by_force(project, monkeypatch):
 
 
 def test_a_name_that_mmseg_takes(monkeypatch):
-    """A later one than the tested versions."""
+    """As a version later than the tested ones may."""
     registered = check.TAKEN.join(['EPLLoss', 'model at mmseg.models'])
     imports_raise(monkeypatch, mmseg_boundary__registered=KeyError(registered))
     sentence, command = only_problem()

@@ -1,4 +1,4 @@
-"""Patches of foreign code: which an import brings, which our tools have, and where they stand."""
+"""Patches of foreign code: which an import makes, which our tools make, and where they stand."""
 
 import ast
 import json
@@ -11,7 +11,7 @@ from mmseg_boundary import compat
 from tests.support.commands import run
 from tests.support.skips import ROOT
 
-# What may be there, or not, in a process of its own, with everything of the stacks imported.
+# Prints what patches may change, at four points of a process that has imported the stacks.
 STATE = """
 import importlib, json, os, pkgutil, sys
 import mmengine.fileio.backends.registry_utils as files
@@ -50,30 +50,30 @@ print('STATES', json.dumps(states))
 
 @pytest.fixture(scope='module')
 def states():
-    """Before, after `registered`, after every module of `cli`, and as a tool has it."""
+    """Before and after importing `registered`, after importing all of `cli`, and as in a tool."""
     said = run(sys.executable, '-W', 'ignore', '-c', STATE)
     return json.loads(said.rpartition('STATES')[2])
 
 
 def test_registering_leaves_the_rest_of_the_process_alone(states):
-    """`ShapesDataset` adds a backend for its own prefix, and replaces none."""
+    """`ShapesDataset` adds a backend for its own prefix and replaces none."""
     assert states[1] == states[0]
 
 
-def test_importing_what_the_tools_share_changes_nothing(states):
+def test_importing_cli_changes_nothing(states):
     assert states[2] == states[0]
 
 
 def test_a_tool_changes_all_of_it(states):
-    """So that the tests above look at the right places."""
+    """So the tests above compare what patches change."""
     changed = {name for name in states[0] if states[3][name] != states[0][name]}
     assert changed == set(states[0]) - {'safe list'}  # that is changed while a file is read
     backends = states[3]['backends']
     assert backends['local'] == backends[''] == str(compat.AtomicBackend)
 
 
-def test_other_packages_are_looked_up_as_ever():
-    """Names of distributions too, which are no modules."""
+def test_other_packages_are_found_as_before():
+    """Also by names of distributions, which are no modules."""
     compat.resolve_packages()
     assert loader.get_installed_path('mmseg').endswith('mmseg')
     with pytest.raises(Exception, match='mmaction2|pkg_resources'):
@@ -110,7 +110,7 @@ def patches_in(source):
                 yield ast.unparse(target)
 
 
-def test_patches_are_seen():
+def test_patches_are_found():
     code = 'import a.b, c as d\ndef f(): pass\n'
     code += 'a.b.x = 1\nd.y = f\nz.w = f\nz.v = lambda: 0\nz.u = 1\na.config.t = 1'
     assert list(patches_in(code)) == ['a.b.x', 'd.y', 'z.w', 'z.v']

@@ -1,4 +1,4 @@
-"""README and docs/ say what is so: their code runs, their links lead somewhere."""
+"""The code in README and docs/ runs, their links exist, and what they say holds."""
 
 import ast
 import inspect
@@ -30,7 +30,7 @@ IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
 PAGES = sorted([*(ROOT / name for name in IN_ROOT), *ROOT.glob('docs/*.md')])
 ADDING = ROOT / 'docs/adding-a-loss.md'
 ADDING_METRIC = ROOT / 'docs/adding-a-metric.md'
-PICTURES = sorted(ROOT.glob('docs/pictures/*.png'))
+FIGURES = sorted(ROOT.glob('docs/pictures/*.png'))
 LOSSES = {
     name: loss
     for name, loss in MODELS.module_dict.items()
@@ -62,7 +62,7 @@ def shell_lines(path):
 
 
 def is_config(code):
-    """Nothing but settings: what a config file may hold and a program would not."""
+    """Whether the code is assignments alone, as in a config file."""
     return all(isinstance(node, ast.Assign) for node in ast.parse(code).body)
 
 
@@ -93,7 +93,7 @@ def test_python_runs(path, blocks, tmp_path):
         file = tmp_path / f'block_{number}.py'
         file.write_text(code)
         config = Config.fromfile(file)
-        if code.startswith('_base_'):  # a whole config of ours, built in tests/configs
+        if code.startswith('_base_'):  # a complete config, which tests/configs builds
             assert config.model.decode_head.loss_decode
             continue
         for each in dicts_in(config.to_dict()):
@@ -102,8 +102,8 @@ def test_python_runs(path, blocks, tmp_path):
                 registry.build(dict(each))
 
 
-def test_no_block_passes_unseen():
-    """A page with ``` in an odd place, or a block without a language, would not be tested."""
+def test_no_block_is_missed():
+    """A page with ``` in the wrong place, or a block without a language, would not be tested."""
     for path in PAGES:
         blocks = fenced(path)
         assert path.read_text().count('```') == 2 * len(blocks), path
@@ -112,7 +112,7 @@ def test_no_block_passes_unseen():
 
 
 @pytest.mark.parametrize('path', PAGES, ids=name_of)
-def test_commands_name_what_is_there(path):
+def test_commands_name_what_exists(path):
     """Files exist, modules can be found, and our tools know the options."""
     known = (ROOT / 'mmseg_boundary/cli/arguments.py').read_text()
     for module in re.findall(r'python -m (mmseg_boundary[\w.]*)', path.read_text()):
@@ -131,7 +131,7 @@ def test_commands_name_what_is_there(path):
 
 
 @pytest.mark.parametrize('path', PAGES, ids=name_of)
-def test_links_lead_somewhere(path):
+def test_links_exist(path):
     for target in re.findall(r'\]\(([^)\s]+)\)', path.read_text()):
         if '://' in target:
             continue
@@ -174,8 +174,8 @@ def test_tables_of_arguments_are_the_signatures():
         assert {each: ast.literal_eval(default) for each, default in table.items()} == own, name
 
 
-def test_messages_are_said():
-    """Troubleshooting goes by what a user reads."""
+def test_quoted_messages_exist():
+    """The page of troubleshooting quotes them."""
     files = [*ROOT.glob('mmseg_boundary/**/*.py'), *ROOT.glob('tools/*.py')]
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     said = [node.value for node in nodes if isinstance(node, ast.Constant)]
@@ -193,18 +193,18 @@ def test_messages_are_said():
         assert any(message in each for each in said if isinstance(each, str)), message
 
 
-@pytest.mark.parametrize('path', PICTURES, ids=lambda path: path.stem)
-def test_pictures_are_small(path):
+@pytest.mark.parametrize('path', FIGURES, ids=lambda path: path.stem)
+def test_figures_are_small(path):
     assert path.stat().st_size < 60 * 1024
     page = 'README.md' if path.stem == 'readme' else f'docs/{path.stem}.md'
     assert f'pictures/{path.name}' in (ROOT / page).read_text()
 
 
-def test_pictures_are_those_of_the_script(tmp_path):
-    """To a shade: letters are drawn a little differently from one matplotlib to the next."""
+def test_figures_are_those_of_the_script(tmp_path):
+    """Up to small differences, since versions of matplotlib draw letters differently."""
     run(sys.executable, ROOT / 'docs/pictures.py', '--out', tmp_path)
-    assert [path.name for path in PICTURES] == sorted(path.name for path in tmp_path.iterdir())
-    for path in PICTURES:
+    assert [path.name for path in FIGURES] == sorted(path.name for path in tmp_path.iterdir())
+    for path in FIGURES:
         drawn, kept = (
             np.asarray(Image.open(each).convert('RGB'), float)
             for each in (tmp_path / path.name, path)
@@ -212,16 +212,16 @@ def test_pictures_are_those_of_the_script(tmp_path):
         assert drawn.shape == kept.shape and np.abs(drawn - kept).mean() < 2, path
 
 
-def test_the_readme_is_a_first_screen():
-    """Six lines of config, six lines of PyTorch, a row for each loss and metric, and no more."""
+def test_the_readme_is_short():
+    """It has six lines of config, six lines of PyTorch, and a row for each loss and metric."""
     readme = (ROOT / 'README.md').read_text()
     assert len(readme.splitlines()) <= 120
     config, program = (code for language, code in fenced(ROOT / 'README.md') if language)
     assert len(config.splitlines()) == len(program.splitlines()) == 6
     assert is_config(config) and not is_config(program) and '__import__' not in readme
     assert all(f'`{name}`' in readme for name in LOSSES)
-    measured = [each for each in vars(metrics).values() if isinstance(each, type)]
-    names = {each.name for each in measured if issubclass(each, Metric) and each is not Metric}
+    classes = [each for each in vars(metrics).values() if isinstance(each, type)]
+    names = {each.name for each in classes if issubclass(each, Metric) and each is not Metric}
     assert {'BoundaryIoU', 'BoundaryF', 'TrimapIoU'} <= names
     assert all(f'`m{name}_3px`' in readme for name in names)
 
@@ -245,8 +245,8 @@ def test_the_layout_has_every_part_of_the_package():
     assert {part for part in parts if not part.startswith(('__', '.'))} <= listed
 
 
-def test_the_readmes_picture_shows_what_it_says():
-    """Two predictions alike in mIoU, by its definition, and far apart in the boundary F."""
+def test_the_readmes_figure_shows_what_it_says():
+    """The two predictions are alike in mIoU, by its definition, and far apart in the boundary F."""
     drawing = runpy.run_path(str(ROOT / 'docs/pictures.py'))
     label, preds = drawing['alike']()
     (patches, patches_f), (ragged, ragged_f) = (
@@ -263,7 +263,7 @@ def test_the_readmes_picture_shows_what_it_says():
 
 
 def test_every_loss_has_its_costs():
-    """On the page that `tools/benchmark.py` writes, in time and in memory."""
+    """The page that `tools/benchmark.py` writes has each in time and in memory."""
     page = (ROOT / 'docs/performance.md').read_text()
     rows = re.findall(r'^\| (cross-entropy|\w+Loss) \| [\d.]+ (?:ms|s|MiB) ', page, re.MULTILINE)
     expected = {'cross-entropy', *tables_of_arguments()} - {'all losses'}
@@ -285,7 +285,7 @@ def test_every_loss_and_metric_is_in_the_readme():
 
 
 def test_a_loss_is_added_as_described(tmp_path):
-    """The page's blocks, put where their first lines say, into a copy: the battery passes."""
+    """The battery passes in a copy with the page's blocks where their first lines say."""
     out = run_in(
         copy_with(tmp_path, ADDING),
         *('tests/registered/test_battery.py', 'tests/configs/test_configs.py'),
@@ -300,7 +300,7 @@ def test_a_loss_is_added_as_described(tmp_path):
 
 
 def test_a_metric_is_added_as_described(tmp_path):
-    """Likewise, and BoundaryMetric has its keys."""
+    """As for a loss; and BoundaryMetric has the keys."""
     copy = copy_with(tmp_path, ADDING_METRIC)
     tests = copy / 'tests/registered/test_metrics.py'
     tests.write_text(f"""{tests.read_text()}
@@ -327,7 +327,7 @@ def test_added():
 
 @pytest.mark.slow
 def test_the_suite_holds_with_what_the_pages_add(tmp_path):
-    """All of `make test`, but for these pages, whose blocks are there already."""
+    """All of `make test` but the tests of these pages, whose blocks the copy has already."""
     added = [
         f'--deselect=tests/test_docs.py::test_a_{what}_is_added' for what in ('loss', 'metric')
     ]
@@ -337,7 +337,7 @@ def test_the_suite_holds_with_what_the_pages_add(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_mutants_of_the_pages_are_seen(tmp_path):
+def test_the_mutants_of_the_pages_are_detected(tmp_path):
     copy = copy_with(tmp_path, ADDING, ADDING_METRIC)
     files = ('losses/absolute_error.py', 'metrics/boundary_recall.py')
     out = run(sys.executable, 'tests/mutate.py', *files, cwd=copy, PYTHONPATH=str(copy))
@@ -345,17 +345,17 @@ def test_the_mutants_of_the_pages_are_seen(tmp_path):
 
 
 def copy_with(tmp_path, *pages):
-    """A copy of the repository with the blocks of the pages, where their first lines say."""
+    """A copy of the repository with the blocks of the pages where their first lines say."""
     copy = tmp_path / 'copy'
-    shutil.copytree(ROOT, copy, ignore=what_is_made)
+    shutil.copytree(ROOT, copy, ignore=generated)
     for page in pages:
-        for _, block in fenced_as_they_stand(page):
+        for _, block in unindented(page):
             put(block, copy)
     return copy
 
 
-def what_is_made(folder, names):
-    """What is not the repository's: environments, caches, results."""
+def generated(folder, names):
+    """What is not of the repository: environments, caches, results."""
     kept = {'.ci', '.github', '.gitignore', '.pre-commit-config.yaml'}
     made = {'__pycache__', 'work_dirs', 'build'}
     return [
@@ -366,7 +366,7 @@ def what_is_made(folder, names):
 
 
 def put(block, copy):
-    """`# FILE` is a new file, `# in FILE` its end, `# in FILE, TABLE` below the head of a table."""
+    """`# FILE` is a new file, `# in FILE` is appended, `# in FILE, TABLE` goes below its head."""
     place, code = block.split('\n', 1)
     assert place.startswith('# '), place
     path, _, table = place.removeprefix('# in ').removeprefix('# ').partition(', ')
@@ -396,5 +396,6 @@ def run_in(copy, *arguments, **environment):
     return done.stdout
 
 
-def fenced_as_they_stand(path):
+def unindented(path):
+    """(language, code) of every fenced block that is not indented."""
     return re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), re.MULTILINE | re.DOTALL)

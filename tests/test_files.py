@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Atomic writes."""
 
 import os
 
@@ -8,8 +8,8 @@ from mmseg_boundary.files import UnwrittenFile, atomic_write
 from tests.support.label_images import files_in
 
 
-def test_a_file_on_a_full_disk_is_not_there(tmp_path):
-    """What was there stays, and an error that is no disk's stays what it is."""
+def test_a_full_disk_leaves_files_as_they_were(tmp_path):
+    """Errors that are not of the disk pass unchanged."""
     (tmp_path / 'a').write_text('before')
     for name in ('a', 'b'):
         (tmp_path / f'.{os.getpid()}.{name}').symlink_to('/dev/full')
@@ -18,7 +18,7 @@ def test_a_file_on_a_full_disk_is_not_there(tmp_path):
             with atomic_write(tmp_path / name) as unfinished:
                 unfinished.write_text('after')
     assert files_in(tmp_path) == {'a': b'before'}
-    for error in (OSError('of no number'), ValueError()):
+    for error in (OSError('without errno'), ValueError()):
         with pytest.raises(type(error)) as caught, atomic_write(tmp_path / 'a'):
             raise error
         assert caught.value is error

@@ -1,13 +1,13 @@
-"""Losses, their gradients and metrics as they were before the house was built anew.
+"""Losses, their gradients and metrics have the values of before the package was restructured.
 
-frozen_values.json holds what the pure functions and modules of commit 4f5a8e9 gave in float64. This
-file asks nothing of the other tests, so that it runs in a clone of that commit too, where it wrote
+frozen_values.json holds float64 values of the pure functions and modules of commit 4f5a8e9. This
+file needs no other file of tests, so that it runs in a clone of that commit too, where it wrote
 
     PYTHONPATH=CLONE python tests/test_frozen_values.py    writes frozen_values.json
 
-Scenes are made by formulas of whole numbers and no random generator. A gradient is kept as its
+Scenes are made by integer formulas, without a random generator. A gradient is kept as its
 Euclidean norm and its products with four fixed directions. One thing differs on purpose and has no
-scene here: a level of which the truth has no pixel in the whole batch adds 0 to the line loss with
+scene here: a level of which the label has no pixel in the batch adds 0 to the line loss with
 variant='authors', where that commit fell to -1e16 (see CHANGELOG).
 """
 
@@ -46,7 +46,7 @@ class Scene:
 
 
 def numbers(count, seed):
-    """Multiples of 2^-13 from -4 to 4 that look like chance: x <- 75 x + 74 mod 65537."""
+    """Pseudo-random multiples of 2^-13 from -4 to 4: x <- 75 x + 74 mod 65537."""
     state, found = seed, []
     for _ in range(count):
         state = (75 * state + 74) % 65537
@@ -55,20 +55,20 @@ def numbers(count, seed):
 
 
 def drawn(label_at):
-    """(2, H, W) labels, of which `label_at` gives that of (image, row, column)."""
+    """(2, H, W) labels; `label_at(image, row, column)` gives each."""
     rows, columns = range(HEIGHT), range(WIDTH)
     return torch.tensor([[[label_at(n, y, x) for x in columns] for y in rows] for n in range(2)])
 
 
-def logits_for(labels, fields, seed):
-    """Chance, and a little of the truth, a pixel off."""
-    logits = numbers(labels.numel() * fields, seed).view(2, fields, HEIGHT, WIDTH)
-    classes = torch.arange(max(fields, 2))[-fields:].view(-1, 1, 1)
+def logits_for(labels, num_logits, seed):
+    """Pseudo-random logits, raised where the labels, a pixel off, have the class."""
+    logits = numbers(labels.numel() * num_logits, seed).view(2, num_logits, HEIGHT, WIDTH)
+    classes = torch.arange(max(num_logits, 2))[-num_logits:].view(-1, 1, 1)
     return logits + 2 * (labels.roll(1, 2).unsqueeze(1) == classes)
 
 
 def disks(n, y, x):
-    """Class 1 and 2 in class 0, cut by the border."""
+    """Disks of class 1 and 2 in class 0, cut by the border."""
     if (y - 5 - n) ** 2 + (x - 5) ** 2 <= 14:
         return 1
     return 2 if (y - 9) ** 2 + (x - 13 - n) ** 2 <= 22 else 0
@@ -84,7 +84,7 @@ def lines(n, y, x):
 
 
 def bordered(n, y, x):
-    """The disks in rings of void, a stripe of it, and some points."""
+    """The disks with void along their boundaries, a stripe of void, and some void pixels."""
     near = {disks(n, v, u) for v in (y - 1, y, y + 1) for u in (x - 1, x, x + 1)}
     return 255 if len(near) > 1 or y == 12 or (3 * y + 5 * x) % 17 == n else disks(n, y, x)
 
@@ -107,7 +107,7 @@ def half_void(n, y, x):
 
 def scenes():
     found = {}
-    for seed, (name, label_at, fields, options) in enumerate(
+    for seed, (name, label_at, num_logits, options) in enumerate(
         (
             ('softmax', disks, 3, {}),
             ('sigmoid', disks, 3, dict(sigmoid=True)),
@@ -120,7 +120,7 @@ def scenes():
         )
     ):
         labels = drawn(label_at)
-        found[name] = Scene(logits_for(labels, fields, 1009 + seed), labels, **options)
+        found[name] = Scene(logits_for(labels, num_logits, 1009 + seed), labels, **options)
     return found
 
 
@@ -178,7 +178,7 @@ FUNCTIONS = {
     'softmax_focal_loss': [{}, dict(gamma=0.5), {CLASS_WEIGHT: True, PIXEL_WEIGHT: True}],
 }
 FUNCTIONS['soft_dice_loss'] = FUNCTIONS['jaccard_loss']
-# What takes logits and is told whether they are one-vs-rest; the others take probabilities.
+# These take logits and the argument `one_vs_rest`; the others take probabilities.
 TAKE_LOGITS = {'boundary_weighted_ce_loss', 'softmax_focal_loss'}
 # {module: options}
 MODULES = {
@@ -197,17 +197,17 @@ WIDTHS, TOLERANCES = (1, 2, 3, 5), (0.5, 1, 2, 4.5)
 
 
 def kept(value, leaf):
-    """The value; then of its gradient the norm and the products with the directions."""
+    """The value, the norm of its gradient, and the gradient's products with the directions."""
     (grad,) = torch.autograd.grad(value, leaf)
     along = numbers(DIRECTIONS * grad.numel(), 7).view(DIRECTIONS, -1) @ grad.flatten()
     return [value.item(), grad.norm().item(), *along.tolist()]
 
 
 def of_function(name, scene, options):
-    fields = scene.logits.shape[1]
+    num_logits = scene.logits.shape[1]
     options = dict(options)
     if options.pop(CLASS_WEIGHT, False):
-        options[CLASS_WEIGHT] = [1.5, 0.25, 2.0, 0.0, 1.0][:fields]
+        options[CLASS_WEIGHT] = [1.5, 0.25, 2.0, 0.0, 1.0][:num_logits]
     if options.pop(PIXEL_WEIGHT, False):
         options[PIXEL_WEIGHT] = numbers(scene.labels.numel(), 3).view(scene.labels.shape) + 4
     if name in TAKE_LOGITS:
@@ -233,7 +233,7 @@ def loss_values():
 
 
 def metric_values():
-    """Numbers in one list each; NaN where a class is nowhere."""
+    """(case, list of numbers); NaN where a class is nowhere."""
     for title, scene in scenes().items():
         classes = max(scene.logits.shape[1], 2)
         preds = scene.logits.argmax(1) if classes > 2 else (scene.logits[:, 0] > 0).long()
@@ -264,12 +264,12 @@ def metric_values():
             yield f'score_boundary_f, {mode} of {title}', values
 
 
-def today():
+def current_values():
     return {**dict(loss_values()), **dict(metric_values())}
 
 
 def other_than(now, then, size):
-    """Whether the numbers are apart by more than 1e-12 of `size`."""
+    """Whether the numbers differ by more than 1e-12 of `size`."""
     if math.isnan(then) or math.isnan(now):
         return math.isnan(then) != math.isnan(now)
     return abs(now - then) > TOLERANCE * size
@@ -287,23 +287,23 @@ def function_of(case):
     return case.split('(')[0]
 
 
-def test_values_are_those_of_before():
-    then, now = json.loads(FILE.read_text()), today()
+def test_values_are_the_frozen_ones():
+    then, now = json.loads(FILE.read_text()), current_values()
     assert set(now) == set(then)
     assert not {
         case: (now[case], then[case]) for case in then if is_other(case, now[case], then[case])
     }
 
 
-def test_every_loss_of_then_has_values():
-    """What came later has none."""
+def test_every_loss_of_that_commit_has_values():
+    """Later losses have none."""
     then = json.loads(FILE.read_text())
     assert {function_of(case) for case in then} >= {*FUNCTIONS, *MODULES}
     assert {*FUNCTIONS, *MODULES} <= set(losses.__all__) and len(FUNCTIONS) == 9
 
 
-def test_a_change_is_seen():
-    """In the last digits of one number, of a value and of a product of the gradient."""
+def test_a_change_is_detected():
+    """In the last digits of a value, of a norm and of a product of the gradient."""
     case, then = next(iter(json.loads(FILE.read_text()).items()))
     assert not is_other(case, then, then)
     for place, size in ((0, then[0]), (1, then[1]), (5, then[1])):
@@ -313,10 +313,10 @@ def test_a_change_is_seen():
 
 
 def record():
-    """Writes the file; by hand, at the commit named above and no other."""
+    """Writes the file; to be run at the commit named above and no other."""
     FILE.write_text(
         '{\n'
-        + ',\n'.join(f'{json.dumps(k)}: {json.dumps(v)}' for k, v in today().items())
+        + ',\n'.join(f'{json.dumps(k)}: {json.dumps(v)}' for k, v in current_values().items())
         + '\n}\n'
     )
 

@@ -29,7 +29,7 @@ def test_void_may_be_the_index_of_a_class():
     assert target.valid.tolist() == [[[[False, True, True]]]]
 
 
-def test_masked_fields_are_zero_at_void_whatever_stood_there():
+def test_masked_maps_are_zero_at_void_whatever_they_held():
     target = encode(torch.tensor([[[0, VOID]]]), 1)
     assert target.masked(torch.tensor([[[[3.0, torch.nan]]]])).tolist() == [[[[3.0, 0.0]]]]
 
@@ -49,7 +49,7 @@ def test_labels_outside_the_classes_are_named(unknown):
         torch.zeros(1, 2, 2, dtype=torch.complex64),
     ],
 )
-def test_what_is_no_label_map_is_refused(labels):
+def test_other_tensors_than_label_maps_are_refused(labels):
     with pytest.raises(ValueError, match='give class indices of shape'):
         encode(labels, 2)
     if labels.dtype != torch.long:
@@ -70,7 +70,7 @@ def test_integer_types_agree(dtype):
         encode(torch.full((1, 1, 1), 7).to(dtype), 2)
 
 
-# (type, void, the class that it would be if it were wrapped to the type)
+# (type, void, the class that void would become if it were wrapped to the type)
 WRAPPED = [
     (torch.uint8, -100, 156),
     (torch.uint8, -1, 255),
@@ -96,7 +96,7 @@ def test_void_that_a_narrow_type_cannot_hold_is_nowhere(dtype, void, number):
 
 
 def test_a_negative_label_is_not_void_255():
-    """As int8 holds what a file of uint8 says."""
+    """255 of a uint8 file is -1 in int8."""
     labels = torch.tensor([[[0, 255]]], dtype=torch.uint8).view(torch.int8)
     with pytest.raises(ValueError, match=r'labels hold \[-1\]'):
         encode(labels, 2)
@@ -104,7 +104,7 @@ def test_a_negative_label_is_not_void_255():
 
 
 @pytest.mark.parametrize('dtype, void, number', WRAPPED)
-def test_nor_is_it_in_the_metrics(dtype, void, number):
+def test_it_is_nowhere_in_the_metrics_either(dtype, void, number):
     wide = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]])
     wide = wide.where(wide != 0, number)
     label, pred, classes = wide.to(dtype), torch.zeros_like(wide), number + 2
@@ -117,11 +117,11 @@ def test_nor_is_it_in_the_metrics(dtype, void, number):
         assert count(label).equal(count(wide)) and count(label).any()
 
 
-def test_what_is_measured_is_kept_by_ruler_and_options():
+def test_results_are_cached_by_function_and_options():
     target = encode(torch.tensor([[[0, 1, VOID]]]), 2)
 
-    def times(regions, factor):
-        return factor * regions.float()
+    def times(masks, factor):
+        return factor * masks.float()
 
     assert target.cached(times, 3).amax() == 3
     assert target.cached(times, 2).amax() == 2

@@ -1,4 +1,4 @@
-"""`make mutants`, whole, and what it does when the tests or the mutants are not right."""
+"""All of `make mutants`, and what it does when the tests or the mutants are wrong."""
 
 import subprocess
 import sys
@@ -10,16 +10,16 @@ from tests.mutate import MUTANTS, TESTS, Mutant
 from tests.support.commands import ROOT, run
 
 PACKAGE = ROOT / 'mmseg_boundary'
-ROOMS = ('geometry', 'losses', 'metrics')
+PURE = ('geometry', 'losses', 'metrics')
 WITHOUT_FORMULAS = {'__init__.py', 'compiled.py', 'modules.py'}
 
 
-def test_every_file_of_the_pure_rooms_has_mutants():
-    """And those beside them that have a formula."""
+def test_every_file_of_the_pure_packages_has_mutants():
+    """And so has every other module with a formula."""
     files = {'choices.py', 'labels.py', 'registered/visualization.py', 'study/statistics.py'} | {
         str(path.relative_to(PACKAGE))
-        for room in ROOMS
-        for path in (PACKAGE / room).rglob('*.py')
+        for package in PURE
+        for path in (PACKAGE / package).rglob('*.py')
         if path.name not in WITHOUT_FORMULAS
     }
     assert set(MUTANTS) == set(TESTS) == files
@@ -32,7 +32,7 @@ def test_every_mutant_fits():
             assert mutate.occurrences(Mutant(file, *change)) == 1, change
 
 
-def test_what_does_not_fit_is_no_mutant(monkeypatch):
+def test_a_mutant_that_does_not_fit_is_an_error(monkeypatch):
     stale = Mutant('labels.py', 'a text that is nowhere', '')
     with pytest.raises(SystemExit, match=r'once:\n    labels.py: .*found 0 times'):
         mutate.survivors_of([stale])
@@ -51,7 +51,7 @@ assert mutate.survivors_of([other, same]) == [same]
 
 @pytest.mark.slow
 def test_no_mutant_survives():
-    # Some minutes: longer than `commands.run` waits.
+    # It takes some minutes, longer than `commands.run` waits.
     done = subprocess.run(
         [sys.executable, ROOT / 'tests/mutate.py'], capture_output=True, text=True
     )

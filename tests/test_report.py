@@ -11,7 +11,7 @@ REPORT = dict(
 )
 
 
-def test_it_is_written_whole_or_not_at_all(tmp_path):
+def test_it_is_written_atomically(tmp_path):
     path = tmp_path / 'deep/numbers.json'
     write_report(path, REPORT)
     before = path.read_text()

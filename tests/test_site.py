@@ -1,5 +1,5 @@
-"""What `make docs` makes of docs/, and what stands beside the package: whatever needs no generator,
-which .venv/docs alone has."""
+"""The pages that `make docs` builds of docs/, and the files beside the package, as far as they need
+no generator, which .venv/docs alone has."""
 
 import re
 import runpy
@@ -16,7 +16,7 @@ HOOKS = runpy.run_path(str(ROOT / 'docs/site_hooks.py'))
 SITE = yaml.safe_load((ROOT / 'mkdocs.yml').read_text())
 MODULES = {page: module for module, page, _ in HOOKS['module_pages']()}
 WRITTEN = {path.name for path in ROOT.glob('docs/*.md')}
-MADE = {*HOOKS['BROUGHT_IN'], *MODULES}
+MADE = {*HOOKS['OUTSIDE_DOCS'], *MODULES}
 
 
 def pages_in(nav):
@@ -49,11 +49,11 @@ def test_a_package_says_what_is_in_it():
     assert not re.search(r'\beq\.$', text, re.M)  # no sentence is cut at 'eq. (3)'
 
 
-@pytest.mark.parametrize('page', sorted(WRITTEN | set(HOOKS['BROUGHT_IN'])))
+@pytest.mark.parametrize('page', sorted(WRITTEN | set(HOOKS['OUTSIDE_DOCS'])))
 def test_links_stay_in_the_site(page):
-    """MkDocs, told to be strict, looks at the anchors too: `make docs`."""
-    source = HOOKS['BROUGHT_IN'].get(page, ROOT / 'docs' / page)
-    text = HOOKS['to_site'](source.read_text(), in_root=page in HOOKS['BROUGHT_IN'])
+    """MkDocs in strict mode checks the anchors too: `make docs`."""
+    source = HOOKS['OUTSIDE_DOCS'].get(page, ROOT / 'docs' / page)
+    text = HOOKS['to_site'](source.read_text(), in_root=page in HOOKS['OUTSIDE_DOCS'])
     for target in re.findall(r'\]\(([^)\s]+)\)', re.sub(r'```.*?```', '', text, flags=re.S)):
         file = target.partition('#')[0]
         if file and '://' not in file:
@@ -72,26 +72,26 @@ def test_links_are_moved():
 
 
 def test_the_tour_is_run():
-    """Each block prints or draws, and what it says is so of this very package."""
+    """Each block prints or draws, and the outputs show what the text says."""
     tour = (ROOT / 'docs/tour.md').read_text()
-    text, pictures = HOOKS['with_outputs'](tour)
+    text, figures = HOOKS['with_outputs'](tour)
     printed = re.findall(r'^```text\n(.*?)^```', text, re.M | re.S)
-    assert len(printed) == 3 and len(pictures) == 3
-    assert all(png.startswith(b'\x89PNG') and len(png) < 200_000 for png in pictures.values())
-    assert all(f']({name})' in text for name in pictures)
-    assert not set(pictures) & {f'pictures/{path.name}' for path in ROOT.glob('docs/pictures/*')}
+    assert len(printed) == 3 and len(figures) == 3
+    assert all(png.startswith(b'\x89PNG') and len(png) < 200_000 for png in figures.values())
+    assert all(f']({name})' in text for name in figures)
+    assert not set(figures) & {f'pictures/{path.name}' for path in ROOT.glob('docs/pictures/*')}
     labels, gradients, scores = (each.splitlines() for each in printed)
     assert [line.split()[1] for line in labels] == ['0:', '1:', '2:', '255:']
     assert {line.split()[-1] for line in gradients[1:]} == {'0'}  # at void
     assert all(float(line.split()[2]) > 0 for line in gradients[1:])
     ious = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in scores[2:]}
     assert ious.keys() == {'ground', 'disc', 'pole'}
-    # 'The IoU of the disc hides …', '… the pole fares worst in both'
+    # 'The IoU of the disc hides …', '… the pole scores worst in both'
     assert ious['disc'][0] > 0.8 > 0.3 > ious['disc'][2]
     assert ious['pole'][0] < 0.3 and ious['pole'][0] == min(row[0] for row in ious.values())
 
 
-def test_a_tour_that_fails_is_not_built():
+def test_a_tour_that_fails_is_an_error():
     with pytest.raises(ZeroDivisionError):
         HOOKS['with_outputs']('```python\n1 / 0\n```\n')
 

@@ -1,4 +1,4 @@
-"""The examples for plain PyTorch, where nothing of OpenMMLab can be imported."""
+"""The examples for plain PyTorch, in processes that cannot import OpenMMLab."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.skips import ROOT
 
-# What decision 2 allows; the names behind cv2 are those that torch itself asks for.
+# What the package may import without MMSegmentation; torch itself asks for the names after cv2.
 ONLY = """
 import sys
 import sysconfig
@@ -23,17 +23,17 @@ ALLOWED = set(sys.stdlib_module_names) | {
 }
 
 
-class Blinkers:
-    # Unseen and not refused: torch asks what there is, and an error would end it.
+class AllowedOnly:
+    # Other modules are not found; an error would end torch, which looks for them.
     def __init__(self, finder):
         self.finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        seen = name.partition('.')[0] in ALLOWED
-        return self.finder.find_spec(name, path, target) if seen else None
+        allowed = name.partition('.')[0] in ALLOWED
+        return self.finder.find_spec(name, path, target) if allowed else None
 
 
-sys.meta_path[:] = [Blinkers(finder) for finder in sys.meta_path if hasattr(finder, 'find_spec')]
+sys.meta_path[:] = [AllowedOnly(finder) for finder in sys.meta_path if hasattr(finder, 'find_spec')]
 """
 
 
@@ -43,7 +43,7 @@ def example(page='docs/pytorch.md'):
 
 
 def isolated(script):
-    """A process that reads the package from here and imports nothing that is not allowed."""
+    """A process that imports the package from this folder, and nothing that is not allowed."""
     return subprocess.run(
         [
             sys.executable,
@@ -80,7 +80,7 @@ assert 'mmengine' not in sys.modules
     assert 'Boundary IoU at 1 and 3 px' in done.stdout
 
 
-def test_every_module_runs_there():
+def test_every_module_runs():
     done = isolated("""
 import torch
 from mmseg_boundary import losses
@@ -99,6 +99,6 @@ print(*(module.__name__ for module in modules))
     assert 'EPLLoss' in done.stdout and len(done.stdout.split()) >= 10
 
 
-@pytest.mark.parametrize('unknown', ['mmengine', 'mmcv', 'mmseg', 'matplotlib'])
-def test_strangers_are_not_seen_there(unknown):
-    assert f"No module named '{unknown}'" in isolated(f'import {unknown}').stderr
+@pytest.mark.parametrize('module', ['mmengine', 'mmcv', 'mmseg', 'matplotlib'])
+def test_other_modules_are_not_found(module):
+    assert f"No module named '{module}'" in isolated(f'import {module}').stderr

@@ -1,4 +1,4 @@
-"""Real processes: our tools, and MMSegmentation's own from its installed package."""
+"""Processes of our tools, and of MMSegmentation's from its installed package."""
 
 import os
 import socket
@@ -13,14 +13,14 @@ from mmseg_boundary.stacks import STACK
 from tests.support.skips import ROOT
 
 MMSEG_TOOLS = Path(mmseg.__path__[0], '.mim/tools')
-# The frozen stack's tools cannot read their own checkpoints under current torch without the switch.
+# Without the switch the frozen stack's tools cannot read their own checkpoints with current torch.
 SWITCH = {} if STACK == 'onedl' else {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}
 
-# Seconds, for a process that hangs: the longest take minutes, and ten times as many where others
-# are at work on the same cores.
+# Seconds after which a process counts as hanging: the longest take minutes, and ten times as many
+# on busy cores.
 LIMIT = 3600
 
-# A run of seconds, on small pictures, without anything random: no dropout, no flip, no shuffle.
+# A run of seconds on small images, with nothing random: no dropout, no flip, no shuffle.
 TINY = [
     'train_cfg.max_iters=4',
     'train_cfg.val_interval=4',
@@ -74,17 +74,17 @@ def sentence(*command, **environment):
 
 
 def environment_for(**changes):
-    """This interpreter first on the PATH, one thread, nothing left over from another launcher, and
-    no compilation, which takes longer than a run of four iterations."""
+    """This interpreter is first on the PATH; there is one thread, and no compilation, which takes
+    longer than a run of four iterations."""
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     given = {**os.environ, 'PATH': path, 'OMP_NUM_THREADS': '1', 'TORCHDYNAMO_DISABLE': '1'}
-    # of this process, in which our tools have run; they have to set it themselves
+    # Our tools have set it in this process; in the new one they have to set it themselves.
     given.pop('TORCH_FORCE_WEIGHTS_ONLY_LOAD', None)
     return {**given, **changes}
 
 
 def train(work_dir, *arguments, options=(), config=SHAPES, tool=ROOT / 'tools/train.py', **env):
-    """One process of train.py on the tiny run."""
+    """The output of train.py on the tiny run."""
     return run(
         sys.executable,
         tool,

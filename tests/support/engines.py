@@ -8,7 +8,7 @@ import pytest
 
 @contextmanager
 def without_opencv():
-    """As where it is not installed."""
+    """As if OpenCV were not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'cv2', None)
         yield

@@ -1,4 +1,4 @@
-"""Ranks that are forked from a test, which has imported everything."""
+"""Ranks that are forked from a test, which has imported everything already."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import torch
 
 
 def as_ranks(ranks, work, folder):
-    """Whether each of `ranks` children, of one group, comes to the end of `work(rank)`."""
+    """Whether `work(rank)` succeeds in each of `ranks` children of one group."""
     children = []
     for rank in range(ranks):
         child = os.fork()

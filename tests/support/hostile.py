@@ -1,8 +1,8 @@
-"""Checkpoints that run code where they are read without care, and ways to have our tools read them.
+"""Checkpoints that run code when they are read unsafely, and ways in which our tools read them.
 
-As a program, `python -m tests.support.hostile FOLDER KIND…`: each of our tools on a file of each of
-these kinds, and on an honest one. What became of it is in FOLDER/said.json. Its processes are
-forked, since importing MMSegmentation takes longer than all they do.
+`python -m tests.support.hostile FOLDER KIND…` runs each of our tools on a file of each of these
+kinds, and on an honest one, and writes the outcomes to FOLDER/said.json. Its processes are forked,
+since importing MMSegmentation takes longer than all that they do.
 """
 
 import gc
@@ -49,8 +49,8 @@ def call(module, attribute, argument):
 
 
 def chain(code):
-    """From a HistoryBuffer and `getattr` to `eval`: the globals of a method, and what they name,
-    become attributes of an instance, at last `__setstate__` of the next BUILD."""
+    """Gets from a HistoryBuffer and `getattr` to `eval`: the globals of a method, and what they
+    name, become attributes of an instance; the last one is the `__setstate__` of the next BUILD."""
     memo = b'\0'
     getattr_, instance = name('__builtin__', 'getattr'), pickle.BINGET + memo
 
@@ -71,7 +71,7 @@ def chain(code):
 
 
 def write_zip(path, data, **records):
-    """A checkpoint of torch's present form with this pickle."""
+    """A checkpoint in torch's current format with this pickle."""
     writer = torch._C.PyTorchFileWriter(str(path))
     for record, content in {'data.pkl': data, 'byteorder': b'little', **records}.items():
         writer.write_record(record, content, len(content))
@@ -87,13 +87,13 @@ def write_tar(path, data):
 
 
 def write_nested_zip(path, data):
-    """What torch.hub unpacks, of which it then reads the one member."""
+    """A file that torch.hub unpacks and whose single member it reads."""
     with zipfile.ZipFile(path, 'w') as outer:
         outer.writestr(f'inner_of_{path.name}', data)
 
 
 def write_config_text(path, code, honest):
-    """Not a pickle that runs code, but a text that MMEngine takes for the config of the run."""
+    """A checkpoint with a harmless pickle and a text that MMEngine runs as the run's config."""
     content = torch.load(honest, weights_only=False)
     content['meta']['config'] = code
     torch.save(content, path)
@@ -122,7 +122,7 @@ PATHS = ('test.py', 'URL', '--resume', 'load_from', 'Pretrained', 'loss_balance.
 
 
 class Touch:
-    """A pickle that makes a file where it is loaded without care."""
+    """An object whose pickle makes a folder when it is loaded unsafely."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -135,7 +135,7 @@ class Touch:
 
 
 def read_by(path, checkpoint, address, folder):
-    """What a tool that has this checkpoint read ends with."""
+    """The end of a tool that is made to read this checkpoint: its sentence, or None."""
     from tests.support.small_run import run_tool, write_config, write_data
 
     write_data(folder / 'data')
@@ -152,7 +152,7 @@ def read_by(path, checkpoint, address, folder):
     option = f'{"load_from" if path == "load_from" else "model.pretrained"}={checkpoint}'
     if path == 'loss_balance.py':
         return run_tool('loss_balance', arguments[0], '--batches', 1, '--cfg-options', option)
-    # a run that is resumed goes on for one iteration after the first
+    # A resumed run goes on for one iteration after the first.
     options = ['train_cfg.max_iters=2', 'train_cfg.val_interval=9']
     options += [option] if path in ('load_from', 'Pretrained') else []
     return run_tool('train', *arguments, '--cfg-options', *options)
@@ -167,7 +167,7 @@ def write_honest(folder):
 
 
 def watch_lists(seen):
-    """Has torch.load note what a name in a file means to it, as {name: object}."""
+    """Makes torch.load append {name: object}, the names that it allows in a file, to `seen`."""
     load = torch.load
 
     def watched(*args, **options):
@@ -179,8 +179,8 @@ def watch_lists(seen):
 
 
 def start(folder, run):
-    """The process in which {what `run(folder)` ends with, the lists, whether they stay} is found
-    and written to FOLDER/said.json."""
+    """A process that writes the end of `run(folder)`, the lists of allowed names, and what was left
+    of them to FOLDER/said.json."""
     folder.mkdir()
     child = os.fork()
     if child:
@@ -203,14 +203,14 @@ def start(folder, run):
 
 
 def by_others(before):
-    """What torch's list has more or less than `before`, but for what torch's own modules add."""
+    """How torch's list differs from `before`, without what torch's own modules add."""
     changed = set(torch.serialization.get_safe_globals()) ^ set(before)
     return [str(it) for it in changed if not getattr(it, '__module__', '').startswith('torch.')]
 
 
 @contextmanager
 def served(folder):
-    """The address of a server of these files, in a process of its own."""
+    """The address of a server of these files, which runs in a process of its own."""
     handler = partial(SimpleHTTPRequestHandler, directory=folder)
     server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
     process = os.fork()
@@ -224,7 +224,8 @@ def served(folder):
 
 
 def warm_up():
-    """Once, what every run would do anew; not a run, which would install what it has to prove."""
+    """Does once what every run would do again. It is no run, which would install the patches that
+    the runs have to install themselves."""
     import matplotlib.pyplot  # noqa: F401
 
     from tests.support.small_run import small_net

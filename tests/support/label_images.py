@@ -5,7 +5,7 @@ from mmseg.evaluation import IoUMetric
 
 
 class Images:
-    """A data set, as far as its images' names matter."""
+    """A data set that has the names of its images and nothing else."""
 
     def __init__(self, *paths):
         self.paths = paths
@@ -24,7 +24,7 @@ def metric():
 
 
 def predict(metric, *paths, label=1):
-    """One image of 4 x 4 pixels, all of which are said to be `label`."""
+    """Predicts `label` for all of an image of 4 x 4 pixels, for each path."""
     for path in paths:
         pixels = torch.full((1, 4, 4), label)
         sample = dict(pred_sem_seg=dict(data=pixels), gt_sem_seg=dict(data=pixels), img_path=path)

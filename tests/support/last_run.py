@@ -6,7 +6,7 @@ from mmengine.visualization import Visualizer
 
 
 def forget() -> None:
-    """Has the next run begin with a logger, a hub, a visualizer and a default scope of its own: in
-    the scope of a run without one, MMSegmentation's registries find nothing of theirs."""
+    """Gives the next run a logger, a hub, a visualizer and a default scope of its own. In the scope
+    of a run without one, MMSegmentation's registries would not find their modules."""
     for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
         manager._instance_dict.clear()

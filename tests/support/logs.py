@@ -1,4 +1,4 @@
-"""Reading what MMEngine wrote."""
+"""Reads what MMEngine wrote."""
 
 import json
 
@@ -10,7 +10,7 @@ def scalars(work_dir):
 
 
 def losses(work_dir):
-    """{iteration: {log key: value}} of the newest run, the losses alone."""
+    """{iteration: {log key: value}} of the newest run, for losses alone."""
     return {
         line['step']: {key: value for key, value in line.items() if 'loss' in key}
         for line in scalars(work_dir)

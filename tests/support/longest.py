@@ -1,8 +1,8 @@
-"""The files of tests that take longest, the longest first: half a minute and more of one core.
+"""The files of tests that take longest (half a minute or more on one core), the longest first.
 
-In this order they begin, so that both processes of `make test` end together. pytest-xdist alone
-begins with the files of most tests, and a single test of minutes comes last.
-`pytest --durations=0` says what takes how long.
+They begin in this order, so that both processes of `make test` end together. pytest-xdist by itself
+begins with the files that have most tests, and a single test of minutes would come last.
+`pytest --durations=0` prints the times.
 """
 
 from pathlib import Path
@@ -36,6 +36,6 @@ FILES = (
 
 
 def place(path: Path) -> int:
-    """Where a file of tests begins."""
+    """The place of a file of tests in the order."""
     name = path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ''
     return FILES.index(name) if name in FILES else len(FILES)

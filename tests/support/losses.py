@@ -1,8 +1,8 @@
-"""One row per loss: what the tests that go through all losses know of each.
+"""One row per loss, for the tests that go through all losses.
 
 A new loss is a row here and its oracle in `naive`. The battery, the random cases, precision,
 memory, ranks, samplers and the configs take the losses from this table, so that no file of tests
-has to name it.
+has to name a new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,21 +33,21 @@ class Bound(NamedTuple):
 class Loss:
     """A registered loss.
 
-    oracle: the double loop; takes what `term` takes (probabilities, or logits), labels, the void
-        label and, by name, the options.
-    arguments: another value for each argument of the class, at which the value is another one.
-    with_others: (options, argument, value) for arguments that matter beside other options alone.
-    options: beside the defaults, arguments that take another path through the loss.
-    unweighted: the options in whose presence class weights have no meaning.
-    does_not_hold: the properties of the battery that the loss lacks, which is tested too.
-    tolerance: how well it agrees with its oracle, relative to the value.
-    gradcheck: arguments with which it is smooth enough for finite differences.
-    bound: how far float32 is from float64.
-    range_at_ties: of a loss that ranks pixels: (lowest, highest) value, which is the only bound
-        where ranks all but tie.
+    oracle: the definition in plain loops; takes what `term` takes (probs or logits), labels, the
+        void label and, by name, the options.
+    arguments: for each argument of the class a value that changes the loss.
+    with_others: (options, argument, value) for arguments that matter with other options alone.
+    options: arguments that take another path through the loss than the defaults.
+    unweighted: the options with which class weights have no meaning.
+    does_not_hold: the properties of the battery that the loss lacks; a test shows that it does.
+    tolerance: the largest difference from the oracle, relative to the value.
+    gradcheck: arguments with which the loss is smooth enough for finite differences.
+    bound: the largest difference between float32 and float64.
+    range_at_ties: (lowest, highest) value of a loss that ranks pixels; the only bound where ranks
+        nearly tie.
     configs: {LOSS in the names configs/NETWORK_LOSS_DATA.py: the losses of those configs}.
-    mutants: {file of the package: (old text, new text) of each small mistake that the tests made of
-        this row have to see}; for a loss with a file of tests they stand in tests/mutate.py.
+    mutants: {file of the package: (old text, new text) of each small mistake that the tests of this
+        row have to detect}; those of a loss with a file of tests are in tests/mutate.py.
     """
 
     oracle: Callable[..., float]
@@ -66,7 +66,7 @@ class Loss:
 
 # Another value for the arguments that all losses have.
 SHARED = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
-# Without a splitter of its own 'SC' has another argument.
+# `sc_scale` matters with the splitter 'SC' alone.
 SC_SCALE = [(dict(splitter='SC'), 'sc_scale', 'literal')]
 OVERLAPS = dict(
     arguments=dict(smooth=5.0, per_class=False, per_image=False, **SHARED),
@@ -84,7 +84,7 @@ LOSSES = {
             dict(norm='pixel', kernel_size=3, splitter='C'),
             dict(splitter='SC', sc_scale='literal'),
         ],
-        # beyond the image lies more of the same, beyond void nothing
+        # beyond the image its border is repeated, beyond void is 0
         does_not_hold=['padding with void changes nothing'],
         # squares of energies up to 4
         bound=Bound(value=2e-6, absolute=1e-6),
@@ -111,7 +111,7 @@ LOSSES = {
         # pixels with equal energies enter the predicted region in reading order
         does_not_hold=['flips and transposes commute'],
         gradcheck=dict(mu=2),
-        # The closeness is steep: at mu = 10 an error of an energy counts up to fourfold.
+        # The closeness is steep: at mu = 10 the error of an energy counts up to fourfold.
         bound=Bound(value=2e-6, relative=1e-5, absolute=1e-6),
         range_at_ties=(-0.2, 3.001),
     ),
@@ -182,7 +182,7 @@ LOSSES = {
 
 
 def value_and_gradient(loss, logits, labels):
-    """Of a module; the gradient has the strides of the logits."""
+    """The value of a module and its gradient, which has the strides of the logits."""
     leaf = logits.detach().requires_grad_()
     value = loss(leaf, labels)
     value.backward()

@@ -1,4 +1,4 @@
-"""The folder of a study that nobody ran, with scores whose differences are known."""
+"""Writes the folder of a study that nobody ran, with known differences between scores."""
 
 import json
 import math
@@ -10,13 +10,13 @@ from PIL import Image
 CLASSES = ['road', 'car', 'pole']
 PALETTE = [[128, 64, 128], [64, 0, 128], [192, 192, 128]]
 WIDTHS = [1, 2, 3]
-JITTER = [0.3, -0.3, 0.6, -0.6, 0.9, -0.9, 0.0]  # of a seed's differences, from their mean
+JITTER = [0.3, -0.3, 0.6, -0.6, 0.9, -0.9, 0.0]  # of each seed, added to the mean difference
 FRAMES = 20
 SIZE = 24, 32
 
 
 def plan(**changed):
-    """As `mmseg_boundary.study` resolves a study's file."""
+    """A study's file as `mmseg_boundary.study` resolves it."""
     arms = dict(ce='CE', bwce='boundary-weighted CE', bf1='BF1 <2>', dt='DT', epl='EPL')
     losses = dict(bf1=[dict(type='CrossEntropyLoss'), dict(type='BF1Loss', loss_weight=2)])
     told = dict(
@@ -53,7 +53,7 @@ def plan(**changed):
 
 
 def names_of(split):
-    """Val is one drive of 5 blocks; test has two, of 3 and 8 blocks."""
+    """Names of images: val is one drive of 5 blocks, test has two drives of 3 and 8 blocks."""
     drives = dict(val=[('0016E5', 5)], test=[('0001TP', 3), ('Seq05VD', 8)])
     return [
         f'{drive}_{frame:05}' for drive, blocks in drives[split] for frame in range(blocks * FRAMES)
@@ -61,7 +61,7 @@ def names_of(split):
 
 
 def arrays_of(split, iou, f, seed):
-    """What `tools/test.py --per-image` writes of a run whose scores are near those, in points."""
+    """What `tools/test.py --per-image` writes of a run with about these scores, in points."""
     names, random = names_of(split), np.random.default_rng(seed)
     shape = (len(names), len(CLASSES))
     union = random.integers(50, 100, shape)
@@ -83,8 +83,8 @@ def arrays_of(split, iou, f, seed):
 def add_row(
     folder, arm, seed, split, stage='final', f=50.0, iou=60.0, lost=False, better=(), **changed
 ):
-    """A finished run; `f` and `iou` are about its scores, and F is 20 points higher in the images
-    `better`."""
+    """Writes a finished run with scores of about `f` and `iou`; in the images `better` F is 20
+    points higher."""
     name = f'{arm}__seed{seed}__{split}'
     row = dict(
         study='made_up', arm=arm, seed=seed, split=split, stage=stage, status='finished',
@@ -121,14 +121,14 @@ def add_row(
 
 
 def write_plan(folder, **changed):
-    """`study.json`."""
+    """Writes `study.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'study.json').write_text(json.dumps(plan(**changed)))
 
 
 def write_study(folder, splits=('val', 'test'), **changed):
-    """All finals, and two runs of an exploratory arm. BF1 is 3 points above the strongest baseline
-    in F and equal in mIoU, DT 1 below in F and 3 in mIoU."""
+    """Writes all finals, and two runs of an exploratory arm. BF1 is 3 points above the strongest
+    baseline in F and equal in mIoU, DT 1 below in F and 3 in mIoU."""
     write_plan(folder, **changed)
     scores = dict(ce=(50, 60), bwce=(52, 60), bf1=(55, 60), dt=(51, 57))
     for split in splits:
@@ -142,7 +142,7 @@ def write_study(folder, splits=('val', 'test'), **changed):
 
 
 def write_scenes(folder, split, arms, size=SIZE):
-    """Images, labels and predictions of all of a split's images, of the first seed."""
+    """Writes images, labels and predictions of the first seed for a split."""
     random = np.random.default_rng(0)
     scenes = folder / 'scenes' / split
     scenes.mkdir(parents=True)

@@ -1,7 +1,7 @@
-"""One row per metric: what the tests that go through all metrics know of each.
+"""One row per metric, for the tests that go through all metrics.
 
 A new metric is a row here and its oracle in `naive`. Definitions, properties, input types, void and
-unknown labels, the one call and the accumulator are tested for each row.
+unknown labels, the public function and the accumulator are tested for each row.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from tests.support import naive
 class Metric:
     """A metric with some of its options.
 
-    oracle: the double loop, (pred, label, num_classes, widths, ignore_index, options by name) ->
-        nested lists like the record of one image.
-    call: the public function that scores one image or a stack.
-    count: the public function that measures one image, where there is one beside the class.
-    options: of the class, `count` and the oracle alike.
-    does_not_hold: the properties of tests/metrics/test_definitions.py that the metric lacks, which
-        is tested too.
+    oracle: the definition in plain loops, (pred, label, num_classes, widths, ignore_index, options
+        by name) -> nested lists like the record of one image.
+    call: the public function that scores one image or a stack of images.
+    count: the public function that measures one image, if there is one beside the class.
+    options: arguments of the class, of `count` and of the oracle.
+    does_not_hold: the properties of tests/metrics/test_definitions.py that the metric lacks;
+        a test shows that it does.
     mutants: as for a loss, see `support.losses`.
     """
 
@@ -35,14 +35,14 @@ class Metric:
     mutants: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
-# The class's name in front; after a comma, the options in words.
+# {name of the class, then after a comma the options in words: row}
 METRICS = {
     'BoundaryIoU': Metric(naive.boundary_iou, metrics.boundary_iou, metrics.count_boundary_iou),
     'TrimapIoU': Metric(
         naive.trimap_iou,
         metrics.trimap_iou,
         metrics.count_trimap_iou,
-        # drawn around the label alone
+        # the trimap follows the boundary of the label alone
         does_not_hold=['pred and label may be swapped'],
     ),
     'TrimapIoU, void bounds': Metric(
@@ -56,7 +56,7 @@ METRICS = {
         naive.boundary_f,
         metrics.boundary_f_score,
         metrics.boundary_f,
-        # DAVIS's boundary lies on the upper left side of each class, and is drawn along void.
+        # DAVIS's boundary is on the upper left side of a label change, and runs along void.
         does_not_hold=['flips and transposes commute', 'padding with void changes nothing'],
     ),
     'BoundaryF, csurka': Metric(
@@ -75,7 +75,7 @@ def class_of(name: str) -> type[metrics.Metric]:
 
 
 def measured(name: str) -> Callable[..., Any]:
-    """What the object of a row measures in one image, as a function like `count`."""
+    """What the class of a row measures in one image, as a function like `count`."""
 
     def measure(pred, label, num_classes, widths, ignore_index=255, unknown_labels='refuse'):
         pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
@@ -85,7 +85,7 @@ def measured(name: str) -> Callable[..., Any]:
 
 
 def counted(name: str) -> Callable[..., Any]:
-    """The pure function of a row with its options, or else what its object measures."""
+    """The `count` of a row with its options, or else what its class measures."""
     row = METRICS[name]
     if row.count is None:
         return measured(name)

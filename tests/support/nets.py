@@ -1,5 +1,5 @@
-"""Stock networks of MMSegmentation whose heads treat their losses in a way of their own, from their
-stock configs, with channels of a test."""
+"""Stock networks of MMSegmentation whose heads call their losses in unusual ways, from their stock
+configs, with few channels."""
 
 import torch
 from mmengine.config import Config
@@ -32,7 +32,7 @@ def settings(name):
         model.backbone.update(channels=4, ppm_channels=4, init_cfg=None)
         model.decode_head.update(in_channels=16, channels=8)
         for loss in model.decode_head.loss_decode:
-            # the frozen stack's cross-entropy takes void for the index of a class weight
+            # the frozen stack's cross-entropy would index its class weights with void
             loss.pop('class_weight', None)
         return model
     model.pretrained = None
@@ -54,7 +54,7 @@ def build(model):
 
 
 def batch(name):
-    """Two pictures, with some void, and an edge map for PIDNet."""
+    """Two images with labels, some void, and an edge map for PIDNet."""
     torch.manual_seed(1)
     labels = torch.randint(CLASSES[name], (2, 1, 8, 8))
     labels = labels.repeat_interleave(8, 2).repeat_interleave(8, 3)
@@ -68,7 +68,7 @@ def batch(name):
 
 
 def preprocessed(model, classes, height, width):
-    """Two random pictures of a data set with their labels, some void, as training has them."""
+    """Two random images with labels, some void, preprocessed as in training."""
     blocks = torch.randint(classes, (2, 1, -(-height // 8), -(-width // 8)))
     labels = blocks.repeat_interleave(8, 2).repeat_interleave(8, 3)[..., :height, :width]
     labels[..., :4] = 255

@@ -1,8 +1,8 @@
-"""Shares of data that are uneven, and what becomes of them on one rank and on several.
+"""Uneven shares of data, and the losses and metrics of them on one rank and on several.
 
-As a program, `python -m tests.support.ranks FOLDER 2 4`: groups of 2 and of 4 ranks, without a
-GPU, each rank of which writes what it got into FOLDER/{ranks}_{rank}.pth. Its processes are forked,
-since importing MMSegmentation takes longer than all they do.
+`python -m tests.support.ranks FOLDER 2 4` runs groups of 2 and of 4 ranks without a GPU; each rank
+writes its results to FOLDER/{ranks}_{rank}.pth. Its processes are forked, since importing
+MMSegmentation takes longer than all that they do.
 """
 
 import os
@@ -24,8 +24,8 @@ from tests.support.tiny import build_tiny
 IMAGES = (2, 3, 2, 4)  # of each rank
 VOID_RANK = 1
 SIZE = (48, 48)
-# (images, whether the sampler repeats some until all ranks have as many); with 3 images and without
-# repeating, the last of four ranks has none
+# (images, whether the sampler repeats some until all ranks have the same number); of 3 images that
+# are not repeated, the last of four ranks gets none
 EVALUATIONS = ((5, True), (5, False), (3, False))
 
 
@@ -41,7 +41,7 @@ class Training:
         self.dataset = DATASETS.build(settings)
 
     def share(self, rank):
-        """The batch of a rank; nothing of one of them is labelled."""
+        """The batch of a rank; that of VOID_RANK has no labels but void."""
         first = sum(IMAGES[:rank])
         samples = [self.dataset[first + index] for index in range(IMAGES[rank])]
         if rank == VOID_RANK:
@@ -50,7 +50,7 @@ class Training:
         return {key: [sample[key] for sample in samples] for key in samples[0]}
 
     def step(self, name, rank, wrapper=None):
-        """Value and gradients, as `train_step` has them before the optimizer's."""
+        """Value and gradients of one training step, before the optimizer's."""
         for head in (self.model.decode_head, self.model.auxiliary_head):
             head.loss_decode = nn.ModuleList([MODELS.build(dict(type=name))])
         self.model.zero_grad()
@@ -61,8 +61,8 @@ class Training:
         return total.detach(), gradient
 
     def uncalled(self, rank, ranks, wrapper):
-        """The losses that are said to be called by no rank: the first is called by all, the second
-        by the last rank alone, the third by none."""
+        """The losses that `LossCalls` finds uncalled on all ranks. All ranks call the first one,
+        the last rank alone calls the second one, and none calls the third one."""
         names = [f'loss_{number}' for number in range(3)]
         head = self.model.decode_head
         head.loss_decode = nn.ModuleList(
@@ -75,7 +75,7 @@ class Training:
 
 
 def evaluate(images, places):
-    """BoundaryMetric's results, where this rank gets the images at `places`."""
+    """BoundaryMetric's results if this rank gets the images at `places`."""
     metric = METRICS.build(dict(type='BoundaryMetric'))
     metric.dataset_meta = dict(classes=('a', 'b', 'c', 'nowhere'))
     for place in places:

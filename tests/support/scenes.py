@@ -14,7 +14,7 @@ LAYOUTS = ('contiguous', 'channels last', 'every other column', 'transposed')
 
 @dataclass
 class Scene:
-    """Logits (N, K, H, W) and labels (N, H, W); `kind` says what the logits are like."""
+    """Logits (N, K, H, W), labels (N, H, W), and the kind of the logits, see `scene`."""
 
     logits: torch.Tensor
     labels: torch.Tensor
@@ -40,8 +40,8 @@ def scene(
     dtype=torch.float64,
     layout='contiguous',
 ) -> Scene:
-    """Blobs of a few classes, at most `present`, some pixels void; and a prediction that knows
-    nothing of them, or with 'labels' nothing else."""
+    """Blobs of at most `present` classes with some void pixels, and `num_logits` logits
+    that do not depend on the labels or, with the kind 'labels', predict them exactly."""
     generator = torch.Generator().manual_seed(seed)
     images, height, width = shape
     classes = max(num_logits, 2)
@@ -65,7 +65,7 @@ def scene(
 
 
 def laid_out(logits, layout):
-    """The same numbers, of which others may lie between."""
+    """The same numbers in another memory layout."""
     if layout == 'channels last':
         return logits.contiguous(memory_format=torch.channels_last)
     if layout == 'every other column':
@@ -76,7 +76,7 @@ def laid_out(logits, layout):
 
 
 def scenes(num_logits=(1, 2, 3, 5), kinds=KINDS) -> st.SearchStrategy:
-    """Every mix of size, number of logits, kind and share of void, all-void among them."""
+    """All mixes of size, number of logits, kind and share of void, which may be all."""
     return st.builds(
         scene,
         num_logits=st.sampled_from(num_logits),
@@ -88,8 +88,8 @@ def scenes(num_logits=(1, 2, 3, 5), kinds=KINDS) -> st.SearchStrategy:
 
 
 def wild_scenes() -> st.SearchStrategy:
-    """More than `scenes`: up to 40 classes, absent and full ones, any share of void, predictions
-    that are surely right, half types, and memory in any order."""
+    """More than `scenes`: up to 40 classes, absent ones and ones that fill the image, any share of
+    void, exact predictions, half precision, and any memory layout."""
     return st.builds(
         scene,
         num_logits=st.integers(1, 40),
@@ -104,8 +104,8 @@ def wild_scenes() -> st.SearchStrategy:
 
 
 def segmentation(shape=(9, 10), classes=3, void_share=0.2, wrong=0.3, seed=0):
-    """The prediction and the label of one image, each (H, W): blobs up to the border, some pixels
-    void, and a prediction that is the label shifted by a pixel with some pixels redrawn."""
+    """Prediction and label of one image, each (H, W). The label has blobs up to the border and some
+    void pixels; the prediction is the label shifted by a pixel, with some pixels redrawn."""
     height, width = shape
     label = scene(classes, (1, height, width), void_share=0.0, seed=seed).labels[0]
     generator = torch.Generator().manual_seed(seed)
@@ -116,14 +116,14 @@ def segmentation(shape=(9, 10), classes=3, void_share=0.2, wrong=0.3, seed=0):
 
 
 def large_segmentation(void_share=0.02):
-    """97 x 110, objects and void at the border."""
+    """As `segmentation`, of 97 x 110 pixels, with objects and void at the border."""
     pred, label = segmentation((97, 110), void_share=void_share, wrong=0.02, seed=5)
     label[:4] = 255
     return pred, label
 
 
 def segmentations() -> st.SearchStrategy:
-    """Every mix of size, number of classes, errors and void; the prediction knows no void."""
+    """All mixes of size, number of classes, errors and void; predictions have no void."""
     return st.builds(
         segmentation,
         shape=st.tuples(st.integers(1, 9), st.integers(1, 10)),

@@ -1,4 +1,4 @@
-"""The repository, and the reasons for which a test may be skipped."""
+"""The path of the repository, and the reasons for which a test may be skipped."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Our tools in this process, on two small pictures, with a net that trains in seconds."""
+"""Our tools in this process, on two small images, with a network that trains in seconds."""
 
 import importlib.util
 import sys
@@ -33,7 +33,7 @@ NEEDED = (
 
 @lru_cache
 def small_net():
-    """What is needed of our config, as one text: MMEngine takes a second to read and print all."""
+    """The parts of our config that are needed, as text: MMEngine takes a second to print all."""
     config = Config.fromfile(SHAPES)
     config.model.data_preprocessor.size = (SIZE, SIZE)
     config.default_hooks.logger.interval = config.default_hooks.checkpoint.interval = 1
@@ -41,7 +41,7 @@ def small_net():
 
 
 def write_config(folder):
-    """Two pictures on disk, one batch per iteration, three iterations, a checkpoint after each."""
+    """A config with two images on disk, three iterations, and a checkpoint after each."""
     dataset = dict(
         type='BaseSegDataset',
         data_root=str(folder / 'data'),
@@ -71,7 +71,7 @@ def write_config(folder):
 
 
 def run_tool(name, *arguments):
-    """What `tools/{name}.py` ends with, in this process; None where it does what it is told."""
+    """Runs `tools/{name}.py` in this process and returns its error, None if it succeeds."""
     spec = importlib.util.spec_from_file_location(f'{name}_under_test', ROOT / f'tools/{name}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
@@ -86,8 +86,8 @@ def run_tool(name, *arguments):
 
 
 def leave_configs_unformatted(patch):
-    """MMEngine has yapf format the config three times a run, for the log, the work folder and the
-    visualizer: most of the seconds of a run as small as this. Unformatted it says the same."""
+    """MMEngine formats the config with yapf three times a run, for the log, the work folder and the
+    visualizer, which takes most of the time of so small a run. Unformatted it says the same."""
     for module in (yapf_api, mmengine.config.config):  # where each of the stacks looks it up
         patch.setattr(module, 'FormatCode', lambda text, **style: (text, True), raising=False)
 
@@ -109,8 +109,8 @@ def evaluate_into(folder, *outputs, options=(), checkpoint='good.pth', work='wor
 
 
 def truncate(path, share=0.5):
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
 
 
 def write_stranger(folder, label=7):

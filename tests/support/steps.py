@@ -1,4 +1,4 @@
-"""Steps of one loss in a process of its own: how far the memory's peak grows over 500 of them.
+"""Prints how far the memory's peak grows over 500 steps of one loss, in a process of its own.
 
 python tests/support/steps.py EPLLoss                      bytes on the CPU
 python tests/support/steps.py EPLLoss --device cuda
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def step(loss, device):
-    """As in training, where each has labels of its own."""
+    """One step with new labels, as in training."""
     images, classes, height, width = SHAPE
     labels = torch.randint(classes, (images, 3, 4), device=device)
     labels = labels.repeat_interleave(height // 3, 1).repeat_interleave(width // 4, 2)
@@ -50,7 +50,7 @@ def step(loss, device):
 
 
 def peak(device):
-    """The most memory that there has been, in bytes."""
+    """The peak of the memory, in bytes."""
     if device == 'cuda':
         return torch.cuda.max_memory_allocated()
     return int(re.search(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text())[1]) * 1024

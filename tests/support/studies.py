@@ -1,4 +1,4 @@
-"""The file of a made-up study, and what may be wrong with it."""
+"""The file of a made-up study, and a way to change it."""
 
 import copy
 
@@ -38,7 +38,7 @@ GOOD = dict(
 
 
 def write_study(folder, changes):
-    """The file of GOOD with changes, {'a.b': value}."""
+    """Writes GOOD with changes, {'a.b': value}, and returns the file."""
     given = copy.deepcopy(GOOD)
     for key, value in changes.items():
         *path, last = key.split('.')

@@ -1,4 +1,4 @@
-"""The tiny run of `commands`, in this process: what one of our processes is held against."""
+"""The tiny run of `commands` in this process, with which tests compare our processes."""
 
 import torch
 from mmengine.config import Config, DictAction
@@ -20,7 +20,7 @@ def build_tiny():
 
 
 def batch_loss(model, batch):
-    """The sum of all losses of a list of samples, as training has it."""
+    """The sum of all losses of a list of samples, as in training."""
     batch = dict(
         inputs=[each['inputs'] for each in batch],
         data_samples=[each['data_samples'] for each in batch],

@@ -1,4 +1,4 @@
-"""BF1 as first written: whole maps, `max_pool2d`, autograd.
+"""BF1 in plain torch: maps of all classes at once, `max_pool2d`, autograd.
 
 Plain enough to be read beside the paper. The loss of the package gives the same values and
 gradients, ties included, in a fraction of the time and memory.
