@@ -113,6 +113,6 @@ def truncate(path, share=0.5):
     path.write_bytes(content[: int(share * len(content))])
 
 
-def write_stranger(folder, label=7):
+def write_unknown(folder, label=7):
     labels = np.full((SIZE, SIZE), label, np.uint8)
     assert cv2.imwrite(str(folder / 'data/labels/b.png'), labels)

@@ -36,7 +36,7 @@ from tests.support.small_run import (
     truncate,
     write_config,
     write_data,
-    write_stranger,
+    write_unknown,
 )
 from tests.support.studies import write_study
 
@@ -92,13 +92,13 @@ def label_of_another_size_in_a_test(folder):
 
 
 def label_out_of_range(folder):
-    write_stranger(folder)
+    write_unknown(folder)
     (folder / 'data/list.txt').write_text('a\n')
     return train(folder, 'val_dataloader.dataset.ann_file=list.txt')
 
 
 def validation_label_of_no_class(folder):
-    write_stranger(folder, 11)
+    write_unknown(folder, 11)
     (folder / 'data/list.txt').write_text('a\n')
     return train(folder, 'train_dataloader.dataset.ann_file=list.txt')
 
@@ -112,12 +112,12 @@ def one_logit_for_six_classes(folder):
 
 
 def label_of_no_class(folder):
-    write_stranger(folder, 11)
+    write_unknown(folder, 11)
     return evaluate(folder)
 
 
 def label_of_no_class_with_tta(folder):
-    write_stranger(folder, 11)
+    write_unknown(folder, 11)
     return evaluate(folder, flags=['--tta'])
 
 

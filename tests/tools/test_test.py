@@ -16,7 +16,7 @@ from mmseg_boundary.registered.datasets.shapes import ShapesDataset, draw
 from tests.support.commands import MMSEG_TOOLS, ROOT, SHAPES, TINY, attempt, free_port, run
 from tests.support.logs import metrics, scalars
 from tests.support.small_run import evaluate as evaluate_here
-from tests.support.small_run import write_config, write_data, write_stranger
+from tests.support.small_run import write_config, write_data, write_unknown
 
 TEST = ROOT / 'tools/test.py'
 
@@ -205,7 +205,7 @@ def test_labels_of_no_class_may_count_as_wrong(trained, tmp_path):
     shutil.copy(trained / 'iter_4.pth', tmp_path / 'good.pth')
     write_data(tmp_path / 'data')
     write_config(tmp_path)
-    write_stranger(tmp_path, 11)
+    write_unknown(tmp_path, 11)
     assert evaluate_here(tmp_path, 'test_evaluator.unknown_labels=wrong') is None
     numbers = json.loads((tmp_path / 'out.json').read_text())['metrics']
     assert 0 <= numbers['mIoU'] < 100
@@ -215,7 +215,7 @@ def test_labels_of_no_class_on_one_of_two_ranks(trained, tmp_path):
     """The rank that sees them says so, and the other does not wait for it for ever."""
     write_data(tmp_path / 'data', 'abcd')
     write_config(tmp_path)
-    write_stranger(tmp_path, 11)  # the second image: of the second rank
+    write_unknown(tmp_path, 11)  # the second image: of the second rank
     start = time.monotonic()
     done = attempt(
         'bash',
