@@ -17,12 +17,11 @@ class CamVidDataset(PairedFolders):
     Label 11, unlabelled, becomes void (255).
 
     Args:
-        img_suffix: suffix of the images; None takes the one found in the folder: '.png' as
-            published, '.jpg' in recompressed copies.
         drive_part: which frames of each drive, as two fractions: (0.8, 1) are the last fifth.
             Frames are named DRIVE_FRAME; neighbours are all but the same image, so that images to
             tune on are held out as a contiguous part.
-        kwargs: as for `BaseSegDataset`.
+        kwargs: as for `BaseSegDataset`; without `img_suffix` the one found in the folder: '.png'
+            as published, '.jpg' in recompressed copies.
 
     Raises:
         ValueError: `drive_part` is no such pair.
