@@ -151,7 +151,13 @@ def name_unfit_files() -> None:
         # an assertion is about `reduce_zero_label`
         with _named(results['seg_map_path'], AssertionError):
             load_labels(self, results)
-        size, expected = results['gt_seg_map'].shape[:2], results.get('ori_shape')
+        shape = results['gt_seg_map'].shape
+        size, expected = shape[:2], results.get('ori_shape')
+        if len(shape) != 2:
+            raise UnfitFile(
+                f'The labels {results["seg_map_path"]} have {shape[2]} channels: give one class '
+                'number per pixel, in a grayscale or palette image.'
+            )
         if expected is not None and tuple(size) != tuple(expected[:2]):
             raise UnfitFile(
                 f'The labels {results["seg_map_path"]} are {size[0]} x {size[1]} pixels (height x '

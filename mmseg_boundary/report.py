@@ -25,7 +25,8 @@ def by_width(report: dict, name: str) -> dict[int, float]:
             values = {width: report['metrics'][key] for width, key in keys.items()}
             return {width: math.nan if mean is None else mean for width, mean in values.items()}
     raise ValueError(
-        f'The report has no {name} per width: evaluate with BoundaryMetric (test.py --boundary).'
+        f'The report has no {name} per width: evaluate with BoundaryMetric (test.py --boundary), '
+        f'and {name} in its boundary_metrics.'
     )
 
 

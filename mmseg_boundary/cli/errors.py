@@ -204,8 +204,8 @@ def _misspelt(config: Config, error: TypeError | KeyError) -> str | None:
 
 def _label_out_of_range(label: str) -> str:
     return (
-        f'labels hold [{label}], which is neither a class of the head nor void. Check its number '
-        "of classes, its ignore_index and the data set's label map."
+        f'labels hold [{label}], which is neither a class of the head nor void. Check the number '
+        "of classes of every head, their ignore_index and the data set's label map."
     )
 
 

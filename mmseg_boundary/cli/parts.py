@@ -1,9 +1,11 @@
 """Checks before a run that its operators, data and checkpoints are there."""
 
 import os
+from inspect import signature
 from pathlib import Path
 
 from mmengine.config import Config
+from mmseg.registry import DATASETS
 
 from .. import stacks
 from .config_tree import checkpoints_in, dicts_in
@@ -74,12 +76,23 @@ def _require_data(dataloader: str, config: dict | None) -> None:
                     f'--cfg-options {key}.data_root=/path/to/data'
                 )
             # a list says which images there are, and else the folder does
-            suffix = dataset.get('img_suffix') or ''
+            suffix = _image_suffix(dataset)
             if place == places[0] and not _has_names(path, suffix):
+                wanted = suffix and f' that end in {suffix!r}, its img_suffix'
                 stop(
                     f'The data set is empty: {path} ({key}, {dataset.get("type")}) has no images'
-                    f'{suffix and f" that end in {suffix!r}"}. Is it the right place?'
+                    f'{wanted}. Is it the right place?'
                 )
+
+
+def _image_suffix(dataset: dict) -> str:
+    """The suffix that the images must have; '' if any will do."""
+    suffix, kind = dataset.get('img_suffix'), dataset.get('type')
+    if suffix is None and isinstance(kind, str):
+        known = DATASETS.get(kind)
+        default = signature(known).parameters.get('img_suffix') if known else None
+        suffix = default.default if default else None
+    return suffix if isinstance(suffix, str) else ''
 
 
 def _has_names(path: Path, suffix: str) -> bool:

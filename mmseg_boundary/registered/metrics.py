@@ -111,10 +111,16 @@ class BoundaryMetric(IoUMetric):
         wrong; with `format_only` nothing is checked."""
         if self.format_only or self.unknown_labels == 'wrong':
             return
+        classes = self.dataset_meta.get('classes')
+        if not classes:
+            raise ValueError(
+                'The data set has no classes: give it metainfo=dict(classes=(...), palette=[...]), '
+                'or another type, whose METAINFO has them.'
+            )
         for sample in data_samples:
             file = sample.get('seg_map_path') or sample.get('img_path') or 'label'
             label = sample['gt_sem_seg']['data']
-            require_known_labels(label, len(self.dataset_meta['classes']), self.ignore_index, file)
+            require_known_labels(label, len(classes), self.ignore_index, file)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Appends one record per image; ranks, samplers and `collect_results` rely on that."""

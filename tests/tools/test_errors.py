@@ -91,6 +91,22 @@ def label_of_another_size_in_a_test(folder):
     return evaluate(folder)
 
 
+def label_of_three_channels(folder):
+    colors = np.zeros((SIZE, SIZE, 3), np.uint8)
+    assert cv2.imwrite(str(folder / 'data/labels/b.png'), colors)
+    return train(folder)
+
+
+def data_without_classes(folder):
+    return evaluate(folder, 'test_dataloader.dataset.metainfo=None')
+
+
+def another_image_suffix(folder):
+    text = (folder / 'config.py').read_text()
+    (folder / 'config.py').write_text(text.replace("'img_suffix': '.png', ", ''))
+    return train(folder)
+
+
 def label_out_of_range(folder):
     write_unknown(folder)
     (folder / 'data/list.txt').write_text('a\n')
@@ -441,6 +457,8 @@ TOOL_CASES = {
         'a missing label file': no_label,
         'a truncated label file': truncated_label,
         'a label file of another size': label_of_another_size,
+        'a label file of three channels': label_of_three_channels,
+        'images of another suffix than the data set looks for': another_image_suffix,
         'labels out of range': label_out_of_range,
         'validation labels that are no class': validation_label_of_no_class,
         'a head with fewer classes than the data set': too_few_classes,
@@ -478,6 +496,7 @@ TOOL_CASES = {
         'a checkpoint, with torch 2.5.1': checkpoint_and_an_old_torch,
         'a truncated image': truncated_image_in_a_test,
         'a label file of another size': label_of_another_size_in_a_test,
+        'a data set without classes': data_without_classes,
         'labels that are no class': label_of_no_class,
         'the same with --tta': label_of_no_class_with_tta,
         'a misspelt argument of the metric': misspelt_argument_of_a_metric,
