@@ -143,3 +143,12 @@ def test_agrees_with_the_definition(scene):
         option['pixel_weight'] = option.pop('weight', None)
         ours = kervadec_boundary_loss(scene.probs, scene.target, **option)
         assert ours.item() == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+
+
+def test_void_is_not_the_largest_distance():
+    """Of 'max': the farthest valid pixel is 2 px away, and void is up to 8 px away."""
+    labels = torch.tensor([[[1, 0, 0] + [255] * 6]])
+    probs = torch.full((1, 2, 1, 9), 0.5, dtype=torch.float64)
+    ours = kervadec_boundary_loss(probs, encode(labels, 2), normalize='max')
+    theirs = naive.kervadec_boundary_loss(probs, labels, normalize='max')
+    assert ours.item() == pytest.approx(theirs)
