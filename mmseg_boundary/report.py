@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 from .files import atomic_write
@@ -28,6 +29,15 @@ def by_width(report: dict, name: str) -> dict[int, float]:
         f'The report has no {name} per width: evaluate with BoundaryMetric (test.py --boundary), '
         f'and {name} in its boundary_metrics.'
     )
+
+
+def array_of(metric: str) -> str:
+    """The array of a metric's counts in the file of `tools/test.py --per-image`.
+
+    >>> array_of('BoundaryIoU')
+    'boundary_iou'
+    """
+    return re.sub(r'(?<=[a-z])(?=[A-Z])', '_', metric.replace('IoU', 'Iou')).lower()
 
 
 def _without_nan(value: object) -> object:

@@ -25,7 +25,7 @@ IMPORTS = {
     'stacks': (set(), MMSEG),
     'compat': ({'stacks', 'files'}, MMSEG),
     'registered': (
-        {'labels', 'geometry', 'losses', 'metrics', 'compat', 'files', 'stacks'},
+        {'labels', 'geometry', 'losses', 'metrics', 'compat', 'files', 'report', 'stacks'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),

@@ -1,6 +1,5 @@
 """The boundary metrics as MMSegmentation's evaluators run them."""
 
-import re
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
@@ -17,6 +16,7 @@ from .. import compat, metrics
 from ..labels import encode_pair, require_known_labels, require_unknown_labels
 from ..metrics.boundary_f import CSURKA_RATIO, require_mode
 from ..metrics.metric import Metric, Scores, require_ratio, require_widths
+from ..report import array_of
 
 BOUNDARY_METRICS = ('BoundaryIoU', 'BoundaryF', 'TrimapIoU')
 KNOWN = {
@@ -204,8 +204,7 @@ class BoundaryMetric(IoUMetric):
             label=areas[:, 3],
         )
         for metric in self.boundary_metrics:
-            name = metric.name.replace('IoU', 'Iou')
-            key = re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()
+            key = array_of(metric.name)
             values = torch.stack([record[metric.name] for record in records])
             if metric.ratio is not None:
                 arrays[f'{key}_at_ratio'], values = values[:, :, 0], values[:, :, 1:]

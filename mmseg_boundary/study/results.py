@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..report import array_of
 from .statistics import ImageSums, mean_over_images, paired_differences
 
 PLAN = 'study.json'
@@ -317,7 +318,7 @@ def _read_sums(file: str, endpoint: Endpoint) -> tuple[list[str], ImageSums | No
 def _sums_of(arrays: Mapping[str, np.ndarray], endpoint: Endpoint) -> ImageSums | None:
     """Of the file that `tools/test.py --per-image` writes; (N, K) both."""
     name, _, rest = endpoint.key.rpartition('/')[2].removeprefix('m').partition('_')
-    key = re.sub(r'(?<=[a-z])(?=[A-Z])', '_', name).lower()
+    key = array_of(name)
     width = width_of(endpoint.key)
     widths = arrays['widths'].tolist()
     if name == 'IoU' and not rest:

@@ -1,6 +1,7 @@
 """The page of a made-up study, whose differences were chosen."""
 
 import csv
+import dataclasses
 import datetime
 import html
 import json
@@ -10,16 +11,19 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from mmseg.registry import METRICS
 from PIL import Image
 
+import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.study import figures, report
 from mmseg_boundary.study.conclusions import compare, points, verdict
 from mmseg_boundary.study.extremes import wanted_images
 from mmseg_boundary.study.report import published, tables, write_report
-from mmseg_boundary.study.results import Endpoint, UnfitResults, read
-from mmseg_boundary.study.statistics import Interval
+from mmseg_boundary.study.results import Endpoint, UnfitResults, image_sums, read
+from mmseg_boundary.study.statistics import Interval, mean_over_images
 from tests.support import made_up_study
 from tests.support.made_up_study import add_row, names_of, write_plan, write_scenes, write_study
+from tests.support.scenes import segmentation
 
 VOID_TAGS = {'meta', 'img', 'link', 'br', 'use', 'path'}
 SETTINGS = [{'losses.1.loss_weight': weight} for weight in (0.5, 2)]
@@ -555,3 +559,29 @@ def test_an_endpoint_over_classes_leaves_out_what_is_not_there(study):
     run = read(study).reported('ce', 'val')[0]
     one, both = (run.score(Endpoint('mBoundaryF_2px', '', c)) for c in (('car',), ('car', 'bus')))
     assert one == both and np.isnan(run.score(Endpoint('mBoundaryF_2px', '', ('bus',))))
+
+
+@pytest.fixture(scope='module')
+def evaluated(tmp_path_factory):
+    """The scores of `BoundaryMetric` and the file of its counts per image."""
+    metric = METRICS.build(dict(type='BoundaryMetric', widths=[2, 3]))
+    metric.dataset_meta = dict(classes=('sky', 'road', 'car'))
+    for seed in range(4):
+        pred, label = segmentation((30, 40), seed=seed, wrong=0.1)
+        sample = dict(pred_sem_seg=dict(data=pred[None]), gt_sem_seg=dict(data=label[None]))
+        metric.process({}, [sample | dict(img_path=f'{seed}.png')])
+    scores = metric.evaluate(4)
+    file = tmp_path_factory.mktemp('per_image') / 'run.npz'
+    np.savez_compressed(file, **metric.per_image())
+    return scores, file
+
+
+@pytest.mark.parametrize(
+    'key', ['mIoU', 'mBoundaryIoU_2px', 'mBoundaryIoU_3px', 'mBoundaryF_2px', 'mTrimapIoU_3px']
+)
+def test_every_endpoint_is_read_from_the_file_of_its_images(study, evaluated, key):
+    scores, file = evaluated
+    run = dataclasses.replace(read(study).runs[0], metrics=scores, per_image=file)
+    names, sums = image_sums([run], Endpoint(key, key))
+    assert names == ['0', '1', '2', '3']
+    assert mean_over_images(sums).item() == pytest.approx(scores[key])
