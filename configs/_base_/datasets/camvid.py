@@ -14,9 +14,6 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=2,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CamVidDataset',
         data_root=data_root,
@@ -24,11 +21,7 @@ train_dataloader = dict(
         pipeline=train_pipeline,
     ),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+val_dataloader = test_dataloader = dict(
     dataset=dict(
         type='CamVidDataset',
         data_root=data_root,
@@ -36,4 +29,3 @@ val_dataloader = dict(
         pipeline=_base_.test_pipeline,
     ),
 )
-test_dataloader = val_dataloader

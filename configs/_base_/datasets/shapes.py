@@ -10,20 +10,12 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ShapesDataset', length=2800, seed=0, size=crop_size, pipeline=train_pipeline
     ),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+val_dataloader = test_dataloader = dict(
     dataset=dict(
         type='ShapesDataset', length=100, seed=1, size=crop_size, pipeline=_base_.test_pipeline
     ),
 )
-test_dataloader = val_dataloader

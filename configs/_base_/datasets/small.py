@@ -1,4 +1,4 @@
-# What the small data sets share: the stock test pipelines, without resizing.
+# What the small data sets share: loaders, and the stock test pipelines without resizing.
 evaluator = dict(type='BoundaryMetric', iou_metrics=['mIoU'])
 
 test_pipeline = [
@@ -22,3 +22,15 @@ tta_pipeline = [
         ],
     ),
 ]
+
+train_dataloader = dict(
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+)
+val_dataloader = test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
