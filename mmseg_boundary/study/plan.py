@@ -10,8 +10,9 @@ from typing import NoReturn
 
 from mmengine.config import Config
 
+from .statistics import LEVEL, smallest_adjusted_p
+
 MAX_FINALS = 6
-LEVEL = 0.05
 NAME = re.compile(r'[a-z0-9]+(_[a-z0-9]+)*')
 
 
@@ -478,7 +479,7 @@ class _Reader:
                 f'declares finals with {len(plan.seeds)} seed, and statistics need 2 or more; give '
                 'more seeds, or take finals out'
             )
-        smallest = 2 * len(compared) / 2 ** len(plan.seeds)
+        smallest = smallest_adjusted_p(len(compared), len(plan.seeds))
         if smallest > LEVEL:
             self.refuse(
                 f'has {len(compared)} comparisons over {len(plan.seeds)} seeds, whose smallest '

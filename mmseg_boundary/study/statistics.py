@@ -126,19 +126,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.clip(max=1).tolist()
 
 
-def require_reachable(comparisons: int, seeds: int) -> None:
-    """Raises a ValueError if no result could make `comparisons` significant together.
+def smallest_adjusted_p(comparisons: int, seeds: int) -> float:
+    """The smallest p of the sign-flip test, 2 / 2^seeds, as Holm multiplies it."""
+    return 2 * comparisons / 2**seeds
 
-    The smallest p of the sign-flip test is 2 / 2^seeds, and Holm multiplies it by their number.
-    """
+
+def require_reachable(comparisons: int, seeds: int) -> None:
+    """Raises a ValueError if no result could make `comparisons` significant together."""
     if seeds > MOST_SEEDS:
         raise ValueError(
             f'{seeds} seeds are given, and the exact test takes at most {MOST_SEEDS}: give fewer.'
         )
-    smallest = 2 * comparisons / 2**seeds
+    smallest = smallest_adjusted_p(comparisons, seeds)
     if smallest > LEVEL:
         most = int(LEVEL * 2**seeds / 2)
-        enough = next(n for n in range(seeds, 64) if 2 * comparisons / 2**n <= LEVEL)
+        enough = next(n for n in range(seeds, 64) if smallest_adjusted_p(comparisons, n) <= LEVEL)
         fewer = f'compare at most {most} arms, or ' if most else ''
         raise ValueError(
             f'{comparisons} comparisons over {seeds} seeds can reach an adjusted p of '
