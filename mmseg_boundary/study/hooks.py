@@ -17,10 +17,9 @@ from mmseg.registry import HOOKS
 
 from ..registered.check_finite_loss import non_finite
 from ..report import write_report
+from . import DIVERGED, MEASURED
 
 WARM_UP = 20  # iterations, whose seconds are not counted
-MEASURED = 'measured.json'
-DIVERGED = 'diverged.json'
 DISTRIBUTIONS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy', 'scipy')
 
 

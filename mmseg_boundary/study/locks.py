@@ -2,7 +2,11 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+SUMMARY = '.lock'  # in a study's folder, of study.json
 
 
 def try_lock(path: Path) -> int | None:
@@ -27,6 +31,16 @@ def lock(path: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     fcntl.flock(file, fcntl.LOCK_EX)
     return file
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of `path`."""
+    file = lock(path)
+    try:
+        yield
+    finally:
+        os.close(file)
 
 
 def note(file: int, process: int) -> None:

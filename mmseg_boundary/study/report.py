@@ -6,7 +6,6 @@ are in.
 
 import csv
 import datetime
-import fcntl
 import json
 import math
 import re
@@ -19,6 +18,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..files import atomic_write
+from ..report import write_report as write_json
 from .conclusions import (
     REGION_ENDPOINT,
     Comparison,
@@ -33,6 +33,7 @@ from .conclusions import (
 )
 from .extremes import PALETTE, scene_files, wanted_images
 from .figures import SERIES, Curve, Difference, Panel, forest, image_panels, over_widths
+from .locks import SUMMARY, locked
 from .results import PLAN, Endpoint, Run, Study, UnfitResults, read, width_of
 from .statistics import (
     FEWEST_BLOCKS,
@@ -142,8 +143,7 @@ def tables(folder: str | Path) -> str:
 
 def _note_openings(study: Study) -> None:
     """Records when the splits that are opened last were first shown."""
-    with (study.folder / '.lock').open('a') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # as the runs do that write it; closing frees it
+    with locked(study.folder / SUMMARY):
         path = study.folder / PLAN
         plan = json.loads(path.read_text())
         opened = plan.get('opened') or {}
@@ -155,8 +155,7 @@ def _note_openings(study: Study) -> None:
                 opened[name] = dict(date=today, commit=', '.join(sorted(commits)))
         study.plan['opened'] = opened
         if plan.get('opened') != opened:
-            with atomic_write(path) as unfinished:
-                unfinished.write_text(json.dumps(dict(plan, opened=opened), indent=1) + '\n')
+            write_json(path, dict(plan, opened=opened))
 
 
 # --- Sections -------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from mmengine.config import Config
 
 from ..files import atomic_write
 from ..report import write_report
+from . import DIVERGED, MEASURED
 from .locks import note
 from .plan import Plan, Run, Split
 
-MEASURED, DIVERGED = 'measured.json', 'diverged.json'
 LAST_LINES = 15
 
 

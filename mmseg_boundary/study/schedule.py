@@ -21,14 +21,12 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..files import atomic_write
 from ..report import write_report
 from .code import Code, require_untouched
-from .locks import holder, lock, note, try_lock
+from .locks import SUMMARY, holder, lock, locked, note, try_lock
 from .plan import Plan, Run, UnfitStudy
 from .runs import FailedRun, Processes, RunFolder, execute
 
@@ -114,7 +112,7 @@ class Study:
 
     def write_summary(self, code: Code | None = None) -> None:
         """Brings `study.json` and `results.csv` to what the rows say."""
-        with self._locked():
+        with locked(self.folder / SUMMARY):
             path = self.folder / 'study.json'
             before = json.loads(path.read_text()) if path.is_file() else {}
             summary = dict(before, **self.plan.resolved())
@@ -125,14 +123,6 @@ class Study:
             summary.setdefault('opened', {})
             write_report(path, summary)
             self._write_csv()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        file = lock(self.folder / '.lock')
-        try:
-            yield
-        finally:
-            os.close(file)
 
     def _write_csv(self) -> None:
         hidden = self.hidden_splits()
