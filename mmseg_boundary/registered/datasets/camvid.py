@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import mmcv
+from mmengine import fileio
 from mmseg.registry import DATASETS
 
 from .paired_folders import PairedFolders
@@ -68,3 +70,29 @@ class CamVidDataset(PairedFolders):
         classes = range(len(cls.METAINFO['classes']))
         label_map = super().get_label_map(new_classes) or {index: index for index in classes}
         return {**label_map, UNLABELLED: 255}
+
+
+@DATASETS.register_module()
+class HalfCamVidDataset(CamVidDataset):
+    """The copy of CamVid that `tools/dataset_converters/halve.py` makes, 240x180.
+
+    Raises:
+        ValueError: the first image has another size; widths in pixels mean something else there.
+    """
+
+    ROOT_VARIABLE = 'CAMVID_HALF_ROOT'
+    SIZE = (180, 240)
+
+    def load_data_list(self) -> list[dict]:
+        """One entry per frame, as of `CamVidDataset`."""
+        entries = super().load_data_list()
+        for entry in entries[:1]:
+            image = mmcv.imfrombytes(fileio.get(entry['img_path'], self.backend_args))
+            if image.shape[:2] != self.SIZE:
+                height, width = image.shape[:2]
+                raise ValueError(
+                    f'{entry["img_path"]} is {width}x{height}, and half of CamVid is 240x180: make '
+                    'a copy with tools/dataset_converters/halve.py, and point '
+                    f'{self.ROOT_VARIABLE} to it.'
+                )
+        return entries

@@ -14,10 +14,10 @@ PIPELINE = [dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations',
 FOLDERS = dict(img_path='train', seg_map_path='trainannot')
 
 
-def build(root, **options):
+def build(root, type='CamVidDataset', **options):
     register_all_modules()
     options = dict(data_prefix=FOLDERS, pipeline=PIPELINE) | options
-    return DATASETS.build(dict(type='CamVidDataset', data_root=str(root), **options))
+    return DATASETS.build(dict(type=type, data_root=str(root), **options))
 
 
 def labels_of(sample):
@@ -69,6 +69,13 @@ def test_a_part_of_each_drive(tmp_path):
     assert sorted(stems((0, 0.8)) + stems((0.8, 1))) == sorted(names) == stems((0, 1))
     with pytest.raises(ValueError, match=r'drive_part is \(1, 0\); give two fractions'):
         stems((1, 0))
+
+
+def test_half_of_it_is_half_as_large(copy):
+    with pytest.raises(ValueError, match=r'a\.png is 12x3, and half of CamVid is 240x180: make a'):
+        build(copy, 'HalfCamVidDataset')
+    cv2.imwrite(str(copy / 'train/a.png'), np.zeros((180, 240, 3), np.uint8))
+    assert len(build(copy, 'HalfCamVidDataset')) == 1
 
 
 @needs_camvid
