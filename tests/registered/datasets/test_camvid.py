@@ -8,6 +8,7 @@ import pytest
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
+import mmseg_boundary.registered  # noqa: F401
 from tests.support.skips import CAMVID, needs_camvid
 
 PIPELINE = [dict(type=name) for name in ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')]
