@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
@@ -107,7 +109,20 @@ def configs_of(path):
         yield name, compose(study, ROOT, run, study.settings_of(run), [], ROOT / 'none')
 
 
-@pytest.mark.slow
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """The variables of data sets, with a few random images of their sizes."""
+    folder = tmp_path_factory.mktemp('data')
+    draw = np.random.default_rng(0)
+    for split in ('train', 'val', 'test'):
+        for place, shape, count in ((split, (180, 240, 3), 256), (f'{split}annot', (180, 240), 11)):
+            (folder / place).mkdir()
+            for frame in range(10):
+                pixels = draw.integers(0, count, shape, np.uint8)
+                assert cv2.imwrite(str(folder / place / f'drive_{frame:05}.png'), pixels)
+    return dict(CAMVID_HALF_ROOT=str(folder))
+
+
 @pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
 def test_every_arm_can_be_built(path):
     register_all_modules()
@@ -115,17 +130,33 @@ def test_every_arm_can_be_built(path):
         revert_sync_batchnorm(MODELS.build(config.model))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('path', STUDIES[:3], ids=lambda path: path.stem)
-def test_its_last_arm_takes_two_iterations(path, tmp_path):
-    study = plan.read(path, ROOT)
-    run = Run(list(study.arms)[-1], 0, 'final')
+def train_two_iterations(study, arm, folder):
+    run = Run(arm, 0, 'final')
     settings = dict(study.settings_of(run), iterations=2)
-    config = compose(study, ROOT, run, settings, [], tmp_path)
-    write_config(config, tmp_path / 'config.py')
-    assert run_tool('train', tmp_path / 'config.py', '--work-dir', tmp_path / 'work') is None
-    measured = json.loads((tmp_path / 'work/measured.json').read_text())
-    assert (tmp_path / 'work/iter_2.pth').is_file() and measured['parameters'] > 1000
+    config = compose(study, ROOT, run, settings, [], folder)
+    folder.mkdir()
+    write_config(config, folder / 'config.py')
+    assert run_tool('train', folder / 'config.py', '--work-dir', folder / 'work') is None
+    measured = json.loads((folder / 'work/measured.json').read_text())
+    assert (folder / 'work/iter_2.pth').is_file() and measured['parameters'] > 1000
+
+
+@pytest.mark.parametrize('path', STUDIES[:3], ids=lambda path: path.stem)
+def test_its_last_arm_takes_two_iterations(path, data, tmp_path, monkeypatch):
+    for name, value in data.items():
+        monkeypatch.setenv(name, value)
+    study = plan.read(path, ROOT)
+    train_two_iterations(study, list(study.arms)[-1], tmp_path / 'last')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+def test_every_arm_takes_two_iterations(path, data, tmp_path, monkeypatch):
+    for name, value in data.items():
+        monkeypatch.setenv(name, value)
+    study = plan.read(path, ROOT)
+    for arm in study.arms:
+        train_two_iterations(study, arm, tmp_path / arm)
 
 
 # --- Killed, as it is called ----------------------------------------------------------------------
