@@ -35,7 +35,7 @@ IMPORTS = {
     'report': ({'files'}, set()),
     'config': (set(), set()),
     'study': (
-        {'registered', 'files', 'report'},
+        {'registered', 'files', 'report', 'stacks'},
         MMSEG | {'scipy', 'matplotlib', 'jinja2', 'markupsafe', 'PIL'},
     ),
     '__init__': (set(), set()),

@@ -2,16 +2,15 @@
 
     make demo
 
-Needs no GPU, no download and a few minutes. It runs the real tools with the shipped configs, from
-the same seed, evaluates both nets on the same held-out images and draws some of them.
+Needs no GPU, no download and a few minutes. It is a study of one seed, configs/studies/demo.py, of
+the working tree as it is: this file runs it, prints its scores and draws some held-out images.
 """
 
 import argparse
-import json
 import os
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,24 +33,15 @@ from mmseg_boundary.files import atomic_write
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
+from mmseg_boundary.study.report import write_report
+from mmseg_boundary.study.results import Run, read
 
 
 class Net(NamedTuple):
     """One of the trainings."""
 
-    name: str  # in configs/pspnet_NAME_shapes.py
-
-    @property
-    def config(self) -> str:
-        """The config file."""
-        return f'configs/pspnet_{self.name}_shapes.py'
-
-    @property
-    def title(self) -> str:
-        """Its losses, such as 'CE + EPL'."""
-        losses = Config.fromfile(self.config).model.decode_head.loss_decode
-        names = [loss.type.removesuffix('Loss') for loss in losses]
-        return ' + '.join(names).replace('CrossEntropy', 'CE')
+    title: str
+    run: Run
 
 
 class Scene(NamedTuple):
@@ -62,10 +52,7 @@ class Scene(NamedTuple):
     preds: list[Tensor]
 
 
-# On two cores; the first step's own pace corrects them.
-SECONDS_PER_ITERATION = {'epl': 0.15}
-SECONDS_PER_ITERATION_OF_OTHERS = 0.07
-SECONDS_TO_EVALUATE = 8
+STUDY = 'configs/studies/demo.py'
 WIDTH = 3  # px
 SCORES = ('mIoU', *(f'm{name}_{WIDTH}px' for name in ('BoundaryIoU', 'BoundaryF', 'TrimapIoU')))
 
@@ -92,62 +79,63 @@ def main() -> None:
     )
     args = parser.parse_args()
     os.chdir(Path(__file__).parents[1])
-    nets = [Net(name) for name in dict.fromkeys(args.losses)]
-    for net in nets:
-        if not Path(net.config).is_file():
-            parser.error(f'there is no {net.config}; `ls configs/*_shapes.py` lists what there is.')
-    config = Config.fromfile('configs/pspnet_epl_shapes.py')
-    run_steps(nets, args.work_dir, args.iters or config.train_cfg.max_iters)
+    folder = args.work_dir / 'study'
+    losses = list(dict.fromkeys(args.losses))
+    for loss in losses:
+        if not Path(config_of(loss)).is_file():
+            parser.error(
+                f'there is no {config_of(loss)}; `ls configs/*_shapes.py` lists what there is.'
+            )
 
+    print(f'\n=== step 1 of 4: the study {STUDY}, in {folder}\n', flush=True)
+    run_study(folder, losses, args.iters)
+    print('\n=== step 2 of 4: its report\n', flush=True)
+    print(f'Report: {write_report(folder)}')
+    print('\n=== step 3 of 4: its scores\n', flush=True)
+    study = read(folder)
+    nets = [Net(study.titles[loss], study.reported(loss, 'val')[0]) for loss in losses]
+    for net in nets:
+        if not net.run.ended:
+            raise SystemExit(f'The demo stopped: the training with {net.title} ended in NaN.')
+    config = Config.fromfile('configs/pspnet_epl_shapes.py')
     held_out = build_dataset(config.test_dataloader.dataset)
-    scenes = list(read_scenes(nets, args.work_dir, held_out))
-    print(f'\n{table(nets, args.work_dir, scenes, held_out.ignore_index)}\n')
+    scenes = list(read_scenes(nets, held_out))
+    print(f'{table(nets, scenes, held_out.ignore_index)}\n')
     print(f'{len(scenes)} held-out images. One seed and a short training: a difference of a point')
-    print('or two is chance and says nothing about the losses.\n')
+    print('or two is chance and says nothing about the losses.')
+    print('\n=== step 4 of 4: pictures\n', flush=True)
     draw_predictions(args.work_dir / 'predictions.png', nets, scenes, held_out.metainfo)
     draw_fields(args.work_dir / 'fields.png', scenes, held_out, config.losses[-1].kernel_size)
 
 
-def run_steps(nets: list[Net], work_dir: Path, iterations: int) -> None:
-    """Trains and evaluates the nets, each step in a process of its own."""
-    steps = []
-    for net in nets:
-        pace = SECONDS_PER_ITERATION.get(net.name, SECONDS_PER_ITERATION_OF_OTHERS)
-        command = training(net, work_dir, iterations)
-        steps.append((f'train with {net.title}', command, pace * iterations))
-    for net in nets:
-        command = evaluation(net, work_dir, iterations)
-        steps.append((f'evaluate {net.title}', command, SECONDS_TO_EVALUATE))
-    # torch's threads spin while they wait, which is slow beside another busy program: see train.py.
-    environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
-    start, planned = time.monotonic(), 0.0
-    for number, (title, command, estimate) in enumerate(steps):
-        pace = (time.monotonic() - start) / planned if planned else 1
-        minutes = pace * sum(seconds for *_, seconds in steps[number:]) / 60
-        print(f'\n=== step {number + 1} of {len(steps)}: {title}; about {minutes:.1f} min left')
-        print(f'=== python {" ".join(command)}\n', flush=True)
-        if subprocess.run([sys.executable, *command], env=environment).returncode != 0:
-            raise SystemExit(f'\nThe demo stopped: step {number + 1} ({title}) failed, see above.')
-        planned += estimate
+def config_of(loss: str) -> str:
+    """The config that trains with a loss."""
+    return f'configs/pspnet_{loss}_shapes.py'
 
 
-def training(net: Net, work_dir: Path, iterations: int) -> list[str]:
-    """The command that trains; only a length other than the config's changes a setting."""
-    command = ['tools/train.py', net.config, '--work-dir', str(work_dir / net.name)]
-    if iterations != Config.fromfile(net.config).train_cfg.max_iters:
-        command += ['--cfg-options', f'param_scheduler.0.end={iterations}']
-        command += [f'train_cfg.{name}={iterations}' for name in ('max_iters', 'val_interval')]
-    return command
+def title_of(loss: str) -> str:
+    """The losses of a config, such as 'CE + EPL'."""
+    losses = Config.fromfile(config_of(loss)).model.decode_head.loss_decode
+    names = [each.type.removesuffix('Loss') for each in losses]
+    return ' + '.join(names).replace('CrossEntropy', 'CE')
 
 
-def evaluation(net: Net, work_dir: Path, iterations: int) -> list[str]:
-    """The command that evaluates the end of the training and keeps the predictions."""
-    folder = work_dir / net.name
-    return [
-        *('tools/test.py', net.config, str(folder / f'iter_{iterations}.pth')),
-        *('--work-dir', str(folder / 'test'), '--out', str(folder / 'predictions')),
-        *('--json', str(folder / 'numbers.json')),
-    ]
+def run_study(folder: Path, losses: list[str], iterations: int | None) -> None:
+    """Runs the study anew, with arms for these losses."""
+    study = Config.fromfile(STUDY).study
+    arms = {loss: dict(title=title_of(loss), config=config_of(loss)) for loss in losses}
+    study.arms = {loss: study.arms.get(loss, arm) for loss, arm in arms.items()}
+    if iterations:
+        study.update(iterations=iterations, checkpoint_interval=iterations)
+    # What an earlier demo left is of other code, losses or iterations.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    file = folder / Path(STUDY).name
+    file.write_text(f'study = {study.to_dict()!r}\n')
+    command = ['tools/study.py', 'run', str(file), '--work-dir', str(folder)]
+    done = subprocess.run([sys.executable, *command, '--in-place', '--progress'], check=False)
+    if done.returncode:
+        raise SystemExit('\nThe demo stopped: its study failed, see above.')
 
 
 def build_dataset(config: dict):
@@ -158,12 +146,12 @@ def build_dataset(config: dict):
     return DATASETS.build(config)
 
 
-def read_scenes(nets: list[Net], work_dir: Path, held_out) -> Iterator[Scene]:
-    """Every held-out image with what the evaluations wrote."""
+def read_scenes(nets: list[Net], held_out) -> Iterator[Scene]:
+    """Every held-out image with what the nets predicted."""
     for index in range(len(held_out)):
         sample = held_out[index]
         name = Path(sample['data_samples'].img_path).name
-        files = [work_dir / net.name / 'predictions' / name for net in nets]
+        files = [net.run.predictions / name for net in nets]
         yield Scene(
             sample['inputs'].flip(0).permute(1, 2, 0),  # loaded as BGR
             sample['data_samples'].gt_sem_seg.data[0],
@@ -171,7 +159,7 @@ def read_scenes(nets: list[Net], work_dir: Path, held_out) -> Iterator[Scene]:
         )
 
 
-def table(nets: list[Net], work_dir: Path, scenes: list[Scene], ignore_index: int) -> str:
+def table(nets: list[Net], scenes: list[Scene], ignore_index: int) -> str:
     """One line per net."""
     first = max(len(net.title) for net in nets) + 1
     near = f'of these within {WIDTH} px of a boundary'
@@ -183,8 +171,7 @@ def table(nets: list[Net], work_dir: Path, scenes: list[Scene], ignore_index: in
             for scene in scenes
         )
         share = f'{share_near_contour(counts):.1%}'
-        metrics = json.loads((work_dir / net.name / 'numbers.json').read_text())['metrics']
-        scores = ' '.join(f'{metrics[key]:>{len(key) + 1}.2f}' for key in SCORES)
+        scores = ' '.join(f'{net.run.metrics[key]:>{len(key) + 1}.2f}' for key in SCORES)
         lines.append(f'{net.title:<{first}}{scores} {counts[1]:>13}   {share:>{len(near)}}')
     return '\n'.join(lines)
 

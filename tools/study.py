@@ -23,22 +23,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('action', choices=['run', 'status', 'stop', 'report'])
     parser.add_argument('study', type=Path, help='its file, such as configs/studies/shapes.py')
     parser.add_argument(
-        '--work-dir', type=Path, help='its folder (default: work_dirs/studies/NAME)'
+        '--work-dir',
+        type=Path,
+        help='its folder (default: work_dirs/studies/NAME, or NAME_in_place)',
     )
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='runs at a time')
     parser.add_argument('--keep', action='store_true', help='keep all weights')
-    parser.add_argument('--commit', help='go on with the code of this commit')
+    parser.add_argument('--progress', action='store_true', help='print the iterations of the runs')
+    code = parser.add_mutually_exclusive_group()
+    code.add_argument('--commit', help='go on with the code of this commit')
+    code.add_argument(
+        '--in-place',
+        action='store_true',
+        help='run the working tree as it is; its rows never mix with those of a commit',
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    folder = args.work_dir or ROOT / 'work_dirs/studies' / args.study.stem
+    name = f'{args.study.stem}_in_place' if args.in_place else args.study.stem
+    folder = args.work_dir or ROOT / 'work_dirs/studies' / name
     try:
         if args.action == 'stop':
             print(f'{stop(folder.resolve())} processes ended.')
             return
-        root = repository()
+        root = ROOT if args.in_place else repository()
         study = Study(plan.read(args.study, root), folder)
         dict(run=run, status=status, report=report)[args.action](study, args, root)
     except (plan.UnfitStudy, FailedRun) as error:
@@ -54,10 +64,12 @@ def repository() -> Path:
 
 def run(study: Study, args: argparse.Namespace, root: Path) -> None:
     """Does what is left of the study."""
-    if STACK != 'onedl':
+    forks = any(study.plan.source_of(each) for each in study.runs)
+    if STACK != 'onedl' and (forks or not args.in_place):
         raise plan.UnfitStudy(
             f'A study needs the onedl stack, whose sampler goes on where a run was broken off; '
-            f"this is {STACK}. Install the other (pip install -e '.[onedl]')."
+            f"this is {STACK}. Install the other (pip install -e '.[onedl]'), or run a study "
+            'without forks with --in-place.'
         )
     if args.workers < 1:
         raise plan.UnfitStudy(f'--workers is {args.workers}; give 1 or more.')
@@ -74,6 +86,21 @@ def run(study: Study, args: argparse.Namespace, root: Path) -> None:
     from mmseg_boundary.study.checks import require_runnable
 
     require_runnable(study.plan, root)
+    found = tree(study) if args.in_place else worktree(study, args, root)
+    study.write_summary(found)
+    Workers(study, found, root, args.keep, args.progress).work(args.workers)
+    print(f'All runs are done: {study.folder / "results.csv"}')
+
+
+def tree(study: Study) -> code.Code:
+    """The working tree as it is."""
+    found = code.in_place(ROOT)
+    study.require_rows_of(found)
+    return found
+
+
+def worktree(study: Study, args: argparse.Namespace, root: Path) -> code.Code:
+    """The commit that is to run, checked out in the study's folder."""
     commit, code_hash = code.find(root, args.commit, args.study)
     study.require_rows_of(code.Code(root, commit, code_hash))
     file = lock(study.folder / '.code.lock')
@@ -89,9 +116,7 @@ def run(study: Study, args: argparse.Namespace, root: Path) -> None:
         commit = running
     checked_out = code.check_out(root, here, commit, code_hash)
     os.close(file)
-    study.write_summary(checked_out)
-    Workers(study, checked_out, root, args.keep).work(args.workers)
-    print(f'All runs are done: {study.folder / "results.csv"}')
+    return checked_out
 
 
 def status(study: Study, args: argparse.Namespace, root: Path) -> None:

@@ -1,10 +1,12 @@
-"""The code that a study runs: one commit in a worktree of its own, and its hash for the rows."""
+"""The code that a study runs, a commit in a worktree of its own or the working tree as it is, and
+its hash for the rows."""
 
 import hashlib
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from ..stacks import STACK
 from .plan import UnfitStudy
 
 PARTS = ('mmseg_boundary', 'tools', 'configs')
@@ -13,10 +15,10 @@ NOT_HASHED = 'configs/studies/'
 
 
 class Code(NamedTuple):
-    """A commit, checked out at `folder`."""
+    """A commit, checked out at `folder`; without one, the working tree there."""
 
     folder: Path
-    commit: str
+    commit: str | None
     hash: str
 
 
@@ -59,6 +61,20 @@ def hash_of(root: Path, commit: str) -> str:
     return hashlib.sha256('\n'.join(counted).encode()).hexdigest()[:16]
 
 
+def in_place(root: Path) -> Code:
+    """The working tree as it is, which need not be a git clone.
+
+    Its hash is of the files' content and of the stack; no commit has the same.
+    """
+    digest = hashlib.sha256(STACK.encode())
+    for path in sorted(each for part in PARTS for each in (root / part).rglob('*')):
+        name = path.relative_to(root)
+        hidden = any(part.startswith('.') or part == '__pycache__' for part in name.parts)
+        if path.is_file() and not hidden and not name.as_posix().startswith(NOT_HASHED):
+            digest.update(f'\n{name.as_posix()}\n'.encode() + path.read_bytes())
+    return Code(root, None, f'in place {digest.hexdigest()[:16]}')
+
+
 def check_out(root: Path, folder: Path, commit: str, code_hash: str) -> Code:
     """The commit as a worktree at `folder`; one that is there is brought to it."""
     if not (folder / '.git').exists():
@@ -77,7 +93,14 @@ def current(folder: Path) -> str:
 
 
 def require_untouched(code: Code) -> None:
-    """Raises an UnfitStudy if somebody wrote into the worktree of a study."""
+    """Raises an UnfitStudy if somebody wrote into the tree from which a study runs."""
+    if code.commit is None:
+        if in_place(code.folder) != code:
+            raise UnfitStudy(
+                f'The package, tools or configs in {code.folder} changed while a study ran in '
+                'place: begin anew with another --work-dir, or run a commit, without --in-place.'
+            )
+        return
     changed = _git(code.folder, 'status', '--porcelain').splitlines()
     if changed or current(code.folder) != code.commit:
         raise UnfitStudy(

@@ -1,5 +1,6 @@
 """The hooks of a run of a study; its config imports this module."""
 
+import importlib
 import importlib.metadata
 import json
 import os
@@ -17,10 +18,10 @@ from mmseg.registry import HOOKS
 
 from ..registered.check_finite_loss import non_finite
 from ..report import write_report
+from ..stacks import MODULES, STACK
 from . import DIVERGED, MEASURED
 
 WARM_UP = 20  # iterations, whose seconds are not counted
-DISTRIBUTIONS = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy', 'scipy')
 
 
 @HOOKS.register_module()
@@ -149,9 +150,12 @@ class NoteDivergence(Hook):
 
 def versions() -> dict[str, str]:
     """The versions of the software that a result may depend on."""
-    found = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
-    ours = dict(python=platform.python_version(), torch=torch.__version__)
-    return ours | found
+    prefix = 'onedl-' if STACK == 'onedl' else ''
+    found = dict(python=platform.python_version(), torch=torch.__version__)
+    # Not of the distribution, which a checkout on PYTHONPATH lacks.
+    for module, name in MODULES.items():
+        found[prefix + name] = importlib.import_module(module).__version__
+    return found | {name: importlib.metadata.version(name) for name in ('numpy', 'scipy')}
 
 
 def _peak_memory() -> float:

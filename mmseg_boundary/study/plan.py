@@ -13,6 +13,7 @@ from mmengine.config import Config
 from .statistics import LEVEL, smallest_adjusted_p
 
 MAX_FINALS = 6
+FREE_GB = 5
 NAME = re.compile(r'[a-z0-9]+(_[a-z0-9]+)*')
 
 
@@ -106,6 +107,7 @@ class Plan:
     endpoints: list
     margins: dict
     budget: float
+    space: float
     iterations: int
     checkpoint_interval: int
     seconds: dict
@@ -304,6 +306,7 @@ class _Reader:
             endpoints=[self.endpoint(each) for each in given['endpoints']],
             margins=given.get('margins', {}),
             budget=self.positive(given['budget'], 'budget (core-hours)'),
+            space=self.positive(given.get('space', FREE_GB), 'space (GB)'),
             iterations=iterations,
             checkpoint_interval=given.get('checkpoint_interval') or max(1, iterations // 20),
             seconds=dict(iteration=1.0, evaluation=60.0) | given.get('seconds', {}),

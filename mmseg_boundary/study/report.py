@@ -273,7 +273,8 @@ def _table_of_arms(study: Study, split: str) -> Table:
     state = f'closed, {done} of {all_of_them} finals are in' if study.is_closed(split) else ''
     opened = study.plan.get('opened', {}).get(split)
     if opened:
-        state = f'opened on {opened["date"]} at commit {opened["commit"]}'
+        where = f'at commit {opened["commit"]}' if opened['commit'] else 'in place'
+        state = f'opened on {opened["date"]} {where}'
     return Table(columns, rows, f'{split}{f" ({state})" if state else ""}', cards=True)
 
 
@@ -612,13 +613,15 @@ def published(name: str) -> Section:
 
 
 def _rerun(study: Study) -> Section:
-    commits = sorted({run.commit for run in study.runs}) or [study.plan.get('commit') or 'COMMIT']
+    commits = sorted({run.commit for run in study.runs}) or [study.plan.get('commit', 'COMMIT')]
     file = f'configs/studies/{study.name}.py'
     versions = dict(sorted({v for run in study.runs for v in run.versions.items()}))
+    # Rows that were made in place name no commit.
+    place = '' if commits[0] else ' --in-place'
     code = '\n'.join(
         [
-            f'git checkout {commits[0]}',
-            *(f'python tools/study.py {c} {file}' for c in ('run', 'report')),
+            *([f'git checkout {commits[0]}'] if commits[0] else []),
+            *(f'python tools/study.py {c} {file}{place}' for c in ('run', 'report')),
         ]
     )
     said = ', '.join(f'{name} {version}' for name, version in versions.items())

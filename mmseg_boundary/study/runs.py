@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from ..files import atomic_write
 from ..report import write_report
+from ..stacks import STACK
 from . import DIVERGED, MEASURED
 from .locks import note
 from .plan import Plan, Run, Split
@@ -233,6 +234,8 @@ def execute(
         return status
 
     trained = folder.checkpoint(end).is_file() and not stop
+    if STACK != 'onedl' and not trained:
+        folder.drop_weights()  # its sampler cannot go on where a run was broken off
     status = 0 if trained else call('train.py', path, '--work-dir', folder.train, '--resume')
     row = dict(
         identity(),

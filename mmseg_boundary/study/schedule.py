@@ -3,7 +3,7 @@
 The whole state lies in the study's folder:
 
     study.json           the plan as it was read, the winners of the tuning, the splits opened
-    code/                a worktree of the commit that runs
+    code/                a worktree of the commit that runs; a study in place has none
     rows/NAME.json       a finished run on a split, written atomically
     results.csv          the rows as a table
     per_image/NAME.npz   what tools/test.py --per-image counted
@@ -22,6 +22,7 @@ import statistics
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from ..files import atomic_write
 from ..report import write_report
@@ -30,7 +31,6 @@ from .locks import SUMMARY, holder, lock, locked, note, try_lock
 from .plan import Plan, Run, UnfitStudy
 from .runs import FailedRun, Processes, RunFolder, execute
 
-FREE_GB = 5
 PAUSE = 1.0  # seconds
 PATIENCE = 30.0  # seconds
 HOUR = 3600
@@ -152,23 +152,25 @@ class Study:
     # --- Before anything runs ---------------------------------------------------------------------
 
     def require_rows_of(self, code: Code) -> None:
-        """Raises an UnfitStudy for rows of another code, or of other settings than the file's."""
+        """Raises an UnfitStudy for rows or unfinished runs of another code, and for rows of other
+        settings than the file's."""
         files = {self.folder / 'rows' / run.row(split.name): run
                  for run in self.runs for split in self.plan.splits_of(run)}  # fmt: skip
         for path in sorted((self.folder / 'rows').glob('[!.]*.json')):
             row = json.loads(path.read_text())
             if row['code_hash'] != code.hash:
-                raise UnfitStudy(
-                    f'{path} was made by the code of commit {row["commit"][:12]}, and this is '
-                    f'commit {code.commit[:12]}, whose package, tools or configs differ: go on '
-                    f'with --commit {row["commit"][:12]}, or begin anew with another --work-dir.'
-                )
+                _refuse_code(path, row['commit'], code)
             settings = self.settings(files[path]) if path in files else None
             if settings is not None and settings != row['settings']:
                 raise UnfitStudy(
                     f'{path} was made with other settings than {self.plan.name} now gives the arm '
                     f'{row["arm"]!r}: restore them, or give the new ones an arm of their own.'
                 )
+        summary, begun = self.folder / 'study.json', self.folder / 'runs'
+        if summary.is_file() and any(begun.glob('*/train/iter_*.pth')):
+            before = json.loads(summary.read_text())
+            if before.get('code_hash', code.hash) != code.hash:
+                _refuse_code(begun, before['commit'], code)
 
     def estimate(self) -> tuple[float, float, int]:
         """(core-hours in all, core-hours left, runs left), from finished runs if there are any."""
@@ -204,21 +206,24 @@ class Study:
         """Raises an UnfitStudy where the disk is nearly full."""
         place = next(each for each in (self.folder, *self.folder.parents) if each.is_dir())
         free = shutil.disk_usage(place).free / 1e9
-        if free < FREE_GB:
+        if free < self.plan.space:
             raise UnfitStudy(
-                f'{place} has {free:.1f} GB free, and a study needs {FREE_GB}: free some space, or '
-                'name another place with --work-dir.'
+                f'{place} has {free:.1f} GB free, and a study needs {self.plan.space:g}: free some '
+                'space, or name another place with --work-dir.'
             )
 
 
 class Workers:
     """Does the runs of a study, several at a time; other processes may do the same."""
 
-    def __init__(self, study: Study, code: Code, root: Path, keep: bool = False) -> None:
+    def __init__(
+        self, study: Study, code: Code, root: Path, keep: bool = False, progress: bool = False
+    ) -> None:
         self.study = study
         self.code = code
         self.root = root
         self.keep = keep
+        self.progress = Progress(list(study.folders.values())) if progress else None
         self.processes = Processes()
         self.failed = {}
         self.claimed = set()
@@ -241,12 +246,16 @@ class Workers:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(PAUSE)
+                    if self.progress:
+                        self.progress.show()
         except BaseException:
             self.processes.stop()
             raise
         finally:
             for thread in threads:
                 thread.join()
+            if self.progress:
+                self.progress.show()
             mine.unlink(missing_ok=True)
             os.close(file)
         self._tidy()
@@ -377,6 +386,29 @@ class Workers:
                     os.close(file)
 
 
+class Progress:
+    """Prints which iterations runs have reached, as their logs grow."""
+
+    def __init__(self, folders: list[RunFolder]) -> None:
+        self.folders = folders
+        self.read = {each: each.log.stat().st_size for each in folders if each.log.is_file()}
+
+    def show(self) -> None:
+        """Prints what is new; a line that is not whole yet comes later."""
+        for folder in self.folders:
+            if not folder.log.is_file():
+                continue
+            with folder.log.open('rb') as log:
+                log.seek(self.read.get(folder, 0))
+                added = log.read()
+            whole = added[: added.rfind(b'\n') + 1]
+            self.read[folder] = self.read.get(folder, 0) + len(whole)
+            for line in whole.decode(errors='replace').splitlines():
+                _, found, reached = line.partition('Iter(')
+                if found:
+                    print(f'{folder.run.name}: {found}{reached}', flush=True)
+
+
 def endpoint_of(row: dict, endpoint) -> float:
     """The value of an endpoint in a row, in percent; the lowest there is for a run in NaN."""
     if row['status'] == 'nan':
@@ -388,6 +420,20 @@ def endpoint_of(row: dict, endpoint) -> float:
     scores = row['per_class'][f'{prefix}/{key[1:]}' if prefix else key[1:]]
     known = [scores[name] for name in endpoint.classes if scores[name] is not None]
     return statistics.fmean(known) if known else math.nan
+
+
+def _refuse_code(path: Path, commit: str | None, code: Code) -> NoReturn:
+    made, here = (f'commit {c[:12]}' if c else 'a working tree' for c in (commit, code.commit))
+    if bool(commit) != bool(code.commit):
+        raise UnfitStudy(
+            f'{path} was made by the code of {made}, and this is {here}; they never mix: name '
+            'another --work-dir.'
+        )
+    remedy = f'go on with --commit {commit[:12]}, or begin' if commit else 'begin'
+    raise UnfitStudy(
+        f'{path} was made by the code of {made}, and this is {here}, whose package, tools or '
+        f'configs differ: {remedy} anew with another --work-dir.'
+    )
 
 
 def stop(folder: Path) -> int:

@@ -8,9 +8,9 @@ import pytest
 
 from mmseg_boundary.study import code, plan
 from mmseg_boundary.study.locks import holder, try_lock
-from mmseg_boundary.study.plan import Run, UnfitStudy
+from mmseg_boundary.study.plan import FREE_GB, Run, UnfitStudy
 from mmseg_boundary.study.runs import compose, with_split
-from mmseg_boundary.study.schedule import FREE_GB, Study
+from mmseg_boundary.study.schedule import Study
 from tests.support.skips import ROOT
 from tests.support.studies import CE, DICE, write_study
 

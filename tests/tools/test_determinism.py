@@ -1,6 +1,5 @@
 """The same seed gives the same weights."""
 
-import runpy
 import sys
 
 import pytest
@@ -13,13 +12,15 @@ ITERATIONS = 6
 
 @pytest.fixture
 def train(monkeypatch):
-    """(loss, folder, options) -> the weights after some iterations of the demo's own command."""
+    """(loss, folder, options) -> the weights after some iterations of a config on drawn shapes."""
     monkeypatch.chdir(ROOT)
-    demo = runpy.run_path('tools/demo.py')
 
     def trained(loss, folder, *options):
-        command = demo['training'](demo['Net'](loss), folder, ITERATIONS)
-        # Two threads and two workers, as on the machine of whoever says `make demo`.
+        config, work = f'configs/pspnet_{loss}_shapes.py', folder / loss
+        command = ['tools/train.py', config, '--work-dir', work, '--cfg-options']
+        command += [f'train_cfg.{name}={ITERATIONS}' for name in ('max_iters', 'val_interval')]
+        command += [f'param_scheduler.0.end={ITERATIONS}']
+        # Two threads and two workers, as on the machine of whoever trains with it.
         threads = dict(OMP_NUM_THREADS='2', OMP_WAIT_POLICY='PASSIVE', TORCHDYNAMO_DISABLE='0')
         run(sys.executable, *command, 'val_dataloader.dataset.length=2', *options, **threads)
         path = folder / loss / f'iter_{ITERATIONS}.pth'
