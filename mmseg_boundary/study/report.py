@@ -626,6 +626,7 @@ def _rerun(study: Study) -> Section:
     )
     said = ', '.join(f'{name} {version}' for name, version in versions.items())
     text = [f'Run with {said}.'] if said else []
+    text += [] if commits[0] else ['Run in place: from a working tree, which no commit names.']
     return Section('To run it again', text, code=code)
 
 

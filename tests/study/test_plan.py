@@ -235,6 +235,49 @@ def test_rows_of_other_code_or_settings(written, tmp_path):
         study.require_rows_of(ours._replace(hash='g'))
 
 
+def test_rows_made_in_place_never_mix(written, tmp_path):
+    study = Study(written(tuning=None), tmp_path)
+    commit, tree = code.Code(tmp_path, 'd' * 40, 'h'), code.Code(tmp_path, None, 'in place 1')
+    finish(study, Run('dice', 0, 'final'))
+    with pytest.raises(
+        UnfitStudy, match='by the code of commit c{12}, and this is a working tree; they never mix'
+    ):
+        study.require_rows_of(tree)
+    finish(study, Run('dice', 0, 'final'), commit=None, code_hash=tree.hash)
+    study.require_rows_of(tree)
+    with pytest.raises(
+        UnfitStudy, match='the code of a working tree, and this is commit d{12}; they never mix: na'
+    ):
+        study.require_rows_of(commit)
+    with pytest.raises(
+        UnfitStudy, match='this is a working tree, whose package, tools or configs differ: begin an'
+    ):
+        study.require_rows_of(tree._replace(hash='in place 2'))
+
+
+def test_unfinished_runs_of_other_code(written, tmp_path):
+    """Their checkpoints would be gone on from."""
+    study = Study(written(tuning=None), tmp_path)
+    ours = code.Code(tmp_path, 'd' * 40, 'h')
+    study.write_summary(ours)
+    study.require_rows_of(ours._replace(hash='g'))  # nothing has begun
+    checkpoint = study.folders[Run('ce', 0, 'final')].checkpoint(2)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    study.require_rows_of(ours)
+    with pytest.raises(
+        UnfitStudy, match='runs was made by the code of commit d{12}, and this is commit e{12}, wh'
+    ):
+        study.require_rows_of(code.Code(tmp_path, 'e' * 40, 'g'))
+
+
+def test_a_study_may_need_less_space(written, tmp_path, monkeypatch):
+    monkeypatch.setattr('shutil.disk_usage', lambda place: type('Usage', (), {'free': 1e9}))
+    Study(written(space=0.5), tmp_path).require_space()
+    with pytest.raises(UnfitStudy, match='has 1.0 GB free, and a study needs 1.5: free some'):
+        Study(written(space=1.5), tmp_path).require_space()
+
+
 # --- The code -------------------------------------------------------------------------------------
 
 
@@ -295,6 +338,31 @@ def test_the_tree_changes_and_the_worktree_does_not(clone, tmp_path):
     (checked_out.folder / 'tools/b.py').write_text('by hand')
     with pytest.raises(UnfitStudy, match=r'is no longer commit \w{12} \(M tools/b.py\)'):
         code.require_untouched(checked_out)
+
+
+def test_the_working_tree_need_not_be_a_clone(tmp_path, monkeypatch):
+    for name in ('mmseg_boundary/a.py', 'tools/b.py', 'configs/c.py', 'configs/studies/s.py', 'd'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = code.in_place(tmp_path)
+    assert found.commit is None and found.hash.startswith('in place ')
+    ignored = ('d', 'configs/studies/s.py', 'tools/__pycache__/b.pyc', 'mmseg_boundary/.mim/b.py')
+    for name in ignored:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('changed')
+        code.require_untouched(found)
+    hashes = {found.hash}
+    for name in ('mmseg_boundary/a.py', 'tools/b.py', 'configs/c.py', 'configs/new.py'):
+        (tmp_path / name).write_text('changed')
+        with pytest.raises(UnfitStudy, match='changed while a study ran in place: begin anew with'):
+            code.require_untouched(found)
+        found = code.in_place(tmp_path)
+        hashes.add(found.hash)
+    (tmp_path / 'tools/b.py').rename(tmp_path / 'tools/c.py')
+    hashes.add(code.in_place(tmp_path).hash)
+    monkeypatch.setattr(code, 'STACK', 'another')
+    hashes.add(code.in_place(tmp_path).hash)
+    assert len(hashes) == 7
 
 
 # --- Locks ----------------------------------------------------------------------------------------

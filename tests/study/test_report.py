@@ -369,6 +369,17 @@ def test_what_reruns_it(study):
     )
 
 
+def test_what_was_made_in_place_says_so(tmp_path):
+    made_up_study.write_study(tmp_path, splits=('val',))
+    for file in (tmp_path / 'rows').iterdir():
+        file.write_text(json.dumps(json.loads(file.read_text()) | dict(commit=None)))
+    said = tables(tmp_path)
+    assert 'Run in place: from a working tree, which no commit names.' in said
+    assert said.split('```sh\n')[1].startswith(
+        'python tools/study.py run configs/studies/made_up.py --in-place\n'
+    )
+
+
 # --- Images ---------------------------------------------------------------------------------------
 
 

@@ -101,13 +101,14 @@ def make(tmp_path, monkeypatch):
     return make
 
 
-def start(study, keep=False):
+def start(study, keep=False, code=None, progress=False):
     """The parent process of a study; ends with 0, or 1 where a run failed."""
+    code = code or Code(ROOT, 'c' * 40, 'h')
     child = os.fork()
     if child == 0:
         status = 2
         try:
-            workers = Workers(study, Code(ROOT, 'c' * 40, 'h'), ROOT, keep)
+            workers = Workers(study, code, ROOT, keep, progress)
             workers.processes = ForkedProcesses()
             try:
                 workers.work(1)
@@ -253,6 +254,33 @@ def test_runs_that_fail_or_end_in_nan_leave_the_others(make, capfd):
     lost = rows['lost__seed3__val.json']
     assert lost['metrics'] == {} and lost['per_image'] is None
     assert ',lost,,3,val,nan,' in (study.folder / 'results.csv').read_text()
+
+
+def test_in_place_it_names_no_commit_and_shows_its_progress(make, capfd):
+    study = make('study')
+    before = study.folders[Run('ce', 3, 'final')].log
+    before.parent.mkdir(parents=True)
+    before.write_text('Iter(train) [1/4] of an earlier process\n')
+    assert end(start(study, code=Code(ROOT, None, 'in place 1'), progress=True)) == 0
+    rows = scores(study).values()
+    assert {(row['commit'], row['code_hash']) for row in rows} == {(None, 'in place 1')}
+    said = capfd.readouterr().out
+    for run, reached in (('ce', 'train) [1/4]'), ('ce', 'test) [3/3]'), ('again', 'train) [3/4]')):
+        assert said.count(f'\n{run}__seed3: Iter({reached}') >= 1, said
+    assert 'earlier process' not in said
+    assert said.count('ce__seed3: Iter(train)') == 4
+
+
+def test_without_forks_the_frozen_stack_begins_anew(make, dies_once, monkeypatch):
+    """Its sampler cannot go on where a run was broken off."""
+    monkeypatch.setattr(runs, 'STACK', 'mmlab')
+    study = make('study')
+    dies_once(hooks.StudyRun, '_keep_states', which=3)
+    assert end(start(study)) == 1
+    log = study.folders[Run('ce', 3, 'final')].log
+    assert 'Iter(train) [2/4]' in log.read_text() and 'Iter(train) [3/4]' not in log.read_text()
+    assert end(start(study)) == 0
+    assert log.read_text().count('Iter(train) [1/4]') == 2
 
 
 def test_stop_ends_all_of_it(make):

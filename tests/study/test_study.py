@@ -24,7 +24,7 @@ from mmseg_boundary.study.runs import compose, write_config
 from tests.support.commands import attempt, environment_for
 from tests.support.skips import ROOT
 from tests.support.small_run import run_tool
-from tests.support.studies import write_study
+from tests.support.studies import CE, write_study
 
 STUDIES = sorted((ROOT / 'configs/studies').glob('*.py'))
 
@@ -79,6 +79,13 @@ def test_the_frozen_stack_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(stacks, 'STACK', 'mmlab')
     said = run_tool('study', 'run', write_study(tmp_path, {}))
     assert said.startswith('A study needs the onedl stack, ') and 'this is mmlab' in said
+    plain = {'arms': dict(ce=dict(losses=[CE])), 'baselines': ['ce'], 'finals': [], 'tuning': None}
+    assert run_tool('study', 'run', write_study(tmp_path, plain)) == said
+    for changes in (plain | {'arms.dice': dict(losses=[CE], start=0.5)}, {}):
+        assert run_tool('study', 'run', write_study(tmp_path, changes), '--in-place') == said
+    # which has no fork
+    above = write_study(tmp_path, plain | dict(budget=0.01))
+    assert run_tool('study', 'run', above, '--in-place').startswith('made_up would take 0.0')
 
 
 def test_it_says_what_it_would_take_and_refuses_above_the_budget(tmp_path, capsys):
