@@ -61,7 +61,8 @@ def compose(
     interval = plan.checkpoint_interval
     config.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=interval)
     hooks = [each for each in config.get('custom_hooks') or [] if each['type'] != 'StepSeed']
-    hooks.append(dict(type='StepSeed'))
+    if STACK == 'onedl':
+        hooks.append(dict(type='StepSeed'))
     if settings['schedule']:
         hooks.append(dict(type='LossWeightSchedule', schedules=settings['schedule']))
     hooks.append(dict(type='NoteDivergence'))
