@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mmseg_boundary.study import code, plan
+from mmseg_boundary.study import code, plan, runs
 from mmseg_boundary.study.locks import holder, try_lock
 from mmseg_boundary.study.plan import FREE_GB, Run, UnfitStudy
 from mmseg_boundary.study.runs import compose, with_split
@@ -70,7 +70,8 @@ def test_an_arm_with_fewer_seeds(written):
     assert made.stage_of(Run('fast', 7, 'final')) == 'exploratory'
 
 
-def test_the_config_of_a_run(written, tmp_path):
+def test_the_config_of_a_run(written, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, 'STACK', 'onedl')
     made = written({'arms.dice.schedule': [dict(loss='decode.loss_dice', kind='increase')]})
     run = Run('dice', 100, 'tuning', 1)
     settings = made.settings_of(run)
@@ -82,6 +83,9 @@ def test_the_config_of_a_run(written, tmp_path):
     assert config.train_dataloader.num_workers == config.test_dataloader.num_workers == 0
     kinds = [hook['type'] for hook in config.custom_hooks]
     assert kinds == ['StepSeed', 'LossWeightSchedule', 'NoteDivergence', 'StudyRun']
+    monkeypatch.setattr(runs, 'STACK', 'mmlab')  # which StepSeed refuses
+    frozen = compose(made, ROOT, run, settings, [4], tmp_path)
+    assert [hook['type'] for hook in frozen.custom_hooks] == kinds[1:]
     assert config.val_cfg is None
     (tuned,) = made.splits_of(run)
     assert with_split(config, tuned).test_dataloader.dataset.seed == 3

@@ -6,6 +6,7 @@ docs/errors.md is the table of it. To write it anew:
 """
 
 import gc
+import json
 import os
 import re
 import shutil
@@ -38,7 +39,7 @@ from tests.support.small_run import (
     write_data,
     write_unknown,
 )
-from tests.support.studies import write_study
+from tests.support.studies import CE, write_study
 
 PAGE = ROOT / 'docs/errors.md'
 # --- What is given to the tools -------------------------------------------------------------------
@@ -440,6 +441,15 @@ def study(changes):
     return lambda folder: run_tool('study', 'run', write_study(folder, changes))
 
 
+def rows_of_a_commit_in_place(folder):
+    plain = dict(arms=dict(ce=dict(losses=[CE])), baselines=['ce'], finals=[], tuning=None)
+    row = folder / 'made_up_in_place/rows/ce__seed0__val.json'
+    row.parent.mkdir(parents=True)
+    row.write_text(json.dumps(dict(commit='c0ffee' + 34 * '0', code_hash='h')))
+    work = ('--work-dir', row.parents[1])
+    return run_tool('study', 'run', write_study(folder, plain), *work, '--in-place')
+
+
 def no_study(folder):
     return run_tool('study', 'run', folder / 'made_up.py')
 
@@ -525,6 +535,7 @@ TOOL_CASES = {
         'a tuning seed that is reported': study({'tuning.seeds': [3]}),
         'a tuning split that is reported': study({'tuning.split': 'val'}),
         'a misspelt key': study({'budgets': 3}),
+        'the folder of a commit, and `--in-place`': rows_of_a_commit_in_place,
     },
     'loss_balance.py': {'a checkpoint of another net': balance_of_another_net},
 }
