@@ -10,6 +10,7 @@ tensor(0.5000, grad_fn=<MulBackward0>)
 """
 
 from .bf1 import BF1Loss, bf1_loss
+from .boundary_dou import BoundaryDoULoss, boundary_dou_loss
 from .boundary_weighted_ce import BoundaryWeightedCELoss, boundary_weighted_ce_loss
 from .distance_transform import DistanceTransformLoss, distance_transform_loss
 from .epl import EPLLineLoss, EPLLoss, EPLPointLoss, epl_line_loss, epl_point_loss
@@ -17,9 +18,11 @@ from .jaccard import JaccardLoss, jaccard_loss
 from .kervadec import KervadecBoundaryLoss, kervadec_boundary_loss
 from .soft_dice import SoftDiceLoss, soft_dice_loss
 from .softmax_focal import SoftmaxFocalLoss, softmax_focal_loss
+from .structure import StructureLoss, structure_loss
 
 __all__ = [
     'BF1Loss',
+    'BoundaryDoULoss',
     'BoundaryWeightedCELoss',
     'DistanceTransformLoss',
     'EPLLineLoss',
@@ -29,7 +32,9 @@ __all__ = [
     'KervadecBoundaryLoss',
     'SoftDiceLoss',
     'SoftmaxFocalLoss',
+    'StructureLoss',
     'bf1_loss',
+    'boundary_dou_loss',
     'boundary_weighted_ce_loss',
     'distance_transform_loss',
     'epl_line_loss',
@@ -38,4 +43,5 @@ __all__ = [
     'kervadec_boundary_loss',
     'soft_dice_loss',
     'softmax_focal_loss',
+    'structure_loss',
 ]

@@ -46,9 +46,16 @@ def soft_dice_loss(
 
 
 def region_sums(
-    probs: Tensor, target: Target, per_class: bool, per_image: bool
+    probs: Tensor,
+    target: Target,
+    per_class: bool,
+    per_image: bool,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """The sums that overlaps are made of, (N or 1, K or 1) each.
+
+    Args:
+        weight: (N, 1 or K, H, W) factors of the pixels' terms in all sums; None: 1.
 
     Returns:
         eligible: bool, whether the class is present; for the classes together, any valid pixel.
@@ -57,8 +64,10 @@ def region_sums(
     """
     masks = target.masks.to(probs.dtype)
     probs = target.masked(probs)
-    shared = (masks * probs).sum((2, 3))
-    both = (masks + probs).sum((2, 3))
+    shared, both = (
+        (each if weight is None else weight * each).sum((2, 3))
+        for each in (masks * probs, masks + probs)
+    )
     sums = target.present, shared, both
     if not per_class:
         sums = target.valid.any(3).any(2), *(each.sum(1, keepdim=True) for each in (shared, both))

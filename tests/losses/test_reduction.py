@@ -36,7 +36,8 @@ FUNCTIONS |= {
 def test_another_shape_than_the_labels_is_refused(name, shape):
     """One class, one image and one column would be broadcast."""
     target = encode(torch.arange(60).view(2, 6, 5) % 3, 3)
-    what = 'logits' if name in ('softmax_focal_loss', 'boundary_weighted_ce_loss') else 'probs'
+    takes_logits = ('softmax_focal_loss', 'boundary_weighted_ce_loss', 'structure_loss')
+    what = 'logits' if name in takes_logits else 'probs'
     words = f'{what} are {shape} and the target is (2, 3, 6, 5); give one '
     words += 'logit for each' if what == 'logits' else 'probability for each'
     with pytest.raises(ValueError, match=re.escape(words)):

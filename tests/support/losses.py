@@ -42,6 +42,7 @@ class Loss:
     does_not_hold: the properties of the battery that the loss lacks; a test shows that it does.
     tolerance: the largest difference from the oracle, relative to the value.
     gradcheck: arguments with which the loss is smooth enough for finite differences.
+    pixel_mean: the options with which a loss that takes pixel weights is a mean over pixels alone.
     bound: the largest difference between float32 and float64.
     range_at_ties: (lowest, highest) value of a loss that ranks pixels; the only bound where ranks
         nearly tie.
@@ -58,6 +59,7 @@ class Loss:
     does_not_hold: Sequence[str] = ()
     tolerance: float = 1e-8
     gradcheck: dict[str, Any] = field(default_factory=dict)
+    pixel_mean: dict[str, Any] = field(default_factory=dict)
     bound: Bound = Bound()
     range_at_ties: tuple[float, float] | None = None
     configs: dict[str, list[str]] = field(default_factory=dict)
@@ -163,6 +165,12 @@ LOSSES = {
         does_not_hold=['padding with void changes nothing'],
         configs={'bf1': [CE, 'BF1Loss']},
     ),
+    'BoundaryDoULoss': Loss(
+        naive.boundary_dou_loss,
+        dict(max_alpha=0.1, per_image=False, **SHARED),
+        options=[dict(max_alpha=0.0), dict(max_alpha=0.3, per_image=False)],
+        configs={'bdou': [CE, 'BoundaryDoULoss']},
+    ),
     'SoftDiceLoss': Loss(naive.soft_dice_loss, **OVERLAPS, configs={'dice': [CE, 'SoftDiceLoss']}),
     'JaccardLoss': Loss(naive.jaccard_loss, **OVERLAPS),
     'SoftmaxFocalLoss': Loss(
@@ -177,6 +185,26 @@ LOSSES = {
         options=[dict(radius=1, boundary_weight=5)],
         bound=Bound(value=2e-6),  # the sum of two means
         configs={'bwce': ['BoundaryWeightedCELoss']},
+    ),
+    'StructureLoss': Loss(
+        naive.structure_loss,
+        dict(
+            window=5,
+            gamma=2.0,
+            overlap='dice',
+            smooth=5.0,
+            ce_weight=0.5,
+            overlap_weight=0.5,
+            **SHARED,
+        ),
+        options=[
+            dict(window=3, overlap='dice'),
+            dict(window=5, gamma=0, smooth=0),
+            dict(ce_weight=0.0, overlap_weight=2.0),
+        ],
+        pixel_mean=dict(overlap_weight=0.0),
+        bound=Bound(value=2e-6),  # the sum of two means
+        configs={'structure': ['StructureLoss']},
     ),
 }
 

@@ -728,6 +728,117 @@ def boundary_weighted_ce_loss(
     return mean_where(lambda n, row, col: True) + boundary_weight * near
 
 
+# --- Sun, Luo & Li, 'Boundary Difference Over Union Loss' -----------------------------------------
+
+
+def boundary_dou_loss(
+    probs, labels, ignore_index=255, max_alpha=0.8, per_image=True, class_weight=None
+):
+    """Mean over the present (image, class) pairs of (Z + S - 2 I) / (Z + S - (1 + alpha) I)."""
+    probs, labels = as_lists(probs), as_lists(labels)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    sums = []  # [image][class]: (C, S, I, Z)
+    for n in range(len(probs)):
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
+        sums.append([])
+        for target, prob in zip(targets, maps):
+            boundary = 0
+            for row, col in pixels_of(target):
+                around = [(row + down, col + right) for down, right in STRAIGHT]
+                inside = [(r, c) for r, c in around if (r, c) in set(pixels_of(target))]
+                if target[row][col] and any(valid[r][c] and not target[r][c] for r, c in inside):
+                    boundary += 1
+            sums[-1].append(
+                (
+                    boundary,
+                    sum(map(sum, target)),
+                    sum_of_products(target, prob),
+                    sum_of_products(prob, prob),
+                )
+            )
+    if not per_image:
+        sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
+    losses, weights = [], []
+    for image in sums:
+        for (boundary, area, shared, squares), w in zip(image, class_weight):
+            if area > 0:
+                alpha = min(max(1 - 2 * boundary / area, 0.0), max_alpha)
+                difference = squares + area - 2 * shared
+                losses.append(difference / (squares + area - (1 + alpha) * shared))
+                weights.append(w)
+    return weighted_mean(losses, weights)
+
+
+# --- Wei, Wang & Huang, 'F3Net': the structure loss -----------------------------------------------
+
+
+def valid_window(labels, ignore_index, row, col, window):
+    """The labels of the valid pixels in a square around a pixel, as far as it lies in the image."""
+    reach = window // 2
+    rows = range(max(0, row - reach), min(len(labels), row + reach + 1))
+    cols = range(max(0, col - reach), min(len(labels[0]), col + reach + 1))
+    return [labels[r][c] for r in rows for c in cols if labels[r][c] != ignore_index]
+
+
+def structure_loss(
+    logits,
+    labels,
+    ignore_index=255,
+    window=31,
+    gamma=5.0,
+    overlap='iou',
+    smooth=1.0,
+    ce_weight=1.0,
+    overlap_weight=1.0,
+    one_vs_rest=False,
+    class_weight=None,
+    weight=None,
+):
+    """Cross-entropy and overlap, in which each pixel weighs 1 + gamma times the share of pixels
+    around it that are of another class; a sigmoid knows its class and the rest alone."""
+    logits, labels, weight = as_lists(logits), as_lists(labels), as_lists(weight)
+    assert overlap in ('iou', 'dice'), overlap
+    num_logits = len(logits[0])
+    one_vs_rest = one_vs_rest or num_logits == 1
+    classes = [1] if num_logits == 1 else list(range(num_logits))
+    class_weight = as_lists(class_weight) or [1.0] * num_logits
+    costs, cost_weights, overlaps, overlap_weights = [], [], [], []
+    for n in range(len(logits)):
+        shared, both, present = ([0.0] * num_logits for _ in range(3))
+        for row, col in pixels_of(labels[n]):
+            label = labels[n][row][col]
+            if label == ignore_index:
+                continue
+            near = valid_window(labels[n], ignore_index, row, col, window)
+            at_pixel = [logit[row][col] for logit in logits[n]]
+            log_sum = max(at_pixel) + math.log(sum(math.exp(x - max(at_pixel)) for x in at_pixel))
+            for k, x in zip(range(num_logits), at_pixel):
+                y = float(label == classes[k])
+                if one_vs_rest:
+                    others = sum((other == classes[k]) != (label == classes[k]) for other in near)
+                    p = math.exp(log_odds_to_log_probability(x))
+                    cost = -log_odds_to_log_probability(x if y else -x)
+                else:
+                    others = sum(other != label for other in near)
+                    p = math.exp(x - log_sum)
+                    cost = log_sum - x
+                w = 1 + gamma * others / len(near)
+                shared[k] += w * y * p
+                both[k] += w * (y + p)
+                present[k] += y
+                if y or one_vs_rest:
+                    costs.append(cost * (1.0 if weight is None else weight[n][row][col]))
+                    cost_weights.append(w * class_weight[k])
+        for k in range(num_logits):
+            if present[k]:
+                i, u = shared[k], both[k] - shared[k]
+                dice = (2 * i + smooth) / (both[k] + smooth)
+                overlaps.append(1 - ((i + smooth) / (u + smooth) if overlap == 'iou' else dice))
+                overlap_weights.append(class_weight[k])
+    cross_entropy = weighted_mean(costs, cost_weights)
+    return ce_weight * cross_entropy + overlap_weight * weighted_mean(overlaps, overlap_weights)
+
+
 # --- Metrics --------------------------------------------------------------------------------------
 
 
