@@ -41,6 +41,7 @@ TESTS = {
     'choices.py': 'mmseg_boundary/choices.py tests/losses/epl/test_rays.py',
     'losses/bf1.py': 'tests/losses/test_bf1.py tests/losses/test_once_differentiable.py '
     'tests/registered/test_battery.py',
+    'losses/boundary_dou.py': 'tests/losses/test_boundary_dou.py tests/losses/test_reduction.py',
     'losses/boundary_weighted_ce.py': 'tests/losses/test_reduction.py '
     'tests/losses/test_cross_entropies.py '
     'tests/registered/test_losses.py',
@@ -67,9 +68,10 @@ TESTS = {
     'losses/once_differentiable.py': 'tests/losses/test_once_differentiable.py',
     'losses/reduction.py': 'tests/losses/test_reduction.py',
     'losses/soft_dice.py': 'tests/losses/test_overlaps.py tests/losses/test_reduction.py '
-    'tests/registered/test_losses.py',
+    'tests/losses/test_structure.py tests/registered/test_losses.py',
     'losses/softmax_focal.py': 'tests/losses/test_reduction.py '
     'tests/losses/test_cross_entropies.py tests/registered/test_losses.py',
+    'losses/structure.py': 'tests/losses/test_structure.py tests/losses/test_reduction.py',
     'metrics/areas.py': 'mmseg_boundary/metrics/__init__.py tests/metrics',
     'metrics/boundary_f.py': 'tests/metrics',
     # The tests come first: pytest would import the module twice if it were the first file.
@@ -175,6 +177,21 @@ MUTANTS = {
         ('for dim in (-1, -2) for', 'for dim in (-2, -1) for'),
         ("('theta0', theta0, 3)", "('theta0', theta0, 1)"),
         ('given % 2 == 0', 'False'),
+    ],
+    'losses/boundary_dou.py': [
+        ('    target.require_shape(probs)\n', ''),
+        ('target.masked(probs - masks)', '(probs - masks)'),
+        ('.square()', '.abs()'),
+        ('(target.masks & find_boundaries', '(find_boundaries'),
+        ('find_boundaries(target.masks, target.valid)', 'find_boundaries(target.masks)'),
+        ('2 * boundary', 'boundary'),
+        ('clamp(0, max_alpha)', 'clamp(max=max_alpha)'),
+        ('clamp(0, max_alpha)', 'clamp(min=0)'),
+        ('(1 - alpha) * shared', 'shared'),
+        ('difference / union.where(present, 1)', 'difference / union'),
+        ('if not per_image', 'if False'),
+        ('ratio, as_class_weight(class_weight, probs)', 'ratio'),
+        ('max_alpha < 1', 'max_alpha <= 1'),
     ],
     'losses/boundary_weighted_ce.py': [
         ("    target.require_shape(logits, 'logits')\n", ''),
@@ -412,12 +429,31 @@ MUTANTS = {
         ('    target.require_shape(probs)\n', ''),
         ('1 - dice, as_class_weight(class_weight, probs)', '1 - dice'),
         ('smooth < 0', 'smooth < -1'),
+        ('else weight * each', 'else each'),
     ],
     'losses/softmax_focal.py': [
         ("    target.require_shape(logits, 'logits')\n", ''),
         ('doubt**gamma', 'doubt ** (gamma + 1)'),
         ('.clamp(max=-torch.finfo(log_q.dtype).tiny)', ''),
         ('gamma < 0', 'gamma < -1'),
+    ],
+    'losses/structure.py': [
+        ("    target.require_shape(logits, 'logits')\n", ''),
+        ('weights = w * likelihood', 'weights = likelihood'),
+        ('per_image=True, weight=w', 'per_image=True'),
+        ('both - shared', 'both'),
+        ('smooth + 2 * shared', 'smooth + shared'),
+        ('1 - ratio, as_class_weight(class_weight, probs)', '1 - ratio'),
+        ('ce_weight * cross_entropy', 'cross_entropy'),
+        ('overlap_weight * lost', 'lost'),
+        ('is not None and ce_weight == 0', 'is not None and False'),
+        ('count_around(target.valid, window)', 'count_around(target.valid | True, window)'),
+        ('masks, around - of_class, of_class', 'masks, of_class, around - of_class'),
+        ('others.masked_fill(~masks, 0).sum', 'others.sum'),
+        ('return target.masked(1 + gamma', 'return (1 + gamma'),
+        ('padded.cumsum(-1, dtype=torch.int32)', 'padded.float().cumsum(-1)'),
+        ('(reach + 1, reach, reach + 1, reach)', '(reach, reach + 1, reach + 1, reach)'),
+        ('window % 2 == 0', 'False'),
     ],
     'metrics/areas.py': [
         ('width >= 1', 'width >= 0'),
