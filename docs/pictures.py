@@ -20,20 +20,24 @@ import torch.nn.functional as F
 from matplotlib.colors import ListedColormap
 from torch import Tensor
 
+from mmseg_boundary.geometry.boundary import find_boundaries
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.labels import Target, encode
 from mmseg_boundary.losses import (
+    boundary_dou_loss,
     boundary_weighted_ce_loss,
     distance_transform_loss,
     jaccard_loss,
     kervadec_boundary_loss,
     soft_dice_loss,
     softmax_focal_loss,
+    structure_loss,
 )
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from mmseg_boundary.losses.boundary_weighted_ce import boundary_band
 from mmseg_boundary.losses.distance_transform import nearness_to_boundary
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
+from mmseg_boundary.losses.structure import surroundings_weight
 from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
 HEIGHT, WIDTH = 40, 48
@@ -51,6 +55,8 @@ def main() -> None:
         'kervadec': draw_kervadec,
         'distance-transform': draw_distance_transform,
         'bf1': draw_bf1,
+        'structure': draw_structure,
+        'boundary-dou': draw_boundary_dou,
         'baselines': draw_baselines,
         'readme': draw_readme,
     }
@@ -200,6 +206,50 @@ def overlay(boundary: Tensor, reach: Tensor) -> Tensor:
     green = torch.tensor([0.0, 0.62, 0.45])
     ground = 1 - 0.45 * reach.float()[..., None] * (1 - green)
     return ground * (1 - 0.85 * boundary[..., None])
+
+
+def draw_structure() -> plt.Figure:
+    """The weights of the pixels, what they make of the cross-entropy, and the gradient."""
+    target = encode(labels(), 2)
+    logits = predicted_logits().requires_grad_()
+    structure_loss(logits, target, window=9).backward()
+    w = surroundings_weight(target, 9, 5.0)[0, 0]
+    figure, axes = panels(3)
+    weights = show(axes[0], w, 'w: weight of a pixel, window 9', cmap='viridis')
+    draw_boundaries(axes[0], pred=False)
+    costs = w * F.cross_entropy(logits, labels(), reduction='none')[0]
+    terms = show(axes[1], costs, 'w x cross-entropy', cmap='magma_r')
+    draw_boundaries(axes[1])
+    grad = logits.grad[0, 1] * HEIGHT * WIDTH
+    shown = show(axes[2], grad, 'gradient at the logit (x pixels)', **around_zero(grad))
+    draw_boundaries(axes[2])
+    for drawn, axis in zip((weights, terms, shown), axes, strict=True):
+        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    return figure
+
+
+def draw_boundary_dou() -> plt.Figure:
+    """The boundary pixels of the class, the terms of the union, and the gradient."""
+    target = encode(labels(), 1)
+    mask = target.masks[0, 0]
+    boundary = mask & find_boundaries(mask)
+    area, on_it = mask.sum().item(), boundary.sum().item()
+    alpha = 1 - 2 * on_it / area
+    figure, axes = panels(3)
+    title = f'S = {area}, C = {on_it} (dark): α = {alpha:.2f}'
+    show(axes[0], 0.3 * mask + 0.6 * boundary, title, cmap='Greys', vmin=0, vmax=1)
+    probability = predicted_logits().softmax(1)[0, 1]
+    counted = torch.where(mask, -(1 - alpha) * probability, 0) + (probability - mask.float()) ** 2
+    terms = show(axes[1], counted, 'red: (p - y)²;  blue: (1 - α) y p', **around_zero(counted))
+    draw_boundaries(axes[1])
+    probs = probability[None, None].clone().requires_grad_()
+    boundary_dou_loss(probs, target).backward()
+    grad = probs.grad[0, 0] * HEIGHT * WIDTH
+    shown = show(axes[2], grad, 'gradient at p (x pixels)', **around_zero(grad))
+    draw_boundaries(axes[2])
+    for drawn, axis, ticks in ((terms, axes[1], (-0.5, 0, 0.5)), (shown, axes[2], (-5, 0, 5))):
+        figure.colorbar(drawn, ax=axis, ticks=ticks, shrink=0.8)
+    return figure
 
 
 def draw_baselines() -> plt.Figure:

@@ -451,7 +451,7 @@ MUTANTS = {
         ('masks, around - of_class, of_class', 'masks, of_class, around - of_class'),
         ('others.masked_fill(~masks, 0).sum', 'others.sum'),
         ('return target.masked(1 + gamma', 'return (1 + gamma'),
-        ('padded.cumsum(-1, dtype=torch.int32)', 'padded.float().cumsum(-1)'),
+        ('.cumsum(-2, dtype=torch.int32)', '.cumsum(-2, dtype=torch.float32).int()'),
         ('(reach + 1, reach, reach + 1, reach)', '(reach, reach + 1, reach + 1, reach)'),
         ('window % 2 == 0', 'False'),
     ],

@@ -194,6 +194,14 @@ def test_kervadecs_weight_shrinks_as_distances_grow(name, crop, weight, ablation
     assert config.losses[1].loss_weight == pytest.approx(weight / growth, rel=0.01)
 
 
+@pytest.mark.parametrize('name', ['camvid', 'shapes'])
+def test_the_window_of_the_structure_loss_shrinks_with_the_crop(name):
+    """The published one is of 31 px, at 352 x 352."""
+    config = Config.fromfile(ROOT / f'configs/pspnet_structure_{name}.py')
+    window = 31 * math.prod(config.crop_size) ** 0.5 / 352
+    assert abs(config.losses[0].window - window) <= 1
+
+
 # One config per net and loss, of Cityscapes where there is one: data sets differ in numbers alone.
 STEPS = {}
 for each in sorted(CONFIGS, key=lambda path: not path.stem.endswith('_city')):

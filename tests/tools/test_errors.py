@@ -23,7 +23,13 @@ from mmseg.registry import HOOKS
 
 from mmseg_boundary.cli.lock import claim
 from mmseg_boundary.labels import encode_pair
-from mmseg_boundary.losses import BF1Loss, EPLLoss, EPLPointLoss
+from mmseg_boundary.losses import (
+    BF1Loss,
+    BoundaryDoULoss,
+    EPLLoss,
+    EPLPointLoss,
+    StructureLoss,
+)
 from mmseg_boundary.metrics import Accumulator, BoundaryF, boundary_f_score, boundary_iou
 from tests.support import last_run
 from tests.support.commands import ROOT
@@ -560,6 +566,9 @@ CALLS = {
     ),
     'a void label that is no number': lambda: EPLLoss(ignore_index='255'),
     'pixel weights, no mean over pixels': lambda: EPLLoss()(LOGITS, LABELS, LABELS.float()),
+    'pixel weights, a structure loss without its cross-entropy': lambda: StructureLoss(
+        ce_weight=0.0
+    )(LOGITS, LABELS, LABELS.float()),
     'asked for a value per pixel, no mean over pixels': lambda: EPLLoss()(
         LOGITS, LABELS, reduction_override='none'
     ),
@@ -569,6 +578,8 @@ CALLS = {
     'asked for another reduction': lambda: EPLLoss()(LOGITS, LABELS, reduction_override='sum'),
     'a `pixel_weight` that there is not': lambda: EPLLoss(pixel_weight='drop'),
     'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
+    'an even window': lambda: StructureLoss(window=30),
+    'a `max_alpha` of 1': lambda: BoundaryDoULoss(max_alpha=1),
     'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
