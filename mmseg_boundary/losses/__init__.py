@@ -9,6 +9,7 @@ each a module that takes logits and labels.
 tensor(0.5000, grad_fn=<MulBackward0>)
 """
 
+from .active_boundary import ActiveBoundaryLoss, active_boundary_loss
 from .bf1 import BF1Loss, bf1_loss
 from .boundary_dou import BoundaryDoULoss, boundary_dou_loss
 from .boundary_weighted_ce import BoundaryWeightedCELoss, boundary_weighted_ce_loss
@@ -21,6 +22,7 @@ from .softmax_focal import SoftmaxFocalLoss, softmax_focal_loss
 from .structure import StructureLoss, structure_loss
 
 __all__ = [
+    'ActiveBoundaryLoss',
     'BF1Loss',
     'BoundaryDoULoss',
     'BoundaryWeightedCELoss',
@@ -33,6 +35,7 @@ __all__ = [
     'SoftDiceLoss',
     'SoftmaxFocalLoss',
     'StructureLoss',
+    'active_boundary_loss',
     'bf1_loss',
     'boundary_dou_loss',
     'boundary_weighted_ce_loss',
