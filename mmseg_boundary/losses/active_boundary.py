@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..geometry.boundary import within
 from ..geometry.distance import distance_to
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
@@ -64,7 +65,8 @@ def active_boundary_loss(
     require_active_boundary_options(max_share, max_distance, label_smoothing)
     target.require_shape(logits, 'logits')
     valid = target.valid.squeeze(1)
-    change = prediction_change(logits, valid, one_vs_rest)
+    log_probs = _log_probs(logits.detach(), one_vs_rest)
+    change = prediction_change(log_probs, valid)
     boundary = predicted_boundary(change, max_share) & valid
     pixels, filled = _first_pixels(boundary, 9 * _budget(boundary, max_share))
     places, inside = _neighbors(pixels, *boundary.shape[1:])
@@ -77,15 +79,16 @@ def active_boundary_loss(
     own_square = squares[:, _ITSELF]
     kept = filled & (direction.squeeze(1) != _ITSELF) & own_square.isfinite()
 
-    # A void pixel may hold NaN. A place that is not kept has neighbors, so that its terms are
-    # finite.
-    usable = (is_valid[:, :_ITSELF] & kept.unsqueeze(1)).unsqueeze(1)
-    source = logits.detach() if detach else logits
-    around = _log_probs(_at(source, places[:, :_ITSELF]).where(usable, 0), one_vs_rest)
-    center = _at(logits, pixels).where(kept.unsqueeze(1), 0)
-    center = _log_probs(center, one_vs_rest).unsqueeze(2)
-    scores = (around.exp() * (around - center)).sum(1)
-    costs = _direction_cost(scores, direction, usable.squeeze(1), label_smoothing)
+    # Void may hold NaN, and so may the place of a slot that is not kept.
+    usable = is_valid[:, :_ITSELF] & kept.unsqueeze(1)
+    center = _log_probs(_at(logits, pixels).where(kept.unsqueeze(1), 0), one_vs_rest)
+    around = _at(log_probs if detach else logits, places[:, :_ITSELF])
+    around.masked_fill_(~usable.unsqueeze(1), 0)
+    if not detach:
+        around = _log_probs(around, one_vs_rest)
+    probs = around.exp()
+    scores = (probs * around).sum(1) - (probs * center.unsqueeze(2)).sum(1)
+    costs = _direction_cost(scores, direction, usable, label_smoothing)
     weights = own_square.sqrt().to(costs.dtype).div(max_distance).clamp(max=1)
     total = (costs * weights).where(kept, 0).sum() / kept.sum().clamp(min=1)
     return total + 0 * change.sum()  # NaN logits, which exceed no threshold
@@ -106,26 +109,26 @@ def require_active_boundary_options(
 
 
 @torch.no_grad()
-def prediction_change(logits: Tensor, valid: Tensor, one_vs_rest: bool = False) -> Tensor:
+def prediction_change(log_probs: Tensor, valid: Tensor) -> Tensor:
     """k: how far the prediction of a pixel is from that of the pixels below and to the right.
 
     Args:
-        logits: (N, K, H, W) float.
-        valid: (N, H, W) bool; a void pixel changes nothing.
-        one_vs_rest: every logit is a sigmoid of its own.
+        log_probs: (N, C, H, W) float.
+        valid: (N, H, W) bool; from and to void nothing changes.
 
     Returns:
-        (N, H, W) float.
+        (N, H, W) float; NaN where `log_probs` are.
     """
-    log_probs = _log_probs(logits, one_vs_rest)
-    probs = log_probs.exp()
-    change = (0 * log_probs.sum(1)).where(valid, 0)  # NaN of pixels without neighbors too
-    for dim in (-2, -1):
-        length = log_probs.shape[dim] - 1
-        here, there = (log_probs.narrow(dim, start, length) for start in (0, 1))
-        divergence = (probs.narrow(dim, 0, length) * (here - there)).sum(1)
-        both = valid.narrow(dim, 0, length) & valid.narrow(dim, 1, length)
-        change.narrow(dim, 0, length).add_(divergence.where(both, 0))
+    change = torch.zeros_like(valid, dtype=log_probs.dtype)
+    for found, logs, is_valid in zip(change, log_probs, valid, strict=True):
+        found.copy_((0 * logs.sum(0)).where(is_valid, 0))  # NaN of pixels without neighbors too
+        probs = logs.exp()
+        for dim in (-2, -1):
+            pairs = logs.shape[dim] - 1
+            terms = logs.narrow(dim, 0, pairs) - logs.narrow(dim, 1, pairs)
+            divergence = terms.mul_(probs.narrow(dim, 0, pairs)).sum(0)
+            both = is_valid.narrow(dim, 0, pairs) & is_valid.narrow(dim, 1, pairs)
+            found.narrow(dim, 0, pairs).add_(divergence.where(both, 0))
     return change
 
 
@@ -143,7 +146,7 @@ def boundary_threshold(change: Tensor, max_share: float) -> Tensor:
     # At most n pixels exceed a threshold if the (n + 1)-th largest does not. With all of them there
     # is no such pixel, but the last pixel of an image, without neighbors, has the lowest, 0.
     rank = min(_budget(change, max_share) + 1, change[0].numel())
-    value = change.flatten(1).topk(rank, 1).values[:, -1:]
+    value = change.flatten(1).topk(rank, 1).values[:, -1:].contiguous()
     powers = torch.arange(_STEPS, device=change.device, dtype=torch.float64)
     thresholds = (_LOWEST * _GROWTH**powers).to(change.dtype)
     return thresholds[torch.searchsorted(thresholds, value).clamp(max=_STEPS - 1)].squeeze(1)
@@ -153,7 +156,7 @@ def boundary_threshold(change: Tensor, max_share: float) -> Tensor:
 def predicted_boundary(change: Tensor, max_share: float) -> Tensor:
     """(N, H, W) bool, where the prediction changes most, and the 8 neighbors; void not removed."""
     core = change > boundary_threshold(change, max_share).view(-1, 1, 1)
-    return F.max_pool2d(core.to(change.dtype), 3, 1, 1) > 0
+    return within(core, 1.5)
 
 
 @torch.no_grad()
@@ -169,13 +172,15 @@ def distance_to_boundary(regions: Tensor) -> Tensor:
     Returns:
         (N, H, W) float32, in pixels; inf in an image without a boundary.
     """
-    valid = regions.any(1)
-    boundary = torch.zeros_like(valid)
+    # Class by class: a reduction of bool over the classes is many times as slow.
+    numbers = torch.zeros_like(regions[:, 0], dtype=torch.int16)
+    for number, region in enumerate(regions.unbind(1), 1):
+        numbers.masked_fill_(region, number)
+    boundary = torch.zeros_like(regions[:, 0])
     for dim in (-2, -1):
-        length = regions.shape[dim] - 1
-        both = valid.narrow(dim, 0, length) & valid.narrow(dim, 1, length)
-        same = (regions.narrow(dim, 0, length) & regions.narrow(dim, 1, length)).any(1)
-        boundary.narrow(dim, 0, length).logical_or_(both & ~same)
+        pairs = numbers.shape[dim] - 1
+        here, there = (numbers.narrow(dim, start, pairs) for start in (0, 1))
+        boundary.narrow(dim, 0, pairs).logical_or_((here != there) & (here > 0) & (there > 0))
     return distance_to(boundary)
 
 
