@@ -65,7 +65,7 @@ def active_boundary_loss(
     require_active_boundary_options(max_share, max_distance, label_smoothing)
     target.require_shape(logits, 'logits')
     valid = target.valid.squeeze(1)
-    log_probs = _log_probs(logits.detach(), one_vs_rest)
+    log_probs = log_probabilities(logits.detach(), one_vs_rest)
     change = prediction_change(log_probs, valid)
     boundary = predicted_boundary(change, max_share) & valid
     pixels, filled = _first_pixels(boundary, 9 * _budget(boundary, max_share))
@@ -81,15 +81,15 @@ def active_boundary_loss(
 
     # Void may hold NaN, and so may the place of a slot that is not kept.
     usable = is_valid[:, :_ITSELF] & kept.unsqueeze(1)
-    center = _log_probs(_at(logits, pixels).where(kept.unsqueeze(1), 0), one_vs_rest)
+    center = log_probabilities(_at(logits, pixels).where(kept.unsqueeze(1), 0), one_vs_rest)
     around = _at(log_probs if detach else logits, places[:, :_ITSELF])
     around.masked_fill_(~usable.unsqueeze(1), 0)
     if not detach:
-        around = _log_probs(around, one_vs_rest)
+        around = log_probabilities(around, one_vs_rest)
     probs = around.exp()
     scores = (probs * around).sum(1) - (probs * center.unsqueeze(2)).sum(1)
     costs = _direction_cost(scores, direction, usable, label_smoothing)
-    weights = own_square.sqrt().to(costs.dtype).div(max_distance).clamp(max=1)
+    weights = own_square.to(costs.dtype).sqrt().div(max_distance).clamp(max=1)
     total = (costs * weights).where(kept, 0).sum() / kept.sum().clamp(min=1)
     return total + 0 * change.sum()  # NaN logits, which exceed no threshold
 
@@ -105,7 +105,16 @@ def require_active_boundary_options(
     if not max_distance > 0:
         raise ValueError(f'max_distance is {max_distance!r}; give more than 0 pixels.')
     if not 0 <= label_smoothing < 1:
-        raise ValueError(f'label_smoothing is {label_smoothing!r}; give 0 or more, and less than 1.')
+        raise ValueError(
+            f'label_smoothing is {label_smoothing!r}; give 0 or more, and less than 1.'
+        )
+
+
+def log_probabilities(logits: Tensor, one_vs_rest: bool) -> Tensor:
+    """(N, C, …) float: of the K classes or, one-vs-rest, for each and then against each."""
+    if one_vs_rest:
+        return torch.cat([F.logsigmoid(logits), F.logsigmoid(-logits)], 1)
+    return logits.log_softmax(1)
 
 
 @torch.no_grad()
@@ -141,12 +150,13 @@ def boundary_threshold(change: Tensor, max_share: float) -> Tensor:
         max_share: in (0, 1].
 
     Returns:
-        (N,) float; inf for an image with NaN among its largest.
+        (N,) float. NaN counts as the largest change.
     """
     # At most n pixels exceed a threshold if the (n + 1)-th largest does not. With all of them there
     # is no such pixel, but the last pixel of an image, without neighbors, has the lowest, 0.
-    rank = min(_budget(change, max_share) + 1, change[0].numel())
-    value = change.flatten(1).topk(rank, 1).values[:, -1:].contiguous()
+    flat = change.flatten(1)
+    rank = min(_budget(change, max_share) + 1, flat.shape[1])
+    value = flat.topk(rank, 1).values[:, -1:].contiguous()
     powers = torch.arange(_STEPS, device=change.device, dtype=torch.float64)
     thresholds = (_LOWEST * _GROWTH**powers).to(change.dtype)
     return thresholds[torch.searchsorted(thresholds, value).clamp(max=_STEPS - 1)].squeeze(1)
@@ -187,13 +197,6 @@ def distance_to_boundary(regions: Tensor) -> Tensor:
 def _budget(maps: Tensor, max_share: float) -> int:
     """How many pixels of an image may exceed the threshold."""
     return math.floor(max_share * maps.shape[1] * maps.shape[2])
-
-
-def _log_probs(logits: Tensor, one_vs_rest: bool) -> Tensor:
-    """(N, C, …) log-probabilities: of K classes or, for one-vs-rest, for and against each."""
-    if one_vs_rest:
-        return torch.cat([F.logsigmoid(logits), F.logsigmoid(-logits)], 1)
-    return logits.log_softmax(1)
 
 
 def _first_pixels(mask: Tensor, count: int) -> tuple[Tensor, Tensor]:

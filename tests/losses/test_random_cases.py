@@ -16,10 +16,12 @@ from tests.support.scenes import wild_scenes
 def built(name, options, sigmoid, weighted, num_logits):
     """The loss; if `weighted`, and weights have a meaning, the first of several classes, perhaps
     the only present, has none."""
-    class_weight = None
-    if weighted and not set(options) & set(LOSSES[name].unweighted):
-        class_weight = [0.0] * (num_logits > 1) + [1.5] * (num_logits - (num_logits > 1))
-    return getattr(losses, name)(**options, use_sigmoid=sigmoid, class_weight=class_weight)
+    row = LOSSES[name]
+    arguments = row.on_small_images | options
+    if weighted and 'class_weight' in row.arguments and not set(options) & set(row.unweighted):
+        weights = [0.0] * (num_logits > 1) + [1.5] * (num_logits - (num_logits > 1))
+        arguments['class_weight'] = weights
+    return getattr(losses, name)(**arguments, use_sigmoid=sigmoid)
 
 
 def bears(loss, scene):

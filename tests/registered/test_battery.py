@@ -25,7 +25,7 @@ PIXELS = 'pixel_weight'
 
 
 def build(name, **arguments):
-    return MODELS.build(dict(type=name, **arguments))
+    return MODELS.build(dict(type=name, **LOSSES[name].on_small_images | arguments))
 
 
 def gradient(loss, logits, *rest, **options):
@@ -36,6 +36,9 @@ def gradient(loss, logits, *rest, **options):
 
 def distance(ours, theirs):
     return (ours - theirs).abs().max().item()
+
+
+WITH_CLASS_WEIGHT = [name for name in LOSSES if 'class_weight' in LOSSES[name].arguments]
 
 
 # --- Properties -----------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ def expected(name, scene, **options):
     """By the oracle, to its tolerance."""
     row = LOSSES[name]
     maps = scene.logits if MODELS.get(name).takes_logits else scene.probs
-    exact = row.oracle(maps, scene.labels, scene.void, **options)
+    exact = row.oracle(maps, scene.labels, scene.void, **row.on_small_images | options)
     return pytest.approx(exact, row.tolerance, row.tolerance / 100)
 
 
@@ -217,8 +220,11 @@ def test_every_argument_matters(name):
     row = LOSSES[name]
     cases = [({}, key, other) for key, other in row.arguments.items()]
     for given_too, argument, other in [*cases, *row.with_others]:
-        before = build(name, **given_too)(one.logits, one.labels)
-        after = build(name, **given_too, **{argument: other})(one.logits, one.labels)
+        pair = build(name, **given_too), build(name, **given_too, **{argument: other})
+        before, after = (loss(one.logits, one.labels) for loss in pair)
+        if argument in row.of_gradient:
+            assert distance(before, after) == 0, argument
+            before, after = (gradient(loss, one.logits, one.labels) for loss in pair)
         assert distance(before, after) > 1e-6, argument
 
 
@@ -300,17 +306,20 @@ def test_nothing_valid_is_a_zero_with_a_graph(name, num_logits):
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_one_logit_is_a_sigmoid(name):
-    """One logit equals the second of two independent logits, when the first has no weight."""
+    """One logit equals the second of two independent logits, when the first has no weight (or,
+    for a loss without class weights, is the same everywhere)."""
     binary = scene(1, seed=2)
     value = build(name)(binary.logits, binary.labels)
     both = torch.cat([torch.full_like(binary.logits, 0.0), binary.logits], 1)
-    kept = build(name, use_sigmoid=True, class_weight=[0.0, 1.0])(both, binary.labels)
+    weights = dict(class_weight=[0.0, 1.0]) if name in WITH_CLASS_WEIGHT else {}
+    kept = build(name, use_sigmoid=True, **weights)(both, binary.labels)
     assert value.item() == pytest.approx(kept.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize('name', LOSSES)
 def test_checkpoints_hold_nothing_of_a_loss(name):
-    assert not build(name, class_weight=[1.0, 2.0]).state_dict()
+    weights = dict(class_weight=[1.0, 2.0]) if name in WITH_CLASS_WEIGHT else {}
+    assert not build(name, **weights).state_dict()
 
 
 @pytest.mark.parametrize('name', LOSSES)
@@ -346,10 +355,14 @@ def test_refusals(name):
         loss(one.logits, one.labels[:1])
     with pytest.raises(ValueError, match=r'labels hold \[3\], but there are 3 classes'):
         loss(one.logits, one.labels.where(one.labels != 0, 3))
-    with pytest.raises(ValueError, match='class_weight has 2 entries for 3 logits'):
-        build(name, class_weight=[1.0, 2.0])(one.logits, one.labels)
-    with pytest.raises(ValueError, match='class_weight is .* give a list of non-negative numbers'):
-        build(name, class_weight=[1.0, -2.0])
+    if name in WITH_CLASS_WEIGHT:
+        with pytest.raises(ValueError, match='class_weight has 2 entries for 3 logits'):
+            build(name, class_weight=[1.0, 2.0])(one.logits, one.labels)
+        with pytest.raises(ValueError, match='is .* give a list of non-negative numbers'):
+            build(name, class_weight=[1.0, -2.0])
+    else:
+        with pytest.raises(TypeError, match='class_weight'):
+            build(name, class_weight=[1.0, 2.0, 1.0])
     with pytest.raises(ValueError, match="begin it with 'loss_'"):
         build(name, loss_name='epl')
     with pytest.raises(TypeError, match='wieght'):

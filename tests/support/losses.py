@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mmseg_boundary.losses import active_boundary
 from tests.support import naive
 
 CE = 'CrossEntropyLoss'
@@ -43,6 +44,11 @@ class Loss:
     tolerance: the largest difference from the oracle, relative to the value.
     gradcheck: arguments with which the loss is smooth enough for finite differences.
     pixel_mean: the options with which a loss that takes pixel weights is a mean over pixels alone.
+    on_small_images: arguments with which the loss finds something on the tests' small images, where
+        a test says nothing else.
+    of_gradient: the arguments that change the gradient, and not the value.
+    jumps: tells of logits, target and `use_sigmoid` whether rounding them may carry the loss over a
+        threshold at which it jumps; float32 then has another value than float64.
     bound: the largest difference between float32 and float64.
     range_at_ties: (lowest, highest) value of a loss that ranks pixels; the only bound where ranks
         nearly tie.
@@ -60,13 +66,29 @@ class Loss:
     tolerance: float = 1e-8
     gradcheck: dict[str, Any] = field(default_factory=dict)
     pixel_mean: dict[str, Any] = field(default_factory=dict)
+    on_small_images: dict[str, Any] = field(default_factory=dict)
+    of_gradient: Sequence[str] = ()
+    jumps: Callable[..., bool] | None = None
     bound: Bound = Bound()
     range_at_ties: tuple[float, float] | None = None
     configs: dict[str, list[str]] = field(default_factory=dict)
     mutants: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
-# Another value for the arguments that all losses have.
+def near_the_threshold(logits, target, sigmoid):
+    """Whether a change of the prediction is so near a threshold of the active boundary loss that
+    float32 may find it on the other side."""
+    log_probs = active_boundary.log_probabilities(logits, sigmoid or logits.shape[1] == 1)
+    change = active_boundary.prediction_change(log_probs, target.valid.squeeze(1))
+    share = LOSSES['ActiveBoundaryLoss'].on_small_images['max_share']
+    threshold = active_boundary.boundary_threshold(change, share).view(-1, 1, 1)
+    # of sums of up to 400, to 1e-6 of them
+    return bool(
+        ((change - threshold).abs() < 1e-5 * threshold + 1e-6 * log_probs.abs().max()).any()
+    )
+
+
+# Another value for the arguments that most losses have.
 SHARED = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
 # `sc_scale` matters with the splitter 'SC' alone.
 SC_SCALE = [(dict(splitter='SC'), 'sc_scale', 'literal')]
@@ -77,6 +99,34 @@ OVERLAPS = dict(
 )
 
 LOSSES = {
+    'ActiveBoundaryLoss': Loss(
+        naive.active_boundary_loss,
+        dict(
+            max_share=0.1,
+            max_distance=2,
+            label_smoothing=0.4,
+            detach=False,
+            loss_weight=3.0,
+            use_sigmoid=True,
+        ),
+        options=[
+            dict(max_share=0.1, max_distance=1.5),
+            dict(max_share=1, label_smoothing=0),
+            dict(max_share=0.5, detach=False),
+        ],
+        # A boundary of the label lies on one of its sides, void counts in the share, and the
+        # direction across a sharp boundary is one of several.
+        does_not_hold=[
+            'flips and transposes commute',
+            'padding with void changes nothing',
+            'the target is not beaten',
+        ],
+        gradcheck=dict(detach=False),
+        on_small_images=dict(max_share=0.25),
+        of_gradient=['detach'],
+        jumps=near_the_threshold,
+        configs={'abl': [CE, 'LovaszLoss', 'ActiveBoundaryLoss']},
+    ),
     'EPLPointLoss': Loss(
         naive.epl_point_loss,
         dict(kernel_size=5, splitter='B', norm='l1', padding='constant', **SHARED),

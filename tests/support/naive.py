@@ -839,6 +839,115 @@ def structure_loss(
     return ce_weight * cross_entropy + overlap_weight * weighted_mean(overlaps, overlap_weights)
 
 
+# --- Wang et al., 'Active Boundary Loss for Semantic Segmentation' --------------------------------
+
+AROUND = [(1, 0), (-1, 0), (0, -1), (0, 1), (-1, 1), (1, 1), (-1, -1), (1, -1)]
+
+
+def log_distributions(logits, use_sigmoid):
+    """[(log p, …)]: one distribution of a softmax, one for and against each class of a sigmoid."""
+    if use_sigmoid or len(logits) == 1:
+        return [[log_odds_to_log_probability(z), log_odds_to_log_probability(-z)] for z in logits]
+    largest = max(logits)
+    log_sum = largest + math.log(sum(math.exp(z - largest) for z in logits))
+    return [[z - log_sum for z in logits]]
+
+
+def divergence(these, those):
+    """KL(these || those), summed over the distributions."""
+    return sum(
+        math.exp(p) * (p - q)
+        for one, other in zip(these, those)
+        for p, q in zip(one, other)
+        if math.exp(p) > 0
+    )
+
+
+def changing_pixels(distributions, label, ignore_index, max_share):
+    """The pixels at which the prediction changes most, and the pixels around them."""
+    height, width = len(label), len(label[0])
+    change = {}
+    for row, col in pixels_of(label):
+        change[row, col] = 0.0
+        for v, u in ((row + 1, col), (row, col + 1)):
+            in_image = v < height and u < width
+            if in_image and ignore_index not in (label[row][col], label[v][u]):
+                change[row, col] += divergence(distributions[row, col], distributions[v, u])
+    m = 0
+    while sum(k > 1e-5 * 1.2**m for k in change.values()) > max_share * height * width:
+        m += 1
+    core = {pixel for pixel, k in change.items() if k > 1e-5 * 1.2**m}
+    return [
+        (row, col)
+        for row, col in pixels_of(label)
+        if any((row + down, col + right) in core for down, right in [*AROUND, (0, 0)])
+        and label[row][col] != ignore_index
+    ]
+
+
+def active_boundary_loss(
+    logits,
+    labels,
+    ignore_index=255,
+    max_share=0.01,
+    max_distance=20,
+    label_smoothing=0.2,
+    detach=True,
+    use_sigmoid=False,
+    held=None,
+):
+    """Mean over the kept pixels of the cross-entropy of their direction, times min(M, d) / d.
+
+    held: logits for all but the kept pixels' own distributions; with `detach` the gradient is that
+    of the loss with these held.
+    """
+    logits, labels = as_lists(logits), as_lists(labels)
+    held = logits if held is None else as_lists(held)
+    total, kept = 0.0, 0
+    for image, image_held, label in zip(logits, held, labels):
+        own, others = (
+            {
+                (row, col): log_distributions([each[row][col] for each in maps], use_sigmoid)
+                for row, col in pixels_of(label)
+            }
+            for maps in (image, image_held)
+        )
+        valid = {pixel for pixel in own if label[pixel[0]][pixel[1]] != ignore_index}
+        boundary = [
+            (row, col)
+            for row, col in valid
+            if any(
+                (v, u) in valid and label[v][u] != label[row][col]
+                for v, u in ((row + 1, col), (row, col + 1))
+            )
+        ]
+        if not boundary:
+            continue
+        to_boundary = {pixel: distance_to(pixel, boundary) for pixel in valid}
+        for row, col in changing_pixels(others, label, ignore_index, max_share):
+            around = [(row + down, col + right) for down, right in [*AROUND, (0, 0)]]
+            distances = [to_boundary.get(pixel, math.inf) for pixel in around]
+            t = distances.index(min(distances))
+            if t == 8:
+                continue
+            kept += 1
+            scores = {}
+            for j, (v, u) in enumerate(around[:8]):
+                nearest = min(max(v, 0), len(label) - 1), min(max(u, 0), len(label[0]) - 1)
+                if nearest in valid:
+                    scores[j] = divergence(others[nearest], own[row, col])
+            if len(scores) == 1:
+                continue
+            largest = max(scores.values())
+            log_sum = largest + math.log(sum(math.exp(s - largest) for s in scores.values()))
+            cost = 0.0
+            for j, score in scores.items():
+                share = 1 - label_smoothing if j == t else label_smoothing / (len(scores) - 1)
+                cost += share * (log_sum - score)
+            total += min(to_boundary[row, col], max_distance) / max_distance * cost
+    return total / kept if kept else 0.0
+
+
 # --- Metrics --------------------------------------------------------------------------------------
 
 
