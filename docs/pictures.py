@@ -24,6 +24,7 @@ from mmseg_boundary.geometry.boundary import find_boundaries
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.labels import Target, encode
 from mmseg_boundary.losses import (
+    active_boundary_loss,
     boundary_dou_loss,
     boundary_weighted_ce_loss,
     distance_transform_loss,
@@ -32,6 +33,13 @@ from mmseg_boundary.losses import (
     soft_dice_loss,
     softmax_focal_loss,
     structure_loss,
+)
+from mmseg_boundary.losses.active_boundary import (
+    NEIGHBORS,
+    distance_to_boundary,
+    log_probabilities,
+    predicted_boundary,
+    prediction_change,
 )
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from mmseg_boundary.losses.boundary_weighted_ce import boundary_band
@@ -54,6 +62,7 @@ def main() -> None:
         'epl': draw_epl,
         'kervadec': draw_kervadec,
         'distance-transform': draw_distance_transform,
+        'active-boundary': draw_active_boundary,
         'bf1': draw_bf1,
         'structure': draw_structure,
         'boundary-dou': draw_boundary_dou,
@@ -182,6 +191,42 @@ def draw_distance_transform() -> plt.Figure:
     for drawn, axis in zip((weights, terms, shown), axes, strict=True):
         figure.colorbar(drawn, ax=axis, shrink=0.8)
     return figure
+
+
+def draw_active_boundary() -> plt.Figure:
+    """Where the prediction changes most, where its boundary has to move, and the gradient."""
+    target, share = encode(labels(), 2), 0.06
+    logits = predicted_logits()
+    change = prediction_change(log_probabilities(logits, False), target.valid.squeeze(1))
+    boundary = predicted_boundary(change, share)[0]
+    figure, axes = panels(3)
+    shown = show(axes[0], change[0], 'k, and B (dotted)', cmap='Greys')
+    axes[0].contour(boundary.float(), [0.5], colors='black', linewidths=0.7, linestyles='dotted')
+    figure.colorbar(shown, ax=axes[0], shrink=0.8)
+    distances = distance_to_boundary(target.regions)[0]
+    levels = plt.get_cmap('viridis', 6)
+    shown = show(axes[1], distances, 'M (px), and directions in B', cmap=levels, vmin=0, vmax=24)
+    figure.colorbar(shown, ax=axes[1], shrink=0.8)
+    draw_directions(axes[1], distances, boundary)
+    logits.requires_grad_()
+    active_boundary_loss(logits, target, share).backward()
+    grad = logits.grad[0, 1] * HEIGHT * WIDTH
+    shown = show(axes[2], grad, 'gradient at the logit (x pixels)', **around_zero(grad))
+    figure.colorbar(shown, ax=axes[2], shrink=0.8)
+    for axis in axes:
+        draw_boundaries(axis)
+    return figure
+
+
+def draw_directions(axis: plt.Axes, distances: Tensor, boundary: Tensor) -> None:
+    """Arrows from every third pixel of B to the neighbor that is nearest to the true boundary."""
+    padded = F.pad(distances, (1, 1, 1, 1), value=torch.inf)
+    steps = torch.tensor([*NEIGHBORS, (0, 0)])
+    around = [padded[1 + y : 1 + y + HEIGHT, 1 + x : 1 + x + WIDTH] for y, x in steps.tolist()]
+    rows, columns = boundary.nonzero()[::3].T
+    down, right = steps[torch.stack(around).argmin(0)[rows, columns]].T
+    style = dict(color='white', angles='xy', scale_units='xy', scale=1.1, width=0.004)
+    axis.quiver(columns, rows, right, down, pivot='middle', **style)
 
 
 def draw_bf1() -> plt.Figure:

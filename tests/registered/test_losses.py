@@ -56,6 +56,45 @@ def test_the_binary_head_of_one_logit():
     assert decode_head.conv_seg.weight.grad.abs().max() > 0
 
 
+LOVASZ = dict(type='LovaszLoss', reduction='none')
+
+
+def of_lovasz(labels, arguments=LOVASZ, **options):
+    torch.manual_seed(0)
+    losses = [dict(type='CrossEntropyLoss'), arguments, dict(type='ActiveBoundaryLoss')]
+    decode_head = head(losses, **options)
+    return decode_head.loss([torch.randn(2, 4, 4, 5)], samples(labels), train_cfg={})
+
+
+def test_the_lovasz_loss_beside_the_active_boundary_loss():
+    """What the page of the active boundary loss says of MMSegmentation's."""
+    labels = torch.randint(3, (2, 16, 20))
+    labels[:, :3] = 255
+    value = of_lovasz(labels)['loss_lovasz']
+    of_77 = of_lovasz(labels.where(labels != 255, 77), ignore_index=77)
+    assert of_77['loss_lovasz'] == value > 0
+    sampler = dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10)
+    loss, logits = MODELS.build(LOVASZ), torch.randn(2, 3, 16, 20)
+    unweighted = loss(logits, labels, ignore_index=255)
+    assert loss(logits, labels, weight=torch.zeros(2, 16, 20), ignore_index=255) == unweighted
+    with pytest.raises(ValueError, match='ActiveBoundaryLoss is no mean over pixels'):
+        of_lovasz(labels, sampler=sampler)
+
+    one_logit = dict(num_classes=2, out_channels=1, threshold=0.3)
+    binary = labels.where(labels == 255, labels % 2)
+    with pytest.raises(ValueError, match='Sigmoid output possible only with 1 class'):
+        of_lovasz(binary, **one_logit)
+    hinge = of_lovasz(binary, LOVASZ | dict(loss_type='binary'), **one_logit)
+    assert all(hinge[key].isfinite() for key in ('loss_lovasz', 'loss_abl'))
+
+    void = torch.full_like(labels, 255)
+    found = of_lovasz(void)
+    assert found['loss_lovasz'].mean().isnan() and found['loss_abl'] == 0
+    void[0, 3, 4] = 1
+    with pytest.raises(IndexError):
+        of_lovasz(void)
+
+
 @pytest.mark.parametrize('thresh', [0.7, None])
 def test_the_ohem_sampler(thresh):
     """With a threshold it weighs pixels, which the point loss takes; without, it ranks them by a

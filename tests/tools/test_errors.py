@@ -24,6 +24,7 @@ from mmseg.registry import HOOKS
 from mmseg_boundary.cli.lock import claim
 from mmseg_boundary.labels import encode_pair
 from mmseg_boundary.losses import (
+    ActiveBoundaryLoss,
     BF1Loss,
     BoundaryDoULoss,
     EPLLoss,
@@ -580,6 +581,7 @@ CALLS = {
     'a class weight too few': lambda: EPLLoss(class_weight=[1.0, 2.0])(LOGITS, LABELS),
     'an even window': lambda: StructureLoss(window=30),
     'a `max_alpha` of 1': lambda: BoundaryDoULoss(max_alpha=1),
+    'an active boundary loss of more than all pixels': lambda: ActiveBoundaryLoss(max_share=2),
     'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
