@@ -19,6 +19,7 @@ FORMS = {
     'losses': {
         'EPL, w=13': {'ours', 'plain', 'published'},
         'BF1, windows 3 and 5': {'ours', 'plain'},
+        'active boundary': {'ours', 'plain'},
     },
     'distances': {'1 threads': {'ours', 'plain', 'published'}, '2 threads': {'ours', 'published'}},
     'metrics': {'BoundaryMetric, blobs': {'ours', 'published'}, 'trimap': {'ours', 'published'}},

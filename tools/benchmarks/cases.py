@@ -72,6 +72,11 @@ def forward_backward(loss: Callable, sample: Sample) -> Tensor:
     return value.detach()
 
 
+def of_log_probs(loss: Callable, probs: Tensor, labels: Tensor) -> Tensor:
+    """A loss of logits, for which the logarithms of the probabilities serve."""
+    return loss(probs.clamp(min=1e-30).log(), labels)
+
+
 def epl(probs: Tensor, labels: Tensor, form: str, part: str, w: int, mu: int, splitter='A'):
     """A term of EPL or, if `part` is 'both', their weighted sum, from probabilities and labels."""
     terms = dict(ours=ours, plain=reference, published=peers)[form]
@@ -122,6 +127,17 @@ def losses(setting: Setting) -> Iterator[Row]:
         cases = {case: partial(forward_backward, loss, each) for case, each in shown.items()}
         forms[name] = Form(cases, [cases[USUAL]])
     yield loss_row(setting, 'BF1, windows 3 and 5', forms, shown)
+    forms = {}
+    for name, loss in (
+        ('ours', lambda z, y: ours.active_boundary_loss(z, encode(y, z.shape[1]))),
+        ('plain', peers.active_boundary_loss),
+    ):
+        cases = {
+            case: partial(forward_backward, partial(of_log_probs, loss), each)
+            for case, each in shown.items()
+        }
+        forms[name] = Form(cases, [cases[USUAL]])
+    yield loss_row(setting, 'active boundary', forms, shown)
 
 
 def loss_row(

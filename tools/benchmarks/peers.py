@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from mmseg_boundary.losses.active_boundary import NEIGHBORS
 from mmseg_boundary.losses.epl.rays import SPLITTERS
 
 # --- EPL (github.com/XuYin94/Contour-aware-equipotential-learning) --------------------------------
@@ -93,6 +94,48 @@ def bf1_loss(probs: Tensor, labels: Tensor, theta0: int, theta: int) -> Tensor:
     recall = (target * window_max(predicted, theta)).sum((2, 3)) / (length + 1e-7)
     f1 = 2 * precision * recall / (precision + recall + 1e-7)
     return (1 - f1)[length > 0].mean()
+
+
+# --- The active boundary loss, as its equations read ----------------------------------------------
+
+
+def active_boundary_loss(logits: Tensor, labels: Tensor, max_share: float = 0.01) -> Tensor:
+    """Every pixel with its 8 neighbors, and a threshold that is found by reading back."""
+    log_probs = logits.log_softmax(1)
+    fixed = log_probs.detach()
+    change = torch.zeros_like(fixed[:, 0])
+    changes = labels.new_zeros(labels.shape, dtype=torch.bool)
+    for dim in (-2, -1):
+        pairs = labels.shape[dim] - 1
+        here, there = (fixed.narrow(dim, start, pairs) for start in (0, 1))
+        change.narrow(dim, 0, pairs).add_((here.exp() * (here - there)).sum(1))
+        differ = labels.narrow(dim, 0, pairs) != labels.narrow(dim, 1, pairs)
+        changes.narrow(dim, 0, pairs).logical_or_(differ)
+    core = torch.zeros_like(changes)
+    for image, found in zip(change, core, strict=True):
+        m = 0
+        while (image > 1e-5 * 1.2**m).sum().item() > max_share * image.numel():
+            m += 1
+        found.copy_(image > 1e-5 * 1.2**m)
+    boundary = F.max_pool2d(core[:, None].float(), 3, 1, 1)[:, 0] > 0
+    # every image has a boundary here
+    distances = [distance_transform_edt(~each) for each in changes.cpu().numpy()]
+    distances = torch.from_numpy(np.stack(distances)).to(change)
+
+    def around(maps: Tensor) -> Iterator[Tensor]:
+        for down, right in NEIGHBORS:
+            yield maps[..., 1 + down :, 1 + right :][..., : labels.shape[1], : labels.shape[2]]
+
+    far = F.pad(distances, (1, 1, 1, 1), value=torch.inf)
+    direction = torch.stack([*around(far), distances]).argmin(0)
+    padded = F.pad(fixed, (1, 1, 1, 1), mode='replicate')
+    scores = torch.stack([(q.exp() * (q - log_probs)).sum(1) for q in around(padded)], 1)
+    kept = boundary & (direction < len(NEIGHBORS))
+    # torch's label smoothing has a share for the target too
+    costs = F.cross_entropy(
+        scores, direction.clamp(max=7), reduction='none', label_smoothing=0.2 * 8 / 7
+    )
+    return (costs * (distances / 20).clamp(max=1))[kept].sum() / kept.sum().clamp(min=1)
 
 
 # --- Signed distances (github.com/LIVIAETS/boundary-loss, one_hot2dist) ---------------------------
