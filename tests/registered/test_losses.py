@@ -61,8 +61,7 @@ LOVASZ = dict(type='LovaszLoss', reduction='none')
 
 def of_lovasz(labels, arguments=LOVASZ, **options):
     torch.manual_seed(0)
-    losses = [dict(type='CrossEntropyLoss'), arguments, dict(type='ActiveBoundaryLoss')]
-    decode_head = head(losses, **options)
+    decode_head = head([arguments, dict(type='ActiveBoundaryLoss')], **options)
     return decode_head.loss([torch.randn(2, 4, 4, 5)], samples(labels), train_cfg={})
 
 
