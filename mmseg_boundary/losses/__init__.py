@@ -15,6 +15,8 @@ from .boundary_dou import BoundaryDoULoss, boundary_dou_loss
 from .boundary_weighted_ce import BoundaryWeightedCELoss, boundary_weighted_ce_loss
 from .distance_transform import DistanceTransformLoss, distance_transform_loss
 from .epl import EPLLineLoss, EPLLoss, EPLPointLoss, epl_line_loss, epl_point_loss
+from .generalized_dice import GeneralizedDiceLoss, generalized_dice_loss
+from .hausdorff import HausdorffDTLoss, hausdorff_dt_loss
 from .jaccard import JaccardLoss, jaccard_loss
 from .kervadec import KervadecBoundaryLoss, kervadec_boundary_loss
 from .soft_dice import SoftDiceLoss, soft_dice_loss
@@ -30,6 +32,8 @@ __all__ = [
     'EPLLineLoss',
     'EPLLoss',
     'EPLPointLoss',
+    'GeneralizedDiceLoss',
+    'HausdorffDTLoss',
     'JaccardLoss',
     'KervadecBoundaryLoss',
     'SoftDiceLoss',
@@ -42,6 +46,8 @@ __all__ = [
     'distance_transform_loss',
     'epl_line_loss',
     'epl_point_loss',
+    'generalized_dice_loss',
+    'hausdorff_dt_loss',
     'jaccard_loss',
     'kervadec_boundary_loss',
     'soft_dice_loss',

@@ -39,6 +39,7 @@ class Loss:
     arguments: for each argument of the class a value that changes the loss.
     with_others: (options, argument, value) for arguments that matter with other options alone.
     options: arguments that take another path through the loss than the defaults.
+    one_logit_is_two_classes: whether the loss of one logit has a term of class 0 too.
     unweighted: the options with which class weights have no meaning.
     does_not_hold: the properties of the battery that the loss lacks; a test shows that it does.
     tolerance: the largest difference from the oracle, relative to the value.
@@ -61,6 +62,7 @@ class Loss:
     arguments: dict[str, Any]
     with_others: Sequence[tuple[dict, str, Any]] = ()
     options: Sequence[dict] = ()
+    one_logit_is_two_classes: bool = False
     unweighted: Sequence[str] = ()
     does_not_hold: Sequence[str] = ()
     tolerance: float = 1e-8
@@ -220,6 +222,22 @@ LOSSES = {
         dict(max_alpha=0.1, per_image=False, **SHARED),
         options=[dict(max_alpha=0.0), dict(max_alpha=0.3, per_image=False)],
         configs={'bdou': [CE, 'BoundaryDoULoss']},
+    ),
+    'HausdorffDTLoss': Loss(
+        naive.hausdorff_dt_loss,
+        dict(alpha=1.0, absent=True, one_sided=True, spacing='diagonal', **SHARED),
+        options=[
+            dict(absent=True, alpha=1.5),
+            dict(one_sided=True, spacing='diagonal', alpha=3),
+        ],
+        configs={'hausdorff': [CE, 'HausdorffDTLoss']},
+    ),
+    'GeneralizedDiceLoss': Loss(
+        naive.generalized_dice_loss,
+        dict(per_image=False, absent='max', **SHARED),
+        options=[dict(absent='max'), dict(per_image=False), dict(per_image=False, absent='max')],
+        one_logit_is_two_classes=True,
+        configs={'gdice': [CE, 'GeneralizedDiceLoss']},
     ),
     'SoftDiceLoss': Loss(naive.soft_dice_loss, **OVERLAPS, configs={'dice': [CE, 'SoftDiceLoss']}),
     'JaccardLoss': Loss(naive.jaccard_loss, **OVERLAPS),

@@ -525,6 +525,69 @@ def distance_transform_loss(
     return weighted_mean([1 - ratio for ratio, _ in pairs], [w for _, w in pairs])
 
 
+# --- Karimi & Salcudean, 'Reducing the Hausdorff distance in medical image segmentation' ----------
+
+
+def predictions(maps, valid, one_vs_rest):
+    """A mask per class, 0 at void: what is above 0.5, or the first of a pixel's largest values."""
+
+    def is_predicted(k, row, col):
+        column = [one[row][col] for one in maps]
+        chosen = column[k] > 0.5 if one_vs_rest else column.index(max(column)) == k
+        return float(valid[row][col] and chosen)
+
+    return [new_map(valid, lambda row, col: is_predicted(k, row, col)) for k in range(len(maps))]
+
+
+def distances_to_the_other_side(mask, valid):
+    """{pixel: f} of the valid pixels, 1 on both sides of a boundary; 0 without one."""
+    ours, others = sides(mask, valid)
+    if not ours or not others:
+        return {pixel: 0.0 for pixel in ours + others}
+    return {pixel: distance_to(pixel, others) for pixel in ours} | {
+        pixel: distance_to(pixel, ours) for pixel in others
+    }
+
+
+def hausdorff_dt_loss(
+    probs,
+    labels,
+    ignore_index=255,
+    alpha=2.0,
+    absent=False,
+    one_sided=False,
+    spacing='pixel',
+    one_vs_rest=False,
+    class_weight=None,
+    weight=None,
+):
+    """Mean over the present (image, class) pairs of the mean over the valid pixels of
+    (p - y)^2 (f_y^alpha + f_q^alpha); with `absent`, over those that are predicted too."""
+    assert spacing in ('pixel', 'diagonal'), spacing
+    probs, labels, weight = as_lists(probs), as_lists(labels), as_lists(weight)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    values, weights = [], []
+    for n in range(len(probs)):
+        targets, maps, valid = without_void(probs[n], labels[n], ignore_index)
+        unit = math.hypot(len(valid), len(valid[0])) if spacing == 'diagonal' else 1.0
+        predicted = predictions(maps, valid, one_vs_rest or len(maps) == 1)
+        for y, p, q, w in zip(targets, maps, predicted, class_weight):
+            if not (any(map(any, y)) or (absent and any(map(any, q)))):
+                continue
+            f_y = distances_to_the_other_side(y, valid)
+            f_q = distances_to_the_other_side(q, valid)
+            total = 0.0
+            for row, col in f_y:
+                far = (f_y[row, col] / unit) ** alpha
+                if not one_sided:
+                    far += (f_q[row, col] / unit) ** alpha
+                pixel_weight = 1.0 if weight is None else weight[n][row][col]
+                total += pixel_weight * (p[row][col] - y[row][col]) ** 2 * far
+            values.append(total / len(f_y))
+            weights.append(w)
+    return weighted_mean(values, weights)
+
+
 # --- Bokhovkin & Burnaev, 'Boundary Loss for Remote Sensing Imagery Semantic Segmentation' --------
 
 
@@ -586,6 +649,46 @@ def bf1_loss(probs, labels, ignore_index=255, theta0=3, theta=5, per_image=True,
                 losses.append(1 - 2 * precision * recall / (precision + recall + 1e-7))
                 weights.append(w)
     return weighted_mean(losses, weights)
+
+
+# --- Sudre et al., 'Generalised Dice overlap as a deep learning loss function' --------------------
+
+
+def generalized_dice_loss(
+    probs, labels, ignore_index=255, per_image=True, absent='ignore', class_weight=None
+):
+    """Mean over the images of 1 - 2 sum w |y p| / sum w (|y| + |p|), with w = 1 / |y|^2; a class
+    without a pixel has none or, with 'max', the largest. One map p is two, 1 - p and p."""
+    assert absent in ('ignore', 'max'), absent
+    probs, labels = as_lists(probs), as_lists(labels)
+    class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
+    if len(probs[0]) == 1:
+        class_weight = [1.0, *class_weight]
+    sums = []  # [image][class]: (|y p|, |y|, |p|)
+    for image, label in zip(probs, labels):
+        if len(image) == 1:
+            image = [new_map(label, lambda row, col: 1 - image[0][row][col]), image[0]]
+        targets, maps, _ = without_void(image, label, ignore_index)
+        sums.append(
+            [
+                (sum_of_products(y, p), sum(map(sum, y)), sum(map(sum, p)))
+                for y, p in zip(targets, maps)
+            ]
+        )
+    if not per_image:
+        sums = [[tuple(map(sum, zip(*images))) for images in zip(*sums)]]
+    losses = []
+    for image in sums:
+        largest = max((1 / y**2 for _, y, _ in image if y), default=0.0)
+        shared = both = counted = 0.0
+        for (overlap, y, p), w in zip(image, class_weight):
+            w *= 1 / y**2 if y else largest if absent == 'max' else 0.0
+            shared += w * overlap
+            both += w * (y + p)
+            counted += w * y
+        if counted:
+            losses.append(1 - 2 * shared / both)
+    return weighted_mean(losses, [1.0] * len(losses))
 
 
 # --- Gül's thesis, eq. (2.2) to (2.5): overlaps and cross-entropies -------------------------------

@@ -1,0 +1,2 @@
+_base_ = './ce.py'
+losses = [*_base_.losses, dict(type='HausdorffDTLoss', spacing='diagonal', loss_weight=1.0)]
