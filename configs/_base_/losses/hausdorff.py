@@ -1,2 +1,2 @@
 _base_ = './ce.py'
-losses = [*_base_.losses, dict(type='HausdorffDTLoss', spacing='diagonal', loss_weight=1.0)]
+losses = [*_base_.losses, dict(type='HausdorffDTLoss', spacing='diagonal', loss_weight=50.0)]
