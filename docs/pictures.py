@@ -28,6 +28,8 @@ from mmseg_boundary.losses import (
     boundary_dou_loss,
     boundary_weighted_ce_loss,
     distance_transform_loss,
+    generalized_dice_loss,
+    hausdorff_dt_loss,
     jaccard_loss,
     kervadec_boundary_loss,
     soft_dice_loss,
@@ -45,6 +47,7 @@ from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from mmseg_boundary.losses.boundary_weighted_ce import boundary_band
 from mmseg_boundary.losses.distance_transform import nearness_to_boundary
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
+from mmseg_boundary.losses.hausdorff import predicted_masks, squared_distances
 from mmseg_boundary.losses.structure import surroundings_weight
 from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
@@ -66,6 +69,8 @@ def main() -> None:
         'bf1': draw_bf1,
         'structure': draw_structure,
         'boundary-dou': draw_boundary_dou,
+        'hausdorff': draw_hausdorff,
+        'generalized-dice': draw_generalized_dice,
         'baselines': draw_baselines,
         'readme': draw_readme,
     }
@@ -251,6 +256,48 @@ def overlay(boundary: Tensor, reach: Tensor) -> Tensor:
     green = torch.tensor([0.0, 0.62, 0.45])
     ground = 1 - 0.45 * reach.float()[..., None] * (1 - green)
     return ground * (1 - 0.85 * boundary[..., None])
+
+
+def draw_hausdorff() -> plt.Figure:
+    """The distances to both boundaries of one class, the terms of the loss, and its gradient."""
+    target, probs = encode(labels(), 2), predicted_logits().softmax(1)
+    squares = sum(
+        squared_distances(masks, *distances_between(masks))
+        for masks in (target.masks, predicted_masks(probs, target.valid, one_vs_rest=False))
+    )
+    figure, axes = panels(3)
+    distances = show(axes[0], squares[0, 1].sqrt(), 'root of f_Y² + f_Q² (px)', cmap='viridis')
+    products = ((probs - target.masks.float()).square() * squares)[0, 1]
+    terms = show(axes[1], products, '(P - Y)² (f_Y² + f_Q²)', cmap='magma_r')
+    grad = gradient_of(hausdorff_dt_loss) * HEIGHT * WIDTH
+    shown = show(axes[2], grad[0, 1], 'gradient at the logit (x pixels)', **around_zero(grad))
+    for drawn, axis in zip((distances, terms, shown), axes, strict=True):
+        draw_boundaries(axis)
+        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    return figure
+
+
+def draw_generalized_dice() -> plt.Figure:
+    """An object that is predicted off and a small one that is missed: the gradients of Dice and of
+    generalized Dice at the logit of the true class."""
+    label = labels()
+    label[:, 5:8, 38:41] = 2
+    logits = torch.cat([predicted_logits(), torch.full((1, 1, HEIGHT, WIDTH), -2.5)], 1)
+    figure, axes = panels(3)
+    show(axes[0], label[0], 'label', cmap=ListedColormap(['white', '#bcd7ee', '#d98c5f']))
+    target = encode(label, 3)
+    for axis, loss, title in (
+        (axes[1], soft_dice_loss, 'Dice'),
+        (axes[2], generalized_dice_loss, 'generalized Dice'),
+    ):
+        leaf = logits.clone().requires_grad_()
+        loss(leaf.softmax(1), target).backward()
+        grad = leaf.grad.gather(1, label[None])[0, 0] * HEIGHT * WIDTH
+        shown = show(axis, grad, f'gradient (x pixels): {title}', **around_zero(grad))
+        figure.colorbar(shown, ax=axis, shrink=0.8)
+    for axis in axes:
+        draw_boundaries(axis)
+    return figure
 
 
 def draw_structure() -> plt.Figure:
