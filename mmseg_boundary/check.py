@@ -209,8 +209,9 @@ def _our_names() -> Iterator[tuple]:
 
 
 def _kind(registry: str, registered: type) -> str:
-    places = ('mmseg_boundary.losses.', 'mmseg_boundary.registered.loss_sum')
-    is_loss = registered.__module__.startswith(places)
+    registering = 'mmseg_boundary.registered.'
+    wrappers = f'{registering}loss_sum', f'{registering}neighbour_penalised'
+    is_loss = registered.__module__.startswith(('mmseg_boundary.losses.', *wrappers))
     return KINDS.get(registry, 'losses' if is_loss else 'models')
 
 

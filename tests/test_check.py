@@ -45,7 +45,9 @@ def test_a_sound_installation():
     assert facts['python'].startswith('.'.join(map(str, sys.version_info[:2])))
     assert facts['mmseg'].endswith(mmseg.__version__)
     classes = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
-    assert facts['losses'].replace(',', '').split() == sorted([*classes, 'LossSum'])
+    assert facts['losses'].replace(',', '').split() == sorted(
+        [*classes, 'LossSum', 'NeighbourPenalised']
+    )
     assert facts['metrics'] == 'BoundaryMetric'
     assert facts['hooks'] == (
         'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule, StepSeed'

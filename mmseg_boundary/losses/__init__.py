@@ -19,6 +19,7 @@ from .generalized_dice import GeneralizedDiceLoss, generalized_dice_loss
 from .hausdorff import HausdorffDTLoss, hausdorff_dt_loss
 from .jaccard import JaccardLoss, jaccard_loss
 from .kervadec import KervadecBoundaryLoss, kervadec_boundary_loss
+from .neighbour_penalised import neighbour_penalised
 from .soft_dice import SoftDiceLoss, soft_dice_loss
 from .softmax_focal import SoftmaxFocalLoss, softmax_focal_loss
 from .structure import StructureLoss, structure_loss
@@ -50,6 +51,7 @@ __all__ = [
     'hausdorff_dt_loss',
     'jaccard_loss',
     'kervadec_boundary_loss',
+    'neighbour_penalised',
     'soft_dice_loss',
     'softmax_focal_loss',
     'structure_loss',

@@ -223,6 +223,8 @@ def _apart(maps: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
 class BF1Loss(DecodeHeadLoss):
     """`bf1_loss` as a module, beside a cross-entropy."""
 
+    measures_geometry = True
+
     def __init__(
         self,
         theta0: int = 3,

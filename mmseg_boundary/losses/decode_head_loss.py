@@ -25,13 +25,24 @@ def require_loss_name(loss_name: str) -> None:
         )
 
 
+def require_ignore_index(ignore_index: int | None) -> None:
+    """Raises a ValueError for what is no label and does not leave it to the head."""
+    if not (ignore_index is None or isinstance(ignore_index, int)):
+        raise ValueError(
+            f"ignore_index is {ignore_index!r}; give a whole number, or None for the head's."
+        )
+
+
 class _Entry(NamedTuple):
     """A target and what it was made of: one object, so that a thread sees all of it or nothing."""
 
     labels: weakref.ref
-    logits: weakref.ref
+    logits: tuple[weakref.ref, ...]  # the head's, then what was made of them
     key: tuple
     target: Target
+
+    def made_for(self, logits: Tensor) -> bool:
+        return any(each() is logits for each in self.logits)
 
 
 class SharedTarget:
@@ -57,12 +68,18 @@ class SharedTarget:
         capturing = labels.is_cuda and torch.cuda.is_current_stream_capturing()
         key = (num_logits, ignore_index, labels._version, capturing)
         entry = self._entry
-        if entry and (entry.labels() is labels and entry.logits() is logits and entry.key == key):
+        if entry and entry.labels() is labels and entry.made_for(logits) and entry.key == key:
             return entry.target
         target = encode(labels, num_logits, ignore_index)
         of_labels, of_logits = (weakref.ref(each, self._forget) for each in (labels, logits))
-        self._entry = _Entry(of_labels, of_logits, key, target)
+        self._entry = _Entry(of_labels, (of_logits,), key, target)
         return target
+
+    def share(self, logits: Tensor, *made: Tensor) -> None:
+        """Gives what was `made` of a head's logits the target that these have, if it is cached."""
+        entry = self._entry
+        if entry and entry.made_for(logits):
+            self._entry = entry._replace(logits=(*entry.logits, *map(weakref.ref, made)))
 
     def _forget(self, died: weakref.ref) -> None:
         # An entry that was replaced is gone with its references, which call nobody then. (While
@@ -96,6 +113,9 @@ class DecodeHeadLoss(nn.Module, ABC):
 
     takes_pixel_weight = False
     takes_logits = False
+    # Whether it has fields, distances or boundaries to compare with the prediction, for which it
+    # needs the logits of the head: `NeighbourPenalised` refuses it.
+    measures_geometry = False
     class_weight: Tensor | None
     options: dict[str, Any]  # arguments of the pure function
 
@@ -110,10 +130,7 @@ class DecodeHeadLoss(nn.Module, ABC):
     ) -> None:
         super().__init__()
         require_loss_name(loss_name)
-        if not (ignore_index is None or isinstance(ignore_index, int)):
-            raise ValueError(
-                f"ignore_index is {ignore_index!r}; give a whole number, or None for the head's."
-            )
+        require_ignore_index(ignore_index)
         require_choice('pixel_weight', pixel_weight, PIXEL_WEIGHTS)
         require_class_weight(class_weight)
         self.use_sigmoid = use_sigmoid

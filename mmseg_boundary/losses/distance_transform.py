@@ -104,6 +104,8 @@ def require_distance_transform_options(
 class DistanceTransformLoss(DecodeHeadLoss):
     """`distance_transform_loss` as a module; alone, in the thesis."""
 
+    measures_geometry = True
+
     def __init__(
         self,
         metric: str = 'euclidean',

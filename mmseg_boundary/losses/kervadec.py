@@ -105,6 +105,7 @@ class KervadecBoundaryLoss(DecodeHeadLoss):
     """
 
     takes_pixel_weight = True
+    measures_geometry = True
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from .check_finite_loss import CheckFiniteLossHook
 from .loss_sum import LossSum
 from .loss_weight_schedule import LossWeightSchedule
 from .metrics import BoundaryMetric
+from .neighbour_penalised import NeighbourPenalised
 from .step_seed import StepSeed
 from .visualization import BoundaryVisualizationHook
 
@@ -19,6 +20,7 @@ __all__ = [
     'CheckFiniteLossHook',
     'LossSum',
     'LossWeightSchedule',
+    'NeighbourPenalised',
     'StepSeed',
 ]
 

@@ -29,9 +29,9 @@ class CheckFiniteLossHook(Hook):
     that these weights are not stored. Per iteration it waits for the device, as MMEngine does to
     log the same values, and for the other ranks.
 
-    A loss of ours under a head of the model (a `LossSum` too) that no rank called in the first
-    iteration after the start, or after a resume, trains nothing: DDRHead and PIDHead, for two,
-    call their losses by position.
+    A loss of ours under a head of the model (`LossSum` and `NeighbourPenalised` too) that no rank
+    called in the first iteration after the start, or after a resume, trains nothing: DDRHead and
+    PIDHead, for two, call their losses by position.
 
     `tools/train.py` adds it to every config, with uncalled_loss='stop' unless the config says
     otherwise. (MMDetection's CheckInvalidLossHook checks the sum alone, at intervals.)

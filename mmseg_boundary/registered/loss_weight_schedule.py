@@ -71,8 +71,9 @@ class LossWeightSchedule(Hook):
             head's name where only one head has such a loss), `kind`, and the kind's own numbers
             (`start`; `start`, `step`, `stop`; `step`, `floor`). K-Net logs one loss once per stage
             ('decode.loss_ce.s0', ...): it has one weight, and the key 'decode.loss_ce'. A loss in
-            a `LossSum`, of which the log has the sum alone, has the sum's key before its own name:
-            'decode.loss_sum.loss_epl', or 'decode.loss_epl' where one loss alone is meant by it.
+            a `LossSum` or `NeighbourPenalised`, whose value alone is logged, has the key of that
+            before its own name: 'decode.loss_sum.loss_epl', or 'decode.loss_epl' where one loss
+            alone is meant by it.
         interval: 'epoch', or the number of iterations that count as one. In a run that counts
             iterations, 'epoch' is ceil(images / (batch size * ranks)) of them. With accumulated
             gradients an iteration is still one batch.

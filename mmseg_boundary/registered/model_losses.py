@@ -10,9 +10,9 @@ from mmseg.models.decode_heads import DDRHead, PIDHead
 from torch import nn
 
 from ..losses.decode_head_loss import DecodeHeadLoss
-from .loss_sum import LossSum
+from .loss_wrapper import LossWrapper, name_of
 
-OURS = (DecodeHeadLoss, LossSum)
+OURS = (DecodeHeadLoss, LossWrapper)
 # Heads that call their losses by position, and log them under names of their own.
 POSITIONS = {
     DDRHead: ('loss_context', 'loss_spatial'),
@@ -27,10 +27,11 @@ class Entry(NamedTuple):
         head: the log's name of the segmentor's head: 'decode', 'aux', 'decode_0', ….
         owner: the module that has the loss: this head, or one inside it.
         place: where its owner has it, such as 'loss_decode[1]'.
-        key: its key in the log, without the stage that K-Net appends ('.s0'). A loss in a
-            `LossSum` has the key of that before its own name: 'decode.loss_sum.loss_epl'.
+        key: its key in the log, without the stage that K-Net appends ('.s0'). A loss in a wrapper
+            (`LossSum`, `NeighbourPenalised`) has the key of that before its own name:
+            'decode.loss_sum.loss_epl'.
         loss: the module.
-        holder: the `LossSum` that calls it, whose value alone is logged, or None.
+        holder: the outermost wrapper that calls it, whose value alone is logged, or None.
     """
 
     head: str
@@ -130,7 +131,7 @@ def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:
 def losses_of(model: nn.Module) -> list[Entry]:
     """Every loss in the heads of a segmentor, nested heads (K-Net's) included.
 
-    These are the entries of every `loss_decode`, what a `LossSum` among them holds, and losses of
+    These are the entries of every `loss_decode`, what the wrappers among them hold, and losses of
     ours wherever else a head has them.
     """
     entries = []
@@ -155,7 +156,7 @@ def _configured(head: str, owner: nn.Module) -> Iterator[Entry]:
     # PointRend's head, alone, puts a word before the names of its losses
     point = 'point' if hasattr(owner, 'get_points_train') else ''
     for index, loss in enumerate(losses if several else [losses]):
-        name = names[index] if index < len(names) else point + _name_of(loss)
+        name = names[index] if index < len(names) else point + name_of(loss)
         place = f'loss_decode[{index}]' if several else 'loss_decode'
         entry = Entry(head, owner, place, f'{head}.{name}', loss)
         yield entry
@@ -163,20 +164,16 @@ def _configured(head: str, owner: nn.Module) -> Iterator[Entry]:
 
 
 def _held(entry: Entry, outermost: Entry) -> Iterator[Entry]:
-    for index, loss in enumerate(entry.loss.losses if isinstance(entry.loss, LossSum) else ()):
+    held_by = entry.loss.held if isinstance(entry.loss, LossWrapper) else {}
+    for place, loss in held_by.items():
         held = entry._replace(
-            place=f'{entry.place}.losses[{index}]',
-            key=f'{entry.key}.{_name_of(loss)}',
+            place=f'{entry.place}.{place}',
+            key=f'{entry.key}.{name_of(loss)}',
             loss=loss,
             holder=outermost,
         )
         yield held
         yield from _held(held, outermost)
-
-
-def _name_of(loss: nn.Module) -> str:
-    # a head that calls its losses by position asks for no name
-    return getattr(loss, 'loss_name', type(loss).__name__)
 
 
 def find_loss(model: nn.Module, name: str) -> Entry:

@@ -25,7 +25,7 @@ VOID = 255
 FUNCTIONS = {
     name: getattr(losses, name)
     for name in losses.__all__
-    if not isinstance(getattr(losses, name), type)
+    if not isinstance(getattr(losses, name), type) and name != 'neighbour_penalised'  # logits
 }
 FUNCTIONS |= {
     f'reference.{name}': getattr(reference, name) for name in ('epl_point_loss', 'epl_line_loss')

@@ -203,7 +203,7 @@ def test_every_loss_has_its_costs(monkeypatch):
     setting = load('cases', monkeypatch).Setting('cpu', 1, True, '')
     (row,) = measuring.times_of('costs', setting)
     modules = {name for name in losses.__all__ if isinstance(getattr(losses, name), type)}
-    assert set(row['forms']) == {'cross-entropy', *modules}
+    assert set(row['forms']) == {'cross-entropy', *modules, 'NeighbourPenalised, cross-entropy'}
     found = measuring.slowdowns(setting, 1)
     (medians,) = found.values()
     assert list(medians) == ['cross-entropy', 'EPLLoss', 'BF1Loss']

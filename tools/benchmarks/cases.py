@@ -260,7 +260,7 @@ def step(setting: Setting) -> Iterator[Row]:
     from mmseg.utils import register_all_modules
 
     import mmseg_boundary.registered  # noqa: F401
-    from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
+    from mmseg_boundary.registered.model_losses import OURS
 
     config = Config.fromfile(setting.config)
     register_all_modules()
@@ -270,7 +270,7 @@ def step(setting: Setting) -> Iterator[Row]:
     in_head = [
         loss
         for loss in (head if isinstance(head, torch.nn.ModuleList) else [head])
-        if isinstance(loss, DecodeHeadLoss)
+        if isinstance(loss, OURS)
     ]
     if not in_head:
         raise SystemExit(f'The decode head of {setting.config} has no loss of ours.')
@@ -312,10 +312,18 @@ def step(setting: Setting) -> Iterator[Row]:
 
 
 def heads_losses() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """{name: function of logits and labels}: the cross-entropy, and every module of ours."""
+    """{name: function of logits and labels}: the cross-entropy, every module of ours, and the
+    cross-entropy in `NeighbourPenalised`, which needs MMSegmentation."""
     modules = [name for name in ours.__all__ if isinstance(getattr(ours, name), type)]
     found = {'cross-entropy': F.cross_entropy}
-    return found | {name: getattr(ours, name)() for name in sorted(modules)}
+    found |= {name: getattr(ours, name)() for name in sorted(modules)}
+    return found | {'NeighbourPenalised, cross-entropy': penalised_cross_entropy}
+
+
+def penalised_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(
+        ours.neighbour_penalised(logits, encode(labels, logits.shape[1])), labels
+    )
 
 
 def loss_runs(shape: Sequence[int], device: str) -> dict[str, Callable[[], object]]:

@@ -17,6 +17,7 @@ class EPLPointLoss(DecodeHeadLoss):
     """`epl_point_loss` as a module."""
 
     takes_pixel_weight = True
+    measures_geometry = True
 
     def __init__(
         self,
@@ -50,6 +51,8 @@ class EPLPointLoss(DecodeHeadLoss):
 
 class EPLLineLoss(DecodeHeadLoss):
     """`epl_line_loss` as a module."""
+
+    measures_geometry = True
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class EPLLoss(DecodeHeadLoss):
     Args:
         kernel_size: one for both terms, or a (point, line) pair.
     """
+
+    measures_geometry = True
 
     def __init__(
         self,
