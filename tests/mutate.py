@@ -69,6 +69,7 @@ TESTS = {
     'losses/kervadec.py': 'tests/losses/test_reduction.py '
     'tests/losses/test_kervadec.py tests/registered/test_losses.py',
     'losses/log_likelihood.py': 'tests/losses/test_cross_entropies.py',
+    'losses/neighbour_penalised.py': 'tests/losses/test_neighbour_penalised.py',
     'losses/once_differentiable.py': 'tests/losses/test_once_differentiable.py',
     'losses/reduction.py': 'tests/losses/test_reduction.py',
     'losses/soft_dice.py': 'tests/losses/test_overlaps.py tests/losses/test_reduction.py '
@@ -83,6 +84,9 @@ TESTS = {
     'metrics/contour_errors.py': 'tests/metrics/test_contour_errors.py',
     'metrics/metric.py': 'tests/metrics/test_metric.py mmseg_boundary/metrics/metric.py',
     'metrics/trimap_iou.py': 'tests/metrics',
+    'registered/loss_wrapper.py': 'tests/registered/test_loss_sum.py '
+    'tests/registered/test_neighbour_penalised.py',
+    'registered/neighbour_penalised.py': 'tests/registered/test_neighbour_penalised.py',
     'registered/visualization.py': 'tests/registered/test_visualization.py',
     'study/statistics.py': 'tests/study/test_statistics.py',
 }
@@ -249,7 +253,7 @@ MUTANTS = {
         ('(num_logits, ignore_index, labels', '(num_logits, labels'),
         ('(num_logits, ignore_index, labels', '(ignore_index, labels'),
         ('entry.labels() is labels and ', ''),
-        (' and entry.made_for(logits)', ''),
+        (' and entry.made_for(logits) and', ' and'),
         ('(*entry.logits, *map(weakref.ref, made))', 'entry.logits'),
         ('        return target\n', '        return self._entry.target\n'),
         ('weakref.ref(each, self._forget)', 'weakref.ref(each)'),
@@ -459,6 +463,18 @@ MUTANTS = {
         ('(weights * target.masks).sum(1, keepdim=True)', 'target.valid.to(weights.dtype)'),
         ('masked_fill(~target.masks, 0)', 'masked_fill(target.masks, 0)'),
     ],
+    'losses/neighbour_penalised.py': [
+        ('of_others = target.valid & ~target.masks', 'of_others = ~target.masks'),
+        (
+            'torch.where(target.masks, -logits, -torch.inf)',
+            'torch.where(target.valid, -logits, -torch.inf)',
+        ),
+        ('torch.where(of_others, logits, -torch.inf)', 'torch.where(of_others, logits, -9999)'),
+        ('torch.where(target.valid, penalised, logits)', 'penalised'),
+        ("    target.require_shape(logits, 'logits')\n", ''),
+        ('window < 3', 'window < 1'),
+        ('padding=window // 2', 'padding=1'),
+    ],
     'losses/once_differentiable.py': [
         ('with torch.no_grad():', 'with torch.enable_grad():'),
         (
@@ -585,6 +601,29 @@ MUTANTS = {
             'find_boundaries(_enlarged(labels, zoom), ~_enlarged(void, zoom))',
             'find_boundaries(_enlarged(labels, zoom))',
         ),
+    ],
+    'registered/loss_wrapper.py': [
+        ('return self.loss_weight * self.value(', 'return self.value('),
+        ('ignore_index = self.ignore_index\n', 'pass\n'),
+        ('self.ignore_index not in (None, ignore_index)', 'False'),
+        ("override is not None and 'reduction_override' not in names", 'False'),
+        ('next(own_voids(loss), 255)', '255'),
+        (", getattr(loss, 'ignore_label', None)", ', None'),
+        ('for name in names if given[name] is not None', "for name in names if name != 'weight'"),
+    ],
+    'registered/neighbour_penalised.py': [
+        ('    require_window(window)\n', ''),
+        ('.removeprefix("loss_")', ''),
+        ('dict(ignore_index=self._own_void() if void is None else void)', 'dict(ignore_index=255)'),
+        ('torch.promote_types(seg_logits.dtype, torch.float32)', 'seg_logits.dtype'),
+        ('enabled=False', 'enabled=True'),
+        ('neighbour_penalised(logits, target, self.window)', 'neighbour_penalised(logits, target)'),
+        ('            shared_target.share(seg_logits, logits, penalised)\n', ''),
+        ('value + self.total(logits, seg_label, given)', 'value + value'),
+        ('if self.keep else value', 'if not self.keep else value'),
+        ('len(voids) > 1', 'len(voids) > 2'),
+        ('for part in loss.modules()', 'for part in [loss]'),
+        (' and part.measures_geometry', ''),
     ],
     'study/statistics.py': [
         ('np.where(np.isnan(scores), -np.inf, scores)', 'scores'),

@@ -115,6 +115,7 @@ TESTED_IN = {
     'losses/epl/point.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),
     'losses/epl/reference.py': ('losses/epl/test_epl.py', 'the terms are compared with it'),
     'losses/decode_head_loss.py': ('registered/test_battery.py', 'what every loss inherits'),
+    'registered/loss_wrapper.py': ('registered/test_loss_sum.py', 'what wrappers inherit'),
     'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
     'registered/datasets/paired_folders.py': (
         'registered/datasets/test_nuclei.py',

@@ -277,6 +277,10 @@ LOSSES = {
 }
 
 
+# The configs of wrappers, which are no losses of their own: as in the rows.
+WRAPPERS = {'scnp': ['NeighbourPenalised']}
+
+
 def value_and_gradient(loss, logits, labels):
     """The value of a module and its gradient, which has the strides of the logits."""
     leaf = logits.detach().requires_grad_()

@@ -1051,6 +1051,49 @@ def active_boundary_loss(
     return total / kept if kept else 0.0
 
 
+# --- SCNP: logits for another loss ----------------------------------------------------------------
+
+
+def worst_neighbour(logits, label, ignore_index, window, k, row, col):
+    """The pixel whose logit of class k takes the place of this one's: of those within
+    (window - 1) / 2 rows and columns that are of class k, or not, as this one is, the first with
+    the worst logit. With one logit the class is 1. Void stays as it is."""
+    classes = [1] if len(logits) == 1 else range(len(logits))
+
+    def is_of_class(pixel):
+        return label[pixel[0]][pixel[1]] == classes[k]
+
+    if label[row][col] == ignore_index:
+        return row, col
+    reach, chosen = window // 2, None
+    for pixel in pixels_of(label):
+        near = abs(pixel[0] - row) <= reach and abs(pixel[1] - col) <= reach
+        void = label[pixel[0]][pixel[1]] == ignore_index
+        if not near or void or is_of_class(pixel) != is_of_class((row, col)):
+            continue
+        value = logits[k][pixel[0]][pixel[1]]
+        best = None if chosen is None else logits[k][chosen[0]][chosen[1]]
+        if best is None or (value < best if is_of_class((row, col)) else value > best):
+            chosen = pixel
+    return chosen
+
+
+def neighbour_penalised(logits, labels, ignore_index=255, window=3):
+    """(N, K, H, W) lists of lists: each logit is that of its worst neighbor."""
+    logits, labels = as_lists(logits), as_lists(labels)
+    penalised = []
+    for maps, label in zip(logits, labels):
+        penalised.append([])
+        for k in range(len(maps)):
+
+            def value(row, col):
+                chosen = worst_neighbour(maps, label, ignore_index, window, k, row, col)
+                return maps[k][chosen[0]][chosen[1]]
+
+            penalised[-1].append(new_map(label, value))
+    return penalised
+
+
 # --- Metrics --------------------------------------------------------------------------------------
 
 
