@@ -185,6 +185,18 @@ def test_terms_of_one_name_have_no_weight_of_their_own(tool):
     assert 'x 0.025 |' in tool.table(rows, 0.1)
 
 
+def test_a_wrapper_has_one_row_with_its_weight(tool):
+    """What it holds is not in the log."""
+    wrapped = dict(type='NeighbourPenalised', loss=ce(2.0), window=3, loss_weight=0.5)
+    alone = dict(type='NeighbourPenalised', loss=ce(), loss_name='loss_alone')
+    rows = tool.balance(Heads([ce(), wrapped, alone], ce()), [batch(0)])
+    keys = ['decode.loss_ce', 'decode.loss_scnp_ce', 'decode.loss_alone', 'aux.loss_ce']
+    assert [row.key for row in rows] == keys
+    assert [row.weight for row in rows] == [1, 0.5, 1, 1]
+    assert rows[1].gradients == rows[2].gradients
+    assert rows[1].gradients.value > rows[0].gradients.value and rows[1].ratio_at_parameters > 0
+
+
 def test_a_first_term_without_a_gradient(tool):
     rows = tool.balance(Heads([ce(0.0), ce(1.0, 'loss_two')], ce()), [batch(0)])
     assert next(tool.remarks(rows, Config())).startswith('decode.loss_ce has no gradient here')
