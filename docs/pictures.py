@@ -32,6 +32,7 @@ from mmseg_boundary.losses import (
     hausdorff_dt_loss,
     jaccard_loss,
     kervadec_boundary_loss,
+    neighbour_penalised,
     soft_dice_loss,
     softmax_focal_loss,
     structure_loss,
@@ -71,6 +72,7 @@ def main() -> None:
         'boundary-dou': draw_boundary_dou,
         'hausdorff': draw_hausdorff,
         'generalized-dice': draw_generalized_dice,
+        'neighbour-penalised': draw_neighbour_penalised,
         'baselines': draw_baselines,
         'readme': draw_readme,
     }
@@ -249,6 +251,42 @@ def draw_bf1() -> plt.Figure:
     show(axes[2], overlay(true, reach[1]), f'R = {share}: b, and green where b̂ reaches')
     draw_boundaries(axes[2], label=False)
     return figure
+
+
+def draw_neighbour_penalised() -> plt.Figure:
+    """A logit of the object, in whose handle a pixel's width is missing, the penalized one, and the
+    gradient of the cross-entropy of both."""
+    target = encode(labels(), 1)
+    logit = F.avg_pool2d(8.0 * target.masks - 4, 3, 1, padding=1, count_include_pad=False)
+    logit[..., 16:20, 30] = -1.5  # the gap
+    logit[..., 6:8, 36:38] = 1.5  # a spot of the object elsewhere
+    penalised = neighbour_penalised(logit, target)
+    grads = [
+        cross_entropy_gradient(logit, target, change)
+        for change in (lambda z, target: z, neighbour_penalised)
+    ]
+    figure, axes = panels(4)
+    shown = [
+        show(axes[0], logit[0, 0], 'z: logit of the object', **around_zero(logit)),
+        show(axes[1], penalised[0, 0], 'z̃: the worst within 1 px', **around_zero(logit)),
+        show(axes[2], grads[0], 'gradient of CE(z) (x pixels)', **around_zero(grads[1])),
+        show(axes[3], grads[1], 'gradient of CE(z̃) (x pixels)', **around_zero(grads[1])),
+    ]
+    for axis in axes:
+        draw_boundaries(axis, pred=False)
+    for index in (1, 3):
+        figure.colorbar(shown[index], ax=axes[index], shrink=0.75)
+    return figure
+
+
+def cross_entropy_gradient(
+    logits: Tensor, target: Target, change: Callable[[Tensor, Target], Tensor]
+) -> Tensor:
+    """(H, W): of the sum over the pixels, at the one logit that was there before its change."""
+    leaf = logits.clone().requires_grad_()
+    masks = target.masks.float()
+    F.binary_cross_entropy_with_logits(change(leaf, target), masks, reduction='sum').backward()
+    return leaf.grad[0, 0]
 
 
 def overlay(boundary: Tensor, reach: Tensor) -> Tensor:

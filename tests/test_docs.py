@@ -21,6 +21,7 @@ import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary import metrics
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 from mmseg_boundary.metrics import Metric
+from mmseg_boundary.registered.loss_wrapper import LossWrapper
 from tests.support.commands import LIMIT, environment_for, run
 from tests.support.losses import LOSSES as LOSS_ROWS
 from tests.support.metrics import METRICS as METRIC_ROWS
@@ -35,6 +36,11 @@ LOSSES = {
     name: loss
     for name, loss in MODELS.module_dict.items()
     if isinstance(loss, type) and issubclass(loss, DecodeHeadLoss)
+}
+WRAPPERS = {
+    name: wrapper
+    for name, wrapper in MODELS.module_dict.items()
+    if isinstance(wrapper, type) and issubclass(wrapper, LossWrapper)
 }
 SHARED = {'use_sigmoid': False, 'class_weight': None, 'loss_weight': 1.0, 'ignore_index': None}
 COMMANDS = ('python', 'bash', 'make', 'pip', 'mim', '.')
@@ -166,7 +172,11 @@ def test_tables_of_arguments_are_the_signatures():
     shared = {name: ast.literal_eval(default) for name, default in tables.pop('all losses').items()}
     assert shared == SHARED
     # A page is written when somebody will read it.
-    assert len(tables) >= 10 and set(tables) <= set(LOSSES)
+    assert len(tables) >= 10 and set(tables) <= {*LOSSES, *WRAPPERS}
+    for name in set(tables) & set(WRAPPERS):  # all but what they wrap
+        _, *arguments = inspect.signature(WRAPPERS[name]).parameters.values()
+        own = {each.name: each.default for each in arguments}
+        assert {each: ast.literal_eval(given) for each, given in tables.pop(name).items()} == own
     for name, table in tables.items():
         arguments = inspect.signature(LOSSES[name]).parameters
         without = {'class_weight'} - set(LOSS_ROWS[name].arguments)
@@ -267,8 +277,11 @@ def test_the_readmes_figure_shows_what_it_says():
 def test_every_loss_has_its_costs():
     """The page that `tools/benchmark.py` writes has each in time and in memory."""
     page = (ROOT / 'docs/performance.md').read_text()
-    rows = re.findall(r'^\| (cross-entropy|\w+Loss) \| [\d.]+ (?:ms|s|MiB) ', page, re.MULTILINE)
-    expected = {'cross-entropy', *tables_of_arguments()} - {'all losses'}
+    kind = r'(cross-entropy|\w+Loss|\w+, cross-entropy)'
+    rows = re.findall(rf'^\| {kind} \| [\d.]+ (?:ms|s|MiB) ', page, re.MULTILINE)
+    tables = tables_of_arguments()
+    expected = {'cross-entropy', *(set(tables) & set(LOSSES))}
+    expected |= {f'{name}, cross-entropy' for name in set(tables) & set(WRAPPERS)}
     assert set(rows) == expected and len(rows) == 2 * len(expected)
 
 

@@ -22,7 +22,7 @@ from mmengine.runner import CheckpointLoader
 from mmseg.registry import HOOKS
 
 from mmseg_boundary.cli.lock import claim
-from mmseg_boundary.labels import encode_pair
+from mmseg_boundary.labels import encode, encode_pair
 from mmseg_boundary.losses import (
     ActiveBoundaryLoss,
     BF1Loss,
@@ -30,6 +30,7 @@ from mmseg_boundary.losses import (
     EPLLoss,
     EPLPointLoss,
     StructureLoss,
+    neighbour_penalised,
 )
 from mmseg_boundary.metrics import Accumulator, BoundaryF, boundary_f_score, boundary_iou
 from tests.support import last_run
@@ -209,6 +210,21 @@ def schedule_for_a_loss_that_is_not_called(folder):
     more += "loss='decode.loss_lost', kind='increase')])]\n"
     lost = dict(type='CrossEntropyLoss', loss_name='loss_lost')
     return use_ddrnet(folder, OHEM, OHEM, lost, more=more)
+
+
+def loss_of_distances_in_neighbour_penalised(folder):
+    wrapper = dict(type='NeighbourPenalised', loss=dict(type='KervadecBoundaryLoss'))
+    with (folder / 'config.py').open('a') as config:
+        config.write(f"model['decode_head'].update(loss_decode={wrapper})\n")
+    return train(folder)
+
+
+def no_loss_in_neighbour_penalised(folder):
+    with (folder / 'config.py').open('a') as config:
+        config.write(
+            "model['decode_head'].update(loss_decode=dict(type='NeighbourPenalised', loss=[]))\n"
+        )
+    return train(folder)
 
 
 def non_finite_loss(folder):
@@ -486,6 +502,8 @@ TOOL_CASES = {
         'a value that is not allowed': wrong_value,
         'a loss that the head never calls': loss_that_is_not_called,
         'a schedule for such a loss': schedule_for_a_loss_that_is_not_called,
+        'a loss of distances in `NeighbourPenalised`': loss_of_distances_in_neighbour_penalised,
+        'no loss in `NeighbourPenalised`': no_loss_in_neighbour_penalised,
         'a loss that is NaN': non_finite_loss,
         'a full disk, and a checkpoint': full_disk_and_a_checkpoint,
         'a work folder that is a file': work_folder_is_a_file,
@@ -582,6 +600,9 @@ CALLS = {
     'an even window': lambda: StructureLoss(window=30),
     'a `max_alpha` of 1': lambda: BoundaryDoULoss(max_alpha=1),
     'an active boundary loss of more than all pixels': lambda: ActiveBoundaryLoss(max_share=2),
+    'logits penalized in a window of even width': lambda: neighbour_penalised(
+        LOGITS, encode(LABELS, 3), window=4
+    ),
     'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
