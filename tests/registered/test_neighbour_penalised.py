@@ -211,6 +211,17 @@ def test_half_types_and_autocast_are_float32_of_the_rounded(dtype, loss):
         assert rounded.grad.equal(grad.to(dtype))
 
 
+def test_the_loss_runs_outside_of_autocast():
+    class Product(nn.Module):
+        def forward(self, logits, labels):
+            return (logits.flatten(1) @ logits.flatten(1).T).sum()
+
+    logits, labels = logits_and_labels()
+    expected = built(Product())(logits, labels)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert built(Product())(logits, labels).equal(expected)
+
+
 def test_nothing_valid_and_an_empty_batch_are_zeros_with_a_graph():
     empty = torch.zeros(0, 3, 8, 8), torch.zeros(0, 8, 8, dtype=torch.long)
     void = torch.randn(2, 3, 8, 8), torch.full((2, 8, 8), 255)
