@@ -24,7 +24,12 @@ class Differences(NamedTuple):
     unknown: list[str]  # of the file
 
 
-def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: bool) -> dict:
+UNUSED_IN_TESTS = 'auxiliary_head.'
+
+
+def load_fully(
+    load: Callable[[], dict], name: str, model: nn.Module, partial: bool, tests: bool = False
+) -> dict:
     """Refuses a checkpoint that leaves a part of the net as it was initialised.
 
     Args:
@@ -32,6 +37,8 @@ def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: b
         name: its path or URL.
         model: the net, which may be wrapped.
         partial: takes what fits, with a line in the log.
+        tests: the net is tested alone, so that its auxiliary heads may be others than those of the
+            checkpoint, with a line in the log.
 
     Raises:
         UnfitStart: something of the net is missing or has another shape.
@@ -52,6 +59,8 @@ def load_fully(load: Callable[[], dict], name: str, model: nn.Module, partial: b
                 ) from None
             found.reshaped.extend(_key_of(line).removeprefix('module.') for line in lines)
             _require_same_net({}, name, model, found, partial)
+    if tests:
+        found = _without_unused(name, found)
     _require_same_net(checkpoint, name, model, found, partial)
     return checkpoint
 
@@ -93,6 +102,21 @@ def _watched(model: nn.Module) -> Iterator[Differences]:
 def _key_of(error: str) -> str:
     key = re.search(r'size mismatch for (\S+):|the parameter named "([^"]+)"', error)
     return key[1] or key[2] if key else error
+
+
+def _without_unused(name: str, found: Differences) -> Differences:
+    unused = [key for key in [*found.missing, *found.reshaped] if key.startswith(UNUSED_IN_TESTS)]
+    if unused:
+        print_log(
+            f'{name} lacks {len(unused)} tensors of the auxiliary heads ({_few(unused)}), which '
+            'stay as they were initialised: no test uses them.',
+            'current',
+            logging.WARNING,
+        )
+    missing, reshaped = (
+        [key for key in keys if key not in unused] for keys in (found.missing, found.reshaped)
+    )
+    return found._replace(missing=missing, reshaped=reshaped)
 
 
 def _require_same_net(
@@ -147,14 +171,18 @@ def watch_runner(runner: Runner, partial: bool, resumes: bool, updates_every: in
     Args:
         runner: one that has not loaded anything yet.
         partial: see `load_fully`.
-        resumes: it goes on with a training, for which weights alone are not enough.
+        resumes: it goes on with a training, for which weights alone are not enough; else it tests.
         updates_every: the `accumulative_counts` of its optimizer.
     """
 
     def wrap(load_checkpoint: Callable[..., dict]) -> Callable[..., dict]:
         def load(filename: str, *args, **kwargs) -> dict:
             checkpoint = load_fully(
-                lambda: load_checkpoint(filename, *args, **kwargs), filename, runner.model, partial
+                lambda: load_checkpoint(filename, *args, **kwargs),
+                filename,
+                runner.model,
+                partial,
+                tests=not resumes,
             )
             if resumes:
                 _require_progress(checkpoint, filename)

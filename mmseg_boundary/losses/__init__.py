@@ -20,6 +20,7 @@ from .hausdorff import HausdorffDTLoss, hausdorff_dt_loss
 from .jaccard import JaccardLoss, jaccard_loss
 from .kervadec import KervadecBoundaryLoss, kervadec_boundary_loss
 from .neighbour_penalised import neighbour_penalised
+from .semantic_boundary import semantic_boundary_loss
 from .soft_dice import SoftDiceLoss, soft_dice_loss
 from .softmax_focal import SoftmaxFocalLoss, softmax_focal_loss
 from .structure import StructureLoss, structure_loss
@@ -52,6 +53,7 @@ __all__ = [
     'jaccard_loss',
     'kervadec_boundary_loss',
     'neighbour_penalised',
+    'semantic_boundary_loss',
     'soft_dice_loss',
     'softmax_focal_loss',
     'structure_loss',

@@ -1,5 +1,7 @@
 """Whether a checkpoint is of its net, and what a run that goes on from it has lost."""
 
+import json
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -33,11 +35,11 @@ def said(caplog):
     return caplog
 
 
-def load(settings, content, folder, partial=False):
+def load(settings, content, folder, partial=False, **options):
     torch.save(content, folder / 'a.pth')
     model = MODELS.build(settings)
     path = str(folder / 'a.pth')
-    load_fully(lambda: load_checkpoint(model, path, 'cpu'), path, model, partial)
+    load_fully(lambda: load_checkpoint(model, path, 'cpu'), path, model, partial, **options)
     return model
 
 
@@ -131,6 +133,44 @@ def test_one_missing_key_is_enough(tiny, tmp_path):
     config, weights = tiny
     with pytest.raises(UnfitStart, match=r'^1 of .* \(auxiliary_head.conv_seg.bias\): it is'):
         load(config.model, without(weights, 'auxiliary_head.conv_seg.bias'), tmp_path)
+
+
+def with_a_list(settings):
+    """The net with its auxiliary head, under other keys then, and a second one."""
+    net = settings.to_dict()
+    first = net['auxiliary_head']
+    net['auxiliary_head'] = [first, dict(first, channels=2)]
+    return net
+
+
+@pytest.mark.parametrize('lists', ['net', 'file'])
+def test_a_test_needs_no_auxiliary_head(lists, tiny, said, tmp_path):
+    """With other auxiliary heads in the config, or in the file; all else is loaded. A training
+    that goes on needs them."""
+    config, weights = tiny
+    net = with_a_list(config.model)
+    if lists == 'file':
+        weights, net = MODELS.build(net).state_dict(), config.model
+    model = load(net, dict(state_dict=weights), tmp_path, tests=True)
+    for key, tensor in model.state_dict().items():
+        assert key.startswith('auxiliary_head.') or tensor.equal(weights[key])
+    lacking, unknown = said.records
+    lack = [key for key in model.state_dict() if key.startswith('auxiliary_head.')]
+    lack = [key for key in lack if 'num_batches_tracked' not in key]
+    assert f'a.pth lacks {len(lack)} tensors of the auxiliary heads' in lacking.message
+    assert 'tensors that the net has not: auxiliary_head.' in unknown.message
+    with pytest.raises(UnfitStart, match=rf'^{len(lack)} of the .*auxiliary_head\.'):
+        load(net, dict(state_dict=weights), tmp_path)
+
+
+def test_a_test_takes_auxiliary_heads_of_other_shapes_and_no_other_decode_head(tiny, tmp_path):
+    config, weights = tiny
+    net = config.model.to_dict()
+    net['auxiliary_head']['num_classes'] = 4
+    load(net, dict(state_dict=weights), tmp_path, tests=True)
+    net['decode_head']['num_classes'] = 4
+    with pytest.raises(UnfitStart, match=r'^2 of .*\(decode_head.conv_seg.weight, decode_head'):
+        load(net, dict(state_dict=weights), tmp_path, tests=True)
 
 
 def test_what_is_no_tensor_does_not_fit(tiny, tmp_path):
@@ -252,6 +292,37 @@ def test_augmented_tests_and_partial_ones(place):
     assert 'is of another net' in run_tool('test', *command, '--cfg-options', OTHER_NET)
     assert run_tool('test', *command, '--partial', '--cfg-options', OTHER_NET) is None
     assert '--partial: ' in text_of(place / 'work')
+
+
+SEMANTIC_BOUNDARIES = """
+model['auxiliary_head'] = [
+    model['auxiliary_head'],
+    dict(
+        type='SemanticBoundaryHead',
+        in_channels=[CHANNELS, 2 * CHANNELS, 8 * CHANNELS],
+        num_classes=6,
+    ),
+]
+"""
+
+
+def test_a_net_trained_with_semantic_boundaries_is_tested_as_the_stock_net(place):
+    """And the stock net's file with the head in the config; the scores are the same."""
+    stock = (place / 'config.py').read_text()
+    channels = Config.fromfile(place / 'config.py').model.backbone.base_channels
+    ours = stock + SEMANTIC_BOUNDARIES.replace('CHANNELS', str(channels))
+    for text, other in ((ours, stock), (stock, ours)):
+        (place / 'config.py').write_text(text)
+        assert train(place, ONE) is None
+        assert (text == ours) == ('aux_1.loss_sbd_fuse: ' in text_of(place / 'work'))
+        (place / 'work/iter_1.pth').rename(place / 'good.pth')
+        reports = []
+        for each in (text, other):
+            (place / 'config.py').write_text(each)
+            assert evaluate(place) is None
+            reports.append(json.loads((place / 'out.json').read_text())['metrics'])
+        assert reports[0] == reports[1]
+        assert 'tensors of the auxiliary heads (auxiliary_head.' in text_of(place / 'work')
 
 
 def test_load_from_is_a_transfer_and_what_loss_balance_is_given_is_not(place):

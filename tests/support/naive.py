@@ -1094,6 +1094,47 @@ def neighbour_penalised(logits, labels, ignore_index=255, window=3):
     return penalised
 
 
+def class_edges(mask, others, radius):
+    """The pixels within `radius` of a class's boundary: of the class from the others, and of the
+    others from the class."""
+    near = {pixel for pixel in mask if distance_to(pixel, others) <= radius}
+    return near | {pixel for pixel in others if distance_to(pixel, mask) <= radius}
+
+
+def semantic_boundary_loss(logits, labels, ignore_index=255, radius=2, output_stride=1):
+    """Cross-entropy of the edges of each class, in cells of `output_stride` pixels, with the
+    weight beta at edges; the mean over the images with a valid pixel."""
+    losses = []
+    for image, label in zip(as_lists(logits), as_lists(labels)):
+        targets, _, valid = without_void([label] * len(image), label, ignore_index)
+        cells = {
+            (row // output_stride, col // output_stride)
+            for row, col in pixels_of(label)
+            if valid[row][col]
+        }
+        edges = [
+            {
+                (row // output_stride, col // output_stride)
+                for row, col in class_edges(*sides(target, valid), radius)
+            }
+            for target in targets
+        ]
+        if not cells:
+            continue
+        edge_cells = len(set().union(*edges))
+        beta = max((len(cells) - edge_cells) / edge_cells, 1.0) if edge_cells else 1.0
+        total = 0.0
+        for cell in cells:
+            for k in range(len(image)):
+                logit = image[k][cell[0]][cell[1]]
+                if cell in edges[k]:
+                    total -= beta * log_odds_to_log_probability(logit)
+                else:
+                    total -= log_odds_to_log_probability(-logit)
+        losses.append(total / (len(cells) * len(image)))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
 # --- Metrics --------------------------------------------------------------------------------------
 
 
