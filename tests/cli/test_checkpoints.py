@@ -307,22 +307,21 @@ model['auxiliary_head'] = [
 
 
 def test_a_net_trained_with_semantic_boundaries_is_tested_as_the_stock_net(place):
-    """And the stock net's file with the head in the config; the scores are the same."""
+    """It has the same scores there."""
     stock = (place / 'config.py').read_text()
     channels = Config.fromfile(place / 'config.py').model.backbone.base_channels
     ours = stock + SEMANTIC_BOUNDARIES.replace('CHANNELS', str(channels))
-    for text, other in ((ours, stock), (stock, ours)):
+    (place / 'config.py').write_text(ours)
+    assert train(place, ONE) is None
+    assert 'aux_1.loss_sbd_fuse: ' in text_of(place / 'work')
+    (place / 'work/iter_1.pth').rename(place / 'good.pth')
+    reports = []
+    for text in (ours, stock):
         (place / 'config.py').write_text(text)
-        assert train(place, ONE) is None
-        assert (text == ours) == ('aux_1.loss_sbd_fuse: ' in text_of(place / 'work'))
-        (place / 'work/iter_1.pth').rename(place / 'good.pth')
-        reports = []
-        for each in (text, other):
-            (place / 'config.py').write_text(each)
-            assert evaluate(place) is None
-            reports.append(json.loads((place / 'out.json').read_text())['metrics'])
-        assert reports[0] == reports[1]
-        assert 'tensors of the auxiliary heads (auxiliary_head.' in text_of(place / 'work')
+        assert evaluate(place) is None
+        reports.append(json.loads((place / 'out.json').read_text())['metrics'])
+    assert reports[0] == reports[1]
+    assert 'tensors of the auxiliary heads (auxiliary_head.' in text_of(place / 'work')
 
 
 def test_load_from_is_a_transfer_and_what_loss_balance_is_given_is_not(place):

@@ -32,6 +32,9 @@ val_evaluator = test_evaluator = _base_.evaluator
 LOSSES = {'ce': ['CrossEntropyLoss']} | table.WRAPPERS
 for _row in table.LOSSES.values():
     LOSSES |= _row.configs
+# Those with a second auxiliary head, beside losses of the decode head.
+SEMANTIC_BOUNDARIES = {'sbd': 'ce', 'sbdepl': 'epl'}
+LOSSES |= {name: LOSSES[losses] for name, losses in SEMANTIC_BOUNDARIES.items()}
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
@@ -56,9 +59,14 @@ def stock_of(path):
 
 
 def auxiliary_heads(config):
-    """Some nets have none, some several."""
+    """Some nets have none, some several; without that of semantic boundaries."""
     heads = config.model.get('auxiliary_head') or []
-    return heads if isinstance(heads, list) else [heads]
+    heads = heads if isinstance(heads, list) else [heads]
+    return [head for head in heads if head['type'] != 'SemanticBoundaryHead']
+
+
+def learns_semantic_boundaries(path):
+    return path.stem.split('_')[1] in SEMANTIC_BOUNDARIES
 
 
 def test_it_has_the_shape_of_all(path):
@@ -115,6 +123,33 @@ def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
         assert head.loss_decode == auxiliary
 
 
+@pytest.mark.parametrize(
+    'path', filter(learns_semantic_boundaries, CONFIGS), ids=lambda path: path.stem
+)
+def test_the_head_of_semantic_boundaries_is_the_second(path):
+    """Beside that of the net it is inherited from, with as many classes; the losses of the decode
+    head are those of the config without it."""
+    network, name, data = path.stem.split('_')
+    without = path.with_name(f'{network}_{SEMANTIC_BOUNDARIES[name]}_{data}.py')
+    config = Config.fromfile(path)
+    stock, ours = config.model.auxiliary_head
+    if without.exists():
+        plain = Config.fromfile(without)
+        assert stock == plain.model.auxiliary_head
+        assert config.model.decode_head == plain.model.decode_head
+    assert ours.type == 'SemanticBoundaryHead' and ours.in_index == [0, 1, 3]
+    assert (ours.num_classes, ours.loss_weight) == (stock.num_classes, 5)
+
+
+def test_every_data_set_has_semantic_boundaries():
+    names = {
+        f'pspnet_{name}_{data}'
+        for name in SEMANTIC_BOUNDARIES
+        for data in ('city', 'voc', 'camvid', 'shapes')
+    }
+    assert {path.stem for path in CONFIGS if learns_semantic_boundaries(path)} == names
+
+
 def test_it_evaluates_boundaries(path):
     """Of VOC, where void is drawn along the boundaries, with void as boundary."""
     config = Config.fromfile(path)
@@ -137,7 +172,7 @@ def test_the_large_nets_are_stock():
     large = {
         path for path in CONFIGS if path.parent == FOLDER and path.stem[-4:] in ('city', '_voc')
     }
-    assert len(large) == 32 and large <= set(WITH_STOCK)
+    assert len(large) == 36 and large <= set(WITH_STOCK)
 
 
 @pytest.mark.parametrize('path', WITH_STOCK, ids=lambda path: path.stem)
@@ -145,6 +180,8 @@ def test_it_differs_from_stock_in_its_losses_alone(path):
     ours = Config.fromfile(path).to_dict()
     stock = Config.fromfile(installed_config(stock_of(path))).to_dict()
     ours['model']['decode_head'].pop('loss_decode')
+    if learns_semantic_boundaries(path):
+        ours['model']['auxiliary_head'], _ = ours['model']['auxiliary_head']
     stock['model']['decode_head'].pop('loss_decode')
     assert set(ours) - set(stock) == OURS - {'val_evaluator', 'test_evaluator'}
     for key in set(stock) - OURS:
@@ -234,6 +271,10 @@ def makes_a_step(path):
     last_layer = model.decode_head.conv_seg.weight
     for name in names:
         (gradient,) = torch.autograd.grad(losses[name], last_layer, retain_graph=True)
+        assert gradient.isfinite().all() and gradient.abs().max() > 0
+    if learns_semantic_boundaries(path):
+        edges = model.auxiliary_head[1].fuse.weight
+        (gradient,) = torch.autograd.grad(losses['aux_1.loss_sbd_fuse'], edges, retain_graph=True)
         assert gradient.isfinite().all() and gradient.abs().max() > 0
     total, _ = model.parse_losses(losses)
     total.backward()

@@ -26,7 +26,6 @@ from tests.support.nets import preprocessed
 from tests.support.scenes import scene
 from tests.support.skips import needs_gpu
 
-init_default_scope('mmseg')
 BN = dict(type='BN')
 # {backbone: (its settings, the channels of its stages)}
 BACKBONES = {
@@ -48,6 +47,7 @@ SIZE = 32, 48
 
 def build(backbone='ResNet', boundaries=True, num_classes=3, **options):
     """A segmentor with MMSegmentation's head as auxiliary head and, in a list, ours beside it."""
+    init_default_scope('mmseg')
     settings, (first, second, third, fourth) = BACKBONES[backbone]
     fcn = dict(type='FCNHead', in_channels=third, channels=4, num_convs=1, in_index=2)
     fcn |= dict(num_classes=num_classes, norm_cfg=BN, dropout_ratio=0)
