@@ -11,7 +11,7 @@ model = dict(
             in_index=[0, 1, 3],
             num_classes=19,
             loss_weight=5.0,
-            norm_cfg=_base_.norm_cfg,
+            norm_cfg=dict(type='SyncBN', requires_grad=True),
         ),
     ]
 )
