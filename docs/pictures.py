@@ -49,6 +49,7 @@ from mmseg_boundary.losses.boundary_weighted_ce import boundary_band
 from mmseg_boundary.losses.distance_transform import nearness_to_boundary
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.losses.hausdorff import predicted_masks, squared_distances
+from mmseg_boundary.losses.semantic_boundary import class_edges
 from mmseg_boundary.losses.structure import surroundings_weight
 from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
@@ -74,6 +75,7 @@ def main() -> None:
         'generalized-dice': draw_generalized_dice,
         'neighbour-penalised': draw_neighbour_penalised,
         'baselines': draw_baselines,
+        'semantic-boundary-head': draw_semantic_boundaries,
         'readme': draw_readme,
     }
     for name, draw in pages.items():
@@ -414,6 +416,23 @@ def street(rows: Tensor, columns: Tensor) -> Tensor:
     label[(rows >= 78) & (rows < 124) & (columns >= 120) & (columns < 204)] = 3
     label[(rows >= 58) & (rows < 78) & ((columns - 160).abs() <= rows - 38)] = 3
     return label
+
+
+def draw_semantic_boundaries() -> plt.Figure:
+    """Labels with a void patch, the edges of two classes, and how many classes have one."""
+    rows, columns = torch.meshgrid(torch.arange(30, 130), torch.arange(20, 145), indexing='ij')
+    label = street(rows, columns)
+    label[(rows - 95) ** 2 + (columns - 130) ** 2 <= 9**2] = 255
+    edges = class_edges(encode(label[None], 4), radius=2)[0]
+    colors = ListedColormap(['#cfe8f7', '#b9b2a3', '#4f8f5b', '#d98c5f', 'white'])
+    figure, axes = panels(4, height=2.5)
+    show(axes[0], label.where(label != 255, 4), 'labels (white: void)', cmap=colors)
+    for axis, k, name in ((axes[1], 2, 'tree'), (axes[2], 3, 'house')):
+        show(axis, edges[k].float(), f'edges of the {name}', cmap='Greys')
+    shades = ListedColormap(plt.get_cmap('magma_r')([0.0, 0.25, 0.5, 0.95]))
+    counts = show(axes[3], edges.sum(0), 'classes with an edge', cmap=shades, vmin=-0.5, vmax=3.5)
+    figure.colorbar(counts, ax=axes[3], ticks=range(4), shrink=0.75)
+    return figure
 
 
 def alike() -> tuple[Tensor, dict[str, Tensor]]:
