@@ -25,6 +25,10 @@ FORMS = {
     'metrics': {'BoundaryMetric, blobs': {'ours', 'published'}, 'trimap': {'ours', 'published'}},
     'growth': {'48x80': {'ours'}, '40 classes': {'ours'}, 'w=31': {'ours'}, 'splitter C': {'ours'}},
     'step': {'EPLLoss in pspnet_epl_shapes': {'ours', 'whole step'}},
+    'others': {
+        'MMSeg DiceLoss and SoftDiceLoss': {'ours', 'published'},
+        'published EPL and EPLLoss': {'ours', 'published'},
+    },
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -346,6 +347,66 @@ def costs(setting: Setting) -> Iterator[Row]:
         yield Row(name, forms, 0, 0, setting.threads)
 
 
+# --- Beside losses of other packages --------------------------------------------------------------
+
+
+def others(setting: Setting) -> Iterator[Row]:
+    """Forward and backward passes from logits, of ours with the default arguments."""
+    shape = (1, 4, 24, 40) if setting.quick else (2, 19, 256, 512)
+    sample = samples(setting.device, *shape, kinds=['blobs'])[USUAL]
+    logits = (sample.probs.detach() + 1e-4).log().requires_grad_()
+
+    def run(loss: Callable) -> None:
+        torch.autograd.grad(loss(logits, sample.labels.clone()), logits)
+
+    for name, (mine, theirs) in pairs().items():
+        runs = {'ours': partial(run, getattr(ours, mine)()), 'published': partial(run, theirs)}
+        forms = {form: Form({'': each}, [each]) for form, each in runs.items()}
+        yield Row(f'{name} and {mine}', forms, 2 * logits.nbytes, logits.nbytes, setting.threads)
+
+
+def pairs() -> dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]]:
+    """{name: (the loss of ours that is nearest, theirs)}; MONAI's where it is installed."""
+    from mmseg.models import losses as mmseg
+
+    found = {
+        'MMSeg HuasdorffDisstanceLoss': ('HausdorffDTLoss', mmseg.HuasdorffDisstanceLoss()),
+        'MMSeg DiceLoss': ('SoftDiceLoss', mmseg.DiceLoss(use_sigmoid=False)),
+        'MMSeg LovaszLoss': ('JaccardLoss', mmseg.LovaszLoss(reduction='none')),
+        'MMSeg TverskyLoss': ('JaccardLoss', mmseg.TverskyLoss()),
+        'published EPL': ('EPLLoss', _published_epl),
+        'published boundary loss': ('KervadecBoundaryLoss', _published_boundary_loss),
+        'BF1 by max_pool2d': ('BF1Loss', lambda z, y: peers.bf1_loss(z.softmax(1), y, 3, 5)),
+    }
+    if find_spec('monai'):
+        from monai import losses as monai
+
+        form = dict(softmax=True, to_onehot_y=True)
+        for mine, theirs in {
+            'HausdorffDTLoss': monai.HausdorffDTLoss(include_background=True, **form),
+            'GeneralizedDiceLoss': monai.GeneralizedDiceLoss(**form),
+            'SoftDiceLoss': monai.DiceLoss(**form),
+        }.items():
+            name = f'MONAI {type(theirs).__name__}'
+            found[name] = mine, lambda z, y, loss=theirs: loss(z, y[:, None])
+    return {name: pair for name, pair in found.items() if hasattr(ours, pair[0])}
+
+
+def _published_epl(logits: Tensor, labels: Tensor) -> Tensor:
+    return epl(logits.softmax(1), labels, 'published', 'both', 7, 10)
+
+
+def _published_boundary_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    maps = [peers.signed_distances(label.cpu().numpy(), logits.shape[1]) for label in labels]
+    return (logits.softmax(1) * torch.from_numpy(np.stack(maps)).to(logits.device)).mean()
+
+
 SUBJECTS = dict(
-    losses=losses, distances=distances, metrics=metrics, growth=growth, step=step, costs=costs
+    losses=losses,
+    distances=distances,
+    metrics=metrics,
+    growth=growth,
+    step=step,
+    costs=costs,
+    others=others,
 )

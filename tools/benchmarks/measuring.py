@@ -65,7 +65,7 @@ def measure_machine(setting: Setting) -> dict:
 
 def rows_of(subject: str, setting: Setting, what: str) -> Iterator[Row]:
     """The rows, each announced when its turn has come, with its threads set."""
-    if subject in ('costs', 'step') and not setting.quick:
+    if subject in ('costs', 'step', 'others') and not setting.quick:
         compile_from(0)  # as in a training
     for row in SUBJECTS[subject](setting):
         print(f'{row.name}: {what}', file=sys.stderr, flush=True)

@@ -1,0 +1,169 @@
+"""What docs/other-implementations.md says of losses of MMSegmentation and MONAI, found by calling
+them. MONAI is no requirement:
+
+    pip install --no-deps --target build/monai monai==1.5.1
+    PYTHONPATH=build/monai python -m pytest tests/registered/test_other_implementations.py
+"""
+
+import re
+from importlib.util import find_spec
+from inspect import signature
+
+import pytest
+import torch
+from mmseg.models import losses as theirs
+
+from mmseg_boundary import losses as ours
+from tests.support.skips import ROOT
+
+PAGE = ROOT / 'docs/other-implementations.md'
+CLASSES, VOID = 3, 255
+
+
+def of_mmseg(name, **arguments):
+    loss = getattr(theirs, name)(**arguments)
+    return lambda logits, label, **given: loss(logits, label, ignore_index=VOID, **given)
+
+
+def of_monai(name, **arguments):
+    """With the labels in MONAI's form: (N, 1, H, W)."""
+
+    def call(logits, label, **given):
+        from monai import losses
+
+        one = logits.shape[1] == 1
+        form = dict(sigmoid=True) if one else dict(softmax=True, to_onehot_y=True)
+        label = label[:, None].float() if one else label[:, None]
+        return getattr(losses, name)(**form, **arguments)(logits, label, **given)
+
+    return call
+
+
+def needs_an_argument(loss):
+    """Whether it is made around another loss."""
+    return any(each.default is each.empty for each in signature(loss).parameters.values())
+
+
+def of_ours(name):
+    loss = getattr(ours, name)()
+    return lambda logits, label, **given: loss(logits, label, ignore_index=VOID, **given)
+
+
+OTHERS = {
+    'MMSeg `HuasdorffDisstanceLoss`': of_mmseg('HuasdorffDisstanceLoss'),
+    'MMSeg `DiceLoss`': of_mmseg('DiceLoss', use_sigmoid=False),
+    'MMSeg `LovaszLoss`': of_mmseg('LovaszLoss', reduction='none'),
+    'MMSeg `TverskyLoss`': of_mmseg('TverskyLoss'),
+    'MMSeg `FocalLoss`': of_mmseg('FocalLoss'),
+    'MONAI `HausdorffDTLoss`': of_monai('HausdorffDTLoss', include_background=True),
+    'MONAI `GeneralizedDiceLoss`': of_monai('GeneralizedDiceLoss'),
+    'MONAI `DiceLoss`': of_monai('DiceLoss'),
+}
+OURS = [
+    name
+    for name in ours.__all__
+    if isinstance(getattr(ours, name), type) and not needs_an_argument(getattr(ours, name))
+]
+COLUMNS = ('several classes', 'void', 'one logit', 'pixel weights', 'void alone')
+
+
+def scene():
+    """Logits, and a label of three classes without void."""
+    logits = torch.randn(2, CLASSES, 12, 16, generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(2, 12, 16, dtype=torch.long)
+    label[:, :, 8:] = 1
+    label[:, 6:, 4:12] = 2
+    return logits, label
+
+
+def several_classes(loss):
+    """Whether the order of the classes changes nothing."""
+    logits, label = scene()
+    order = torch.tensor([2, 0, 1])
+    values = loss(logits, label), loss(logits[:, order], order.argsort()[label])
+    return 'yes' if torch.allclose(*values, rtol=1e-4) else 'no'
+
+
+def void(loss):
+    """Whether the logits at void change nothing."""
+    logits, label = scene()
+    label[:, 4:7, 6:9] = VOID
+    values = loss(logits, label), loss(logits + 5 * (label == VOID)[:, None] * logits.sign(), label)
+    return 'yes' if torch.allclose(*values, rtol=1e-4) else 'counts'
+
+
+def one_logit(loss):
+    """Whether the right prediction costs less than one that is off by four pixels."""
+    _, label = scene()
+    label = (label == 1).long()
+    right = 4 * (2 * label[:, None] - 1.0)
+    right, shifted = loss(right, label), loss(right.roll(4, 3), label)
+    if right == shifted:
+        return 'constant'
+    return 'yes' if right < shifted else 'reversed'
+
+
+def pixel_weights(loss):
+    """Whether the weights of pixels that a sampler gives change the value."""
+    logits, label = scene()
+    weight = torch.ones(label.shape)
+    weight[:, :5] = 3
+    return 'yes' if loss(logits, label, weight=weight) != loss(logits, label) else 'ignored'
+
+
+def void_alone(loss):
+    """Whether a rank whose images are all void has a value and a gradient of 0."""
+    logits, label = scene()
+    value = loss(logits.requires_grad_(), torch.full_like(label, VOID))
+    value.backward()
+    if not value.isfinite() or not logits.grad.isfinite().all():
+        return 'NaN'
+    return 'counts' if logits.grad.any() else 'yes'
+
+
+PROBES = (several_classes, void, one_logit, pixel_weights, void_alone)
+
+
+def found(loss, probe):
+    try:
+        return probe(loss)
+    except Exception:  # of whatever kind: it is what the page says
+        return 'error'
+
+
+def cells(name):
+    """{column: cell} of the row of the page's first table."""
+    lines = PAGE.read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if '|' in line]
+    head = next(row for row in rows if 'void alone' in row)
+    (row,) = [row for row in rows if re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', row[0]) == name]
+    return dict(zip(head, row, strict=True))
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_the_page_says_what_another_loss_does(name):
+    if 'MONAI' in name and find_spec('monai') is None:
+        pytest.skip('MONAI is not installed; the docstring of this file says how')
+    said = cells(name)
+    for column, probe in zip(COLUMNS, PROBES, strict=True):
+        assert found(OTHERS[name], probe) == said[column], column
+
+
+@pytest.mark.parametrize('name', OURS)
+def test_the_page_says_what_ours_do(name):
+    said = cells('all of ours')
+    for column, probe in zip(COLUMNS, PROBES, strict=True):
+        assert found(of_ours(name), probe) in said[column].split(' or '), column
+
+
+def test_mmsegs_boundary_loss_is_of_an_edge_map():
+    """It takes one logit per pixel and nothing else: no label map, void or weight."""
+    logits, label = scene()
+    loss = theirs.BoundaryLoss()
+    with pytest.raises(IndexError):
+        loss(logits, label)
+    edge = (label == 2).long()
+    right = 4 * (2 * edge[:, None] - 1.0)
+    assert loss(right, edge) < loss(right.roll(4, 3), edge)
+    with pytest.raises(TypeError):
+        loss(right, edge, weight=torch.ones(edge.shape))
