@@ -131,13 +131,23 @@ def found(loss, probe):
         return 'error'
 
 
-def cells(name):
-    """{column: cell} of the row of the page's first table."""
+def table(first):
+    """The rows of the page's table whose first heading is this, [{heading: cell}]."""
     lines = PAGE.read_text().splitlines()
-    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if '|' in line]
-    head = next(row for row in rows if 'void alone' in row)
-    (row,) = [row for row in rows if re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', row[0]) == name]
-    return dict(zip(head, row, strict=True))
+    start = next(place for place, line in enumerate(lines) if line.startswith(f'| {first} |'))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith('|'):
+            break
+        rows.append([cell.strip() for cell in line.strip('|').split('|')])
+    head, _, *rest = rows
+    return [dict(zip(head, row, strict=True)) for row in rest]
+
+
+def cells(name):
+    """{column: cell} of a row of the measured table."""
+    (row,) = [row for row in table('loss') if row['loss'] == name]
+    return row
 
 
 @pytest.mark.parametrize('name', OTHERS)
@@ -154,6 +164,19 @@ def test_the_page_says_what_ours_do(name):
     said = cells('all of ours')
     for column, probe in zip(COLUMNS, PROBES, strict=True):
         assert found(of_ours(name), probe) in said[column].split(' or '), column
+
+
+def test_all_that_is_said_can_be_checked():
+    """By a link to lines at a commit, by this file or by the benchmark."""
+    text = PAGE.read_text()
+    links = dict(re.findall(r'^\[([\w-]+)\]: (.*)$', text, re.MULTILINE))
+    assert {*re.findall(r'\]\[([\w-]+)\]', text)} == {*links}
+    assert all(re.search(r'/(blob|tree)/[0-9a-f]{40}', link) for link in links.values())
+    assert {row['loss'] for row in table('loss')} == {'all of ours', *OTHERS}
+    for row in table('code'):
+        for column in (*COLUMNS, 'double loop', 'speed'):
+            known = re.fullmatch(r'\[.*\]\[[\w-]+\]|not checked|not run|[\d.]+', row[column])
+            assert known, (row['code'], column)
 
 
 def test_mmsegs_boundary_loss_is_of_an_edge_map():
