@@ -5,11 +5,14 @@ python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 """
 
 import argparse
+import logging
 from contextlib import AbstractContextManager, nullcontext
+from inspect import signature
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
@@ -61,13 +64,14 @@ def main() -> None:
         draw_boundaries(config, args)
     if args.tta:
         use_test_time_augmentation(config)
-    if args.boundary:
-        add_boundary_metrics(config)
+    dropped = add_boundary_metrics(config) if args.boundary else []
     if args.per_image:
         require_boundary_metric(config)
     with plain_errors(config, args.debug):
         try_outputs(args)
         runner = build_runner(config, ('test_dataloader',), args.partial)
+        if dropped:
+            warn_of(dropped)
         with keep_predictions(runner, args.out) if args.out else nullcontext():
             metrics = runner.test()
         if args.json and is_main_process():
@@ -125,20 +129,41 @@ def use_test_time_augmentation(config: Config) -> None:
     config.model = dict(tta_model, module=config.model)
 
 
-def add_boundary_metrics(config: Config) -> None:
+def add_boundary_metrics(config: Config) -> list[str]:
     """Has the first IoUMetric count boundaries too, so that mIoU keeps its key and is counted
-    once; other evaluators stay, and get a BoundaryMetric beside them."""
+    once; other evaluators stay, and get a BoundaryMetric beside them.
+
+    Returns:
+        The arguments of that IoUMetric that were dropped: it accepts and ignores any, and
+        BoundaryMetric refuses those that it does not know.
+    """
     evaluators = evaluators_of(config)
     if any(metric_class(evaluator) is BoundaryMetric for evaluator in evaluators):
-        return
+        return []
     plain = [evaluator for evaluator in evaluators if metric_class(evaluator) is IoUMetric]
     if plain:
         plain[0].type = 'BoundaryMetric'
-        plain[0].setdefault('void_is_boundary', draws_boundaries_as_void(config))
-    else:
-        boundary = dict(type='BoundaryMetric', prefix='boundary')
-        boundary['void_is_boundary'] = draws_boundaries_as_void(config)
-        config.test_evaluator = [*evaluators, boundary]
+        if plain[0].get('trimap_mode') != 'deeplab':  # which follows void, and takes no such choice
+            plain[0].setdefault('void_is_boundary', draws_boundaries_as_void(config))
+        known = {'type', '_scope_', *signature(BoundaryMetric).parameters}
+        dropped = [key for key in plain[0] if key not in known]
+        for key in dropped:
+            del plain[0][key]
+        return dropped
+    boundary = dict(type='BoundaryMetric', prefix='boundary')
+    boundary['void_is_boundary'] = draws_boundaries_as_void(config)
+    config.test_evaluator = [*evaluators, boundary]
+    return []
+
+
+def warn_of(dropped: list[str]) -> None:
+    print_log(
+        f'--boundary drops {", ".join(dropped)} of the IoUMetric in test_evaluator, which ignores '
+        'what it does not know; BoundaryMetric has no such argument. Take it out of the config, or '
+        'correct its spelling.',
+        logger='current',
+        level=logging.WARNING,
+    )
 
 
 def draws_boundaries_as_void(config: Config) -> bool:

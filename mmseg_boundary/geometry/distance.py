@@ -214,10 +214,12 @@ def depth(regions: Tensor) -> Tensor:
     mixed_rows = in_rows[:, 1:] | in_rows[:, :-1]
     across_rows = mixed_rows[1:-1] | mixed_rows[2:] | mixed_rows[:-2]
     boundary = across_rows | in_columns[1:] | in_columns[:-1]
-    return _chessboard_distance_to(boundary) + 1
+    return chessboard_distance_to(boundary) + 1
 
 
-def _chessboard_distance_to(mask: Tensor) -> Tensor:
+def chessboard_distance_to(mask: Tensor) -> Tensor:
+    """(H, W) int32, the chessboard distance of every pixel to the nearest True one of a mask on the
+    CPU, one of which has to be True."""
     try:
         import cv2
     except ImportError:

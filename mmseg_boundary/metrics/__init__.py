@@ -32,7 +32,7 @@ from .areas import iou
 from .boundary_f import BoundaryF, boundary_f, boundary_f_score, score_boundary_f
 from .boundary_iou import BoundaryIoU, boundary_iou, count_boundary_iou
 from .contour_errors import count_contour_errors, share_near_contour
-from .metric import Accumulator, Metric, Scores
+from .metric import Accumulator, Metric, Scores, Share
 from .trimap_iou import TrimapIoU, count_trimap_iou, trimap_iou
 
 # `BoundaryMetric` knows every `Metric` that is named here.
@@ -42,6 +42,7 @@ __all__ = [
     'BoundaryIoU',
     'Metric',
     'Scores',
+    'Share',
     'TrimapIoU',
     'boundary_f',
     'boundary_f_score',

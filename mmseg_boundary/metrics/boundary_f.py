@@ -47,6 +47,10 @@ def boundary_f(
 
     Returns:
         (K, T) float64 in [0, 1]; NaN for a class that has a boundary in neither map.
+
+    Deviations:
+        Implementations of Csurka's measure that trace the contours of a class follow the image
+        border where the class reaches it; here the border is no boundary in any mode.
     """
     require_mode(mode)
     pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
@@ -96,7 +100,9 @@ def boundary_f_score(
         pred, label: (H, W) or (N, H, W) integer class indices, tensors or NumPy arrays; pixels of
             `label` may be void.
         num_classes, ignore_index, unknown_labels: as for `boundary_f`.
-        tolerances: T Euclidean distances, in pixels, a column each.
+        tolerances: T Euclidean distances, in pixels, a column each. `Share(0.008)` is a share of
+            the image's diagonal, as DAVIS and GSCNN give it: rounded up, or with 'csurka' not
+            rounded and not reached.
         mode: 'present', 'gscnn' or 'csurka', see `score_boundary_f`.
         tolerance_ratio: for one more column, the first: the share of the image's diagonal that the
             tolerance has to stay below. Csurka et al. take 0.0075.
@@ -128,11 +134,16 @@ class BoundaryF(Metric):
 
     def measure(self, pair: LabelPair) -> Tensor:
         """(K, C) float64, the F of each class."""
-        tolerances = self.widths
+        tolerances = self.widths_in(pair)
         if self.ratio is not None:
-            height, width = pair.label.shape
-            tolerances = (csurka_tolerance(height, width, self.ratio), *tolerances)
+            tolerances = (csurka_tolerance(*pair.label.shape, self.ratio), *tolerances)
         return _boundary_f(pair, tolerances, self.mode)
+
+    def pixels_of(self, share: float, height: int, width: int) -> float:
+        """The tolerance as the source of the mode reads a share: DAVIS and GSCNN round up."""
+        if self.mode == 'csurka':
+            return csurka_tolerance(height, width, share)
+        return math.ceil(share * math.sqrt(height**2 + width**2))
 
     def per_class(self, records: list[Tensor]) -> Tensor:
         """The mean over images."""

@@ -1,6 +1,5 @@
 """Boundary IoU: the IoU of the inner boundaries (Cheng et al., CVPR 2021)."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from ..geometry.distance import depth
 from ..labels import LabelPair, encode_pair
 from .areas import iou, overlap_within
-from .metric import WIDTHS, Metric, Scores, require_ratio, require_widths
+from .metric import WIDTHS, Metric, Scores, require_ratio, require_widths, width_at_ratio
 
 
 def count_boundary_iou(
@@ -42,7 +41,8 @@ def count_boundary_iou(
 
     Deviations:
         The paper adds instances; here a class of an image is one instance, as in semantic
-        segmentation.
+        segmentation. Gül's thesis (Table 2.1) reads as if the bands lay on both sides of the
+        boundary; as in the paper, theirs is the inner side alone.
     """
     return _count(encode_pair(pred, label, num_classes, ignore_index, unknown_labels), widths)
 
@@ -69,7 +69,8 @@ def boundary_iou(
         pred, label: (H, W) or (N, H, W) integer class indices, tensors or NumPy arrays; pixels of
             `label` may be void.
         num_classes, ignore_index, unknown_labels: as for `count_boundary_iou`.
-        widths: W whole numbers of pixels, a column each.
+        widths: W whole numbers of pixels, or shares of the image's diagonal (floats between 0 and
+            1, rounded to 1 px or more), a column each.
         dilation_ratio: for one more column, the first: the share of the image's diagonal that is
             its width. The paper's is 0.02.
 
@@ -86,17 +87,18 @@ class BoundaryIoU(Metric):
 
     name = 'BoundaryIoU'
 
-    def __init__(self, widths: Sequence[int] = WIDTHS, dilation_ratio: float | None = None) -> None:
+    def __init__(
+        self, widths: Sequence[float] = WIDTHS, dilation_ratio: float | None = None
+    ) -> None:
         if dilation_ratio is not None:
             require_ratio(dilation_ratio)
         super().__init__(require_widths(widths), dilation_ratio)
 
     def measure(self, pair: LabelPair) -> Tensor:
         """(K, C, 2) int64, intersection and union."""
-        widths = self.widths
+        widths = self.widths_in(pair)
         if self.ratio is not None:
-            height, width = pair.label.shape
-            widths = (width_at_ratio(height, width, self.ratio), *widths)
+            widths = (width_at_ratio(*pair.label.shape, self.ratio), *widths)
         return _count(pair, widths)
 
     def per_class(self, records: list[Tensor]) -> Tensor:
@@ -110,15 +112,6 @@ class BoundaryIoU(Metric):
             'distance <= n from its boundary or the image border; intersection and union summed '
             'over all images, mean over classes)'
         )
-
-
-def width_at_ratio(height: int, width: int, dilation_ratio: float = 0.02) -> int:
-    """The d that is a share of the image's diagonal, as in the authors' code: 1 or more, in pixels.
-
-    >>> width_at_ratio(1024, 2048)
-    46
-    """
-    return max(1, round(dilation_ratio * math.sqrt(height**2 + width**2)))
 
 
 def _count(pair: LabelPair, widths: Sequence[int]) -> Tensor:

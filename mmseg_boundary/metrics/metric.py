@@ -1,5 +1,6 @@
 """The base class of metrics, and the accumulator that applies them to a data set."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -23,6 +24,10 @@ class Scores(NamedTuple):
     mean: Tensor
 
 
+class Share(float):
+    """A width that is a share of each image's diagonal; any other number is of pixels."""
+
+
 class Metric(ABC):
     """Measures images one by one and makes scores of what it measured.
 
@@ -30,7 +35,7 @@ class Metric(ABC):
     `caption`. An object holds its options, and nothing of any image.
 
     Args:
-        widths: in pixels, one column each.
+        widths: in pixels or a `Share`, one column each.
         ratio: a share of the image's diagonal, for one more column, the first.
     """
 
@@ -39,6 +44,17 @@ class Metric(ABC):
     def __init__(self, widths: Sequence[Any], ratio: float | None = None) -> None:
         self.widths = tuple(widths)
         self.ratio = ratio
+
+    def widths_in(self, pair: LabelPair) -> tuple[Any, ...]:
+        """The widths in pixels of this image."""
+        size = pair.label.shape
+        return tuple(
+            self.pixels_of(each, *size) if isinstance(each, Share) else each for each in self.widths
+        )
+
+    def pixels_of(self, share: float, height: int, width: int) -> float:
+        """The width that a share of the diagonal is."""
+        return width_at_ratio(height, width, share)
 
     @abstractmethod
     def measure(self, pair: LabelPair) -> Tensor:
@@ -58,6 +74,10 @@ class Metric(ABC):
         another way."""
         return per_class.nanmean(0)
 
+    def remark(self, records: list[Tensor]) -> str:
+        """A sentence to stand below the table, if the scores need one."""
+        return ''
+
     def score(self, records: list[Tensor]) -> Scores:
         """The scores over the images that were measured.
 
@@ -71,19 +91,23 @@ class Metric(ABC):
 
     @property
     def columns(self) -> list[str]:
-        """The ends of the columns' keys: '3px', and '' for the share of the diagonal."""
-        return [''] * (self.ratio is not None) + [f'{width}px' for width in self.widths]
+        """The ends of the columns' keys: '3px', '0.008d' of a `Share`, '' of `ratio`."""
+        return [''] * (self.ratio is not None) + [f'{each}{_unit(each)}' for each in self.widths]
 
     @property
     def headings(self) -> list[str]:
         """The columns as a table heads them."""
         first = [] if self.ratio is None else [f'{self.ratio:.3g} of the diagonal']
-        return first + [f'{width} px' for width in self.widths]
+        return first + [f'{each} {_unit(each)}' for each in self.widths]
 
     @property
     def widths_in_words(self) -> str:
         """The part that captions share."""
-        return f'in percent, n = {", ".join(map(str, self.widths))} px'
+        shares = [str(each) for each in self.widths if isinstance(each, Share)]
+        pixels = [str(each) for each in self.widths if not isinstance(each, Share)]
+        words = [f'{", ".join(pixels)} px'] if pixels else []
+        words += [f"{', '.join(shares)} d, the image's diagonal"] if shares else []
+        return f'in percent, n = {" and ".join(words)}'
 
     def score_images(
         self,
@@ -189,18 +213,29 @@ class Accumulator:
         self.records = {metric.name: [] for metric in self.metrics}
 
 
-def require_widths(widths: Sequence[int] | int) -> tuple[int, ...]:
-    """The widths, each once.
+def width_at_ratio(height: int, width: int, dilation_ratio: float = 0.02) -> int:
+    """A share of the image's diagonal in pixels, 1 or more, rounded as in Boundary IoU's code.
+
+    >>> width_at_ratio(1024, 2048)
+    46
+    """
+    return max(1, round(dilation_ratio * math.sqrt(height**2 + width**2)))
+
+
+def require_widths(widths: Sequence[float] | float) -> tuple[float, ...]:
+    """The widths, each once, floats as `Share`.
 
     Raises:
-        ValueError: there is none, or one is not a whole number of pixels, 1 or more.
+        ValueError: there is none, or one is neither a whole number of pixels, 1 or more, nor a
+            float between 0 and 1.
     """
     widths = tuple(widths) if isinstance(widths, Sequence) else (widths,)
-    if not widths or not all(isinstance(width, int) and width >= 1 for width in widths):
+    if not widths or not all(_is_pixels(each) or _is_share(each) for each in widths):
         raise ValueError(
-            f'widths is {widths!r}; give one or more whole numbers of pixels, 1 or more each.'
+            f'widths is {widths!r}; give one or more whole numbers of pixels, 1 or more each, or '
+            "shares of the image's diagonal, floats between 0 and 1."
         )
-    return tuple(dict.fromkeys(widths))
+    return tuple(dict.fromkeys(Share(each) if _is_share(each) else each for each in widths))
 
 
 def require_ratio(ratio: float, name: str = 'dilation_ratio') -> float:
@@ -208,6 +243,18 @@ def require_ratio(ratio: float, name: str = 'dilation_ratio') -> float:
     if not 0 < ratio <= 1:
         raise ValueError(f'{name} is {ratio!r}; give a share of the diagonal, above 0 and up to 1.')
     return ratio
+
+
+def _is_pixels(width: object) -> bool:
+    return isinstance(width, int) and not isinstance(width, bool) and width >= 1
+
+
+def _is_share(width: object) -> bool:
+    return isinstance(width, float) and 0 < width < 1
+
+
+def _unit(width: float) -> str:
+    return 'd' if isinstance(width, Share) else 'px'
 
 
 def _as_tensor(labels: Any) -> Tensor:

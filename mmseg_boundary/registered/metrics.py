@@ -16,6 +16,7 @@ from .. import compat, metrics
 from ..labels import encode_pair, require_known_labels, require_unknown_labels
 from ..metrics.boundary_f import CSURKA_RATIO, require_mode
 from ..metrics.metric import Metric, Scores, require_ratio, require_widths
+from ..metrics.trimap_iou import require_trimap_mode
 from ..report import array_of
 
 BOUNDARY_METRICS = ('BoundaryIoU', 'BoundaryF', 'TrimapIoU')
@@ -39,7 +40,8 @@ class BoundaryMetric(IoUMetric):
         mBoundaryF_{n}px    `metrics.boundary_f`: boundaries match at Euclidean distances <= n
         mTrimapIoU_{n}px    `metrics.count_trimap_iou`: Euclidean distance to the boundary < n
 
-    and mBoundaryIoU at `dilation_ratio`; with 'csurka' also mBoundaryF at 0.75 % of the diagonal.
+    or, for a width that is a share s of each image's diagonal, mBoundaryF_{s}d and so on; and
+    mBoundaryIoU at `dilation_ratio`; with 'csurka' also mBoundaryF at 0.75 % of the diagonal.
     A class in neither map is NaN and left out of the mean, a missed class is 0. After an evaluation
     `details` holds what the tables show: every score per class, for the first rank alone; and
     `per_image()` returns what was counted in each image.
@@ -49,10 +51,14 @@ class BoundaryMetric(IoUMetric):
             prefix: as for `IoUMetric`.
         boundary_metrics: any of 'BoundaryIoU', 'BoundaryF', 'TrimapIoU', or the name of another
             `Metric` in `metrics.__all__`.
-        widths: in pixels.
+        widths: whole numbers of pixels, or floats between 0 and 1, shares of the diagonal of each
+            image (DAVIS 0.008, GSCNN 0.00375). In pixels these are rounded to 1 or more, for
+            boundary F rounded up; with 'csurka' not rounded and not reached.
         dilation_ratio: the share of the image's diagonal that is Boundary IoU's own width.
         boundary_f_mode: 'present', 'gscnn' or 'csurka', see `metrics.score_boundary_f`.
         void_is_boundary: whether the trimap follows boundaries between classes and void too.
+        trimap_mode: 'band', around the boundaries of the classes, or 'deeplab', around void alone,
+            see `metrics.count_trimap_iou`.
         keep_results: ignored; MMSegmentation's test.py passes it.
         unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
             error that names the file, with 'wrong' every prediction there counts as wrong, as
@@ -64,7 +70,7 @@ class BoundaryMetric(IoUMetric):
         ignore_index: int = 255,
         iou_metrics: Sequence[str] | str = ('mIoU',),
         boundary_metrics: Sequence[str] = BOUNDARY_METRICS,
-        widths: Sequence[int] = (1, 2, 3, 5, 9, 15),
+        widths: Sequence[float] = (1, 2, 3, 5, 9, 15),
         dilation_ratio: float = 0.02,
         boundary_f_mode: str = 'present',
         void_is_boundary: bool = False,
@@ -76,6 +82,7 @@ class BoundaryMetric(IoUMetric):
         prefix: str | None = None,
         keep_results: bool = False,
         unknown_labels: str = 'refuse',
+        trimap_mode: str = 'band',
     ) -> None:
         super().__init__(
             ignore_index,
@@ -89,20 +96,24 @@ class BoundaryMetric(IoUMetric):
         )
         require_mode(boundary_f_mode)
         require_unknown_labels(unknown_labels)
+        require_trimap_mode(trimap_mode, void_is_boundary, 'trimap_mode')
         names = _require_metrics(boundary_metrics)
         self.widths = require_widths(widths)
         self.dilation_ratio = require_ratio(dilation_ratio)
         self.boundary_f_mode = boundary_f_mode
         self.void_is_boundary = void_is_boundary
+        self.trimap_mode = trimap_mode
         self.unknown_labels = unknown_labels
         # Each metric takes those that its constructor names.
-        options = dict(
-            dilation_ratio=dilation_ratio,
-            mode=boundary_f_mode,
-            tolerance_ratio=CSURKA_RATIO if boundary_f_mode == 'csurka' else None,
-            void_is_boundary=void_is_boundary,
+        options = dict(dilation_ratio=dilation_ratio, void_is_boundary=void_is_boundary)
+        csurka = CSURKA_RATIO if boundary_f_mode == 'csurka' else None
+        own = dict(
+            BoundaryF=dict(mode=boundary_f_mode, tolerance_ratio=csurka),
+            TrimapIoU=dict(mode=trimap_mode),
         )
-        self.boundary_metrics = [_with_options(name, self.widths, options) for name in names]
+        self.boundary_metrics = [
+            _with_options(name, self.widths, options | own.get(name, {})) for name in names
+        ]
         self.details = {}
         self.records = []
 
@@ -150,13 +161,16 @@ class BoundaryMetric(IoUMetric):
         means, per_class = self._region_scores(areas)
         images = sum(record['areas'][-1] > 0 for record in results)
         for metric in self.boundary_metrics:
-            scores = self._boundary_scores(metric, results)
+            records = [record[metric.name] for record in results]
+            scores = self._boundary_scores(metric, records)
             keys = [
                 f'{metric.name}_{column}' if column else metric.name for column in metric.columns
             ]
             means |= zip((f'm{key}' for key in keys), scores.mean.tolist(), strict=True)
             per_class |= zip(keys, scores.per_class.T.tolist(), strict=True)
             self._print_table(metric, images, scores)
+            if remark := metric.remark(records):
+                print_log(remark, MMLogger.get_current_instance())
         self.details = dict(
             classes=list(self.dataset_meta['classes']),
             images=images.tolist(),
@@ -165,6 +179,7 @@ class BoundaryMetric(IoUMetric):
             dilation_ratio=self.dilation_ratio,
             boundary_f_mode=self.boundary_f_mode,
             void_is_boundary=self.void_is_boundary,
+            trimap_mode=self.trimap_mode,
         )
         return means
 
@@ -174,7 +189,7 @@ class BoundaryMetric(IoUMetric):
 
         names, classes: (N,) and (K,), the names of the files without suffix (full paths where these
             are not unique) and of the classes.
-        widths: (W,) in pixels; the columns below.
+        widths: (W,) in pixels, or below 1 as shares of the diagonal; the columns below.
         intersection, union, label: (N, K) int64 pixels of each class in both maps, in either and in
             the label, as `IoUMetric` counts them.
         boundary_iou, trimap_iou: (N, K, W, 2) int64, intersection and union within each width.
@@ -220,9 +235,8 @@ class BoundaryMetric(IoUMetric):
         means |= {f'm{key}': float(np.nanmean(each)) * 100 for key, each in scores.items()}
         return means, {key: (each * 100).tolist() for key, each in scores.items()}
 
-    def _boundary_scores(self, metric: Metric, results: list[dict]) -> Scores:
+    def _boundary_scores(self, metric: Metric, records: list[Tensor]) -> Scores:
         """The scores of one metric, in percent."""
-        records = [record[metric.name] for record in results]
         per_class = metric.per_class(records)
         if self.nan_to_num is not None:
             per_class = per_class.nan_to_num(nan=self.nan_to_num)

@@ -42,8 +42,8 @@ class Curve:
 
     title: str
     place: int
-    scores: dict[int, float]
-    differences: dict[int, float]
+    scores: dict[float, float]
+    differences: dict[float, float]
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,9 @@ def forest(lines: Sequence[Difference], label: str, gain: float | None) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def over_widths(curves: Sequence[Curve], label: str) -> str:
-    """The scores over the widths, and below them the differences from the baseline."""
+def over_widths(curves: Sequence[Curve], label: str, unit: str = 'px') -> str:
+    """The scores over the widths, and below them the differences from the baseline; the unit is
+    'px' or 'd', shares of the image's diagonal."""
     figure = _figure(height=4.8)
     above, below = figure.subplots(2, sharex=True)
     for curve in curves:
@@ -104,7 +105,7 @@ def over_widths(curves: Sequence[Curve], label: str) -> str:
     widths = sorted({width for curve in curves for width in curve.scores})
     above.set_ylabel(label)
     below.set_ylabel(f'Δ {label}')
-    below.set_xlabel('width in px')
+    below.set_xlabel(f'width in {unit}')
     below.set_xscale('log')
     below.set_xticks(widths, [f'{width}' for width in widths])
     below.minorticks_off()

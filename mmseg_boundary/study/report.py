@@ -18,6 +18,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..files import atomic_write
+from ..report import width_of
 from ..report import write_report as write_json
 from .conclusions import (
     REGION_ENDPOINT,
@@ -34,7 +35,7 @@ from .conclusions import (
 from .extremes import PALETTE, scene_files, wanted_images
 from .figures import SERIES, Curve, Difference, Panel, forest, image_panels, over_widths
 from .locks import SUMMARY, locked
-from .results import PLAN, Endpoint, Run, Study, UnfitResults, read, width_of
+from .results import PLAN, Endpoint, Run, Study, UnfitResults, read
 from .statistics import (
     FEWEST_BLOCKS,
     LEVEL,
@@ -231,10 +232,10 @@ def _how_to_read(study: Study) -> str:
 
 def _table_of_arms(study: Study, split: str) -> Table:
     primary, *further = study.endpoints
-    width = width_of(primary.key)
-    trimap = f'mTrimapIoU_{width or 3}px'
+    width = primary.key.rpartition('_')[2] if width_of(primary.key) else '3px'
     plain = [Endpoint('mIoU', 'mIoU'), Endpoint('mBoundaryIoU', 'Boundary IoU')]
-    plain.append(Endpoint(trimap, f'trimap IoU, {width or 3} px'))
+    trimap = re.sub(r'(px|d)$', r' \1', f'trimap IoU, {width}')
+    plain.append(Endpoint(f'mTrimapIoU_{width}', trimap))
     columns = [
         'arm',
         'runs',
@@ -333,16 +334,17 @@ def _forest(study: Study, split: str) -> Drawing:
 
 
 def _widths(study: Study, split: str) -> Iterator[Drawing]:
-    """The primary score at all widths that the evaluator has, if its key names one."""
+    """The primary score at all widths of its unit that the evaluator has, if its key names one."""
     width = width_of(study.primary.key)
     if width is None:
         return
-    stem = study.primary.key.removesuffix(f'_{width}px')
+    stem, unit = study.primary.key.rpartition('_')[0], 'px' if width >= 1 else 'd'
     known = {each.arm: each for each in [*compare(study, split), *explore(study, split)]}
     curves = []
     for place, (arm, title) in enumerate(study.titles.items()):
         runs = study.reported(arm, split)
-        keys = {width_of(key): key for run in runs for key in run.metrics if key.startswith(stem)}
+        named = {key for run in runs for key in run.metrics if key.startswith(f'{stem}_')}
+        keys = {width_of(key): key for key in named if key.endswith(unit)}
         endpoints = {at: Endpoint(keys[at], title) for at in sorted(filter(None, keys))}
         scores = {
             at: float(np.mean([run.score(each) for run in runs])) for at, each in endpoints.items()
@@ -356,7 +358,7 @@ def _widths(study: Study, split: str) -> Iterator[Drawing]:
     if len(curves) > 1 and len(curves[0].scores) > 1:
         legend = [(curve.place >= SERIES, curve.place % SERIES, curve.title) for curve in curves]
         label = stem.rpartition('/')[2].removeprefix('m')
-        yield Drawing(Markup(over_widths(curves, label)), f'{split}, {label}', legend)
+        yield Drawing(Markup(over_widths(curves, label, unit)), f'{split}, {label}', legend)
 
 
 def _table_of_classes(study: Study, split: str) -> Table | None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..report import array_of
+from ..report import array_of, width_of
 from .statistics import ImageSums, mean_over_images, paired_differences
 
 PLAN = 'study.json'
@@ -336,9 +335,3 @@ def _sums_of(arrays: Mapping[str, np.ndarray], endpoint: Endpoint) -> ImageSums 
     classes = arrays['classes'].tolist()
     places = [classes.index(name) for name in endpoint.classes]
     return ImageSums(*(part[:, places] for part in sums))
-
-
-def width_of(key: str) -> int | None:
-    """The pixels in a key such as 'mBoundaryF_2px'."""
-    found = re.search(r'_(\d+)px$', key)
-    return int(found[1]) if found else None
