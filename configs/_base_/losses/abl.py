@@ -1,5 +1,6 @@
-# Active boundary loss beside a cross-entropy and MMSegmentation's Lovász loss, as its authors
-# recommend. Their weight is not known to us: 1 puts its gradient at the parameters at TODO.
+# Active boundary loss beside a cross-entropy and MMSegmentation's Lovász loss, as its authors train
+# it. Their weight is not known to us. With 1 its gradient at the parameters is 0.2 % of the
+# cross-entropy's as training begins, and 15 % after 200 iterations on CamVid (loss_balance.py).
 _base_ = './ce.py'
 losses = [
     *_base_.losses,
