@@ -72,6 +72,7 @@ TESTS = {
     'losses/neighbour_penalised.py': 'tests/losses/test_neighbour_penalised.py',
     'losses/once_differentiable.py': 'tests/losses/test_once_differentiable.py',
     'losses/reduction.py': 'tests/losses/test_reduction.py',
+    'losses/semantic_boundary.py': 'tests/losses/test_semantic_boundary.py',
     'losses/soft_dice.py': 'tests/losses/test_overlaps.py tests/losses/test_reduction.py '
     'tests/losses/test_structure.py tests/registered/test_losses.py',
     'losses/softmax_focal.py': 'tests/losses/test_reduction.py '
@@ -514,6 +515,21 @@ MUTANTS = {
         ('1 - dice, as_class_weight(class_weight, probs)', '1 - dice'),
         ('smooth < 0', 'smooth < -1'),
         ('else weight * each', 'else each'),
+    ],
+    'losses/semantic_boundary.py': [
+        ('clamp(min=1)).clamp(min=1)', 'clamp(min=1))'),
+        ('(pixels - edge_pixels) /', 'pixels /'),
+        ('edges.any(1, keepdim=True)', 'edges'),
+        ('.where(edges, -edge_logits)', '.where(~edges, -edge_logits)'),
+        ('edges | ~valid', 'edges'),
+        ('edges.shape[1] * pixels', 'pixels'),
+        ('(pixels > 0).to', '(pixels >= 0).to'),
+        ('several & target.valid', 'several'),
+        ('keepdim=True) > 1', 'keepdim=True) > 0'),
+        ('near[:, -target.masks.shape[1] :]', 'near[:, : target.masks.shape[1]]'),
+        ('(0, -width % stride, 0, -height % stride)', '(-width % stride, 0, -height % stride, 0)'),
+        ('.any(-1).unflatten', '.all(-1).unflatten'),
+        ('not 1 <= radius', 'not 0 <= radius'),
     ],
     'losses/softmax_focal.py': [
         ("    target.require_shape(logits, 'logits')\n", ''),

@@ -186,6 +186,20 @@ def test_tables_of_arguments_are_the_signatures():
         assert {each: ast.literal_eval(default) for each, default in table.items()} == own, name
 
 
+def test_the_arguments_of_the_semantic_boundary_head_are_its_signature():
+    head = inspect.signature(MODELS.get('SemanticBoundaryHead')).parameters
+    rows = rows_of('`SemanticBoundaryHead`', (ROOT / 'docs/semantic-boundary-head.md').read_text())
+    table = dict([cell.strip(' `') for cell in row.split('|')[1:3]] for row in rows.splitlines())
+    assert list(table) == ['in_channels', *list(head)[1:]][: len(table)] == list(head)
+    for name, default in table.items():
+        given = head[name].default
+        assert (
+            default == 'required'
+            if given is inspect.Parameter.empty
+            else (ast.literal_eval(default) == given)
+        ), name
+
+
 def test_quoted_messages_exist():
     """The page of troubleshooting quotes them."""
     files = [*ROOT.glob('mmseg_boundary/**/*.py'), *ROOT.glob('tools/*.py')]

@@ -33,6 +33,7 @@ from mmseg_boundary.losses import (
     neighbour_penalised,
 )
 from mmseg_boundary.metrics import Accumulator, BoundaryF, boundary_f_score, boundary_iou
+from mmseg_boundary.registered.models import SemanticBoundaryHead
 from tests.support import last_run
 from tests.support.commands import ROOT
 from tests.support.hostile import Touch
@@ -611,6 +612,10 @@ CALLS = {
     'an accumulator, the same metric twice': lambda: Accumulator([BoundaryF(), BoundaryF()], 3),
     'an accumulator, no image': lambda: Accumulator([BoundaryF()], 3).compute(),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
+    'the semantic boundary head, one stage': lambda: SemanticBoundaryHead([64], [3], num_classes=3),
+    'that head as decode head, in a test': lambda: SemanticBoundaryHead(
+        [8, 16], [0, 1], num_classes=3
+    ).predict([], [], None),
 }
 
 
