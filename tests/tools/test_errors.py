@@ -29,6 +29,7 @@ from mmseg_boundary.losses import (
     BoundaryDoULoss,
     EPLLoss,
     EPLPointLoss,
+    HausdorffDTLoss,
     StructureLoss,
     neighbour_penalised,
 )
@@ -603,6 +604,10 @@ CALLS = {
     'an active boundary loss of more than all pixels': lambda: ActiveBoundaryLoss(max_share=2),
     'logits penalized in a window of even width': lambda: neighbour_penalised(
         LOGITS, encode(LABELS, 3), window=4
+    ),
+    'an exponent of distances that is too large': lambda: HausdorffDTLoss(alpha=8),
+    'absent classes, no distances of the prediction': lambda: HausdorffDTLoss(
+        absent=True, one_sided=True
     ),
     'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
