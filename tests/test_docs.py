@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmseg.registry import HOOKS, METRICS, MODELS
 from mmseg.utils import register_all_modules
 from PIL import Image
+from torch.nn.functional import one_hot
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary import metrics
@@ -26,6 +27,7 @@ from tests.support.commands import LIMIT, environment_for, run
 from tests.support.losses import LOSSES as LOSS_ROWS
 from tests.support.metrics import METRICS as METRIC_ROWS
 from tests.support.skips import ROOT
+from tests.support.worked_example import LABELS, LOGITS
 
 IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
 PAGES = sorted([*(ROOT / name for name in IN_ROOT), *ROOT.glob('docs/*.md')])
@@ -286,6 +288,23 @@ def test_the_readmes_figure_shows_what_it_says():
     readme = ' '.join((ROOT / 'README.md').read_text().split())
     assert f'mIoU {patches:.1f} and {ragged:.1f}' in readme
     assert f'boundary F at 3 px {patches_f:.1f} and {ragged_f:.1f}' in readme
+
+
+def test_mmsegs_hausdorff_loss_gives_what_the_page_says():
+    """Beside ours: to it, class 0 everywhere is better than the label itself."""
+    page = (ROOT / 'docs/hausdorff.md').read_text()
+    rows = [line.strip('| ').split(' | ') for line in rows_of('prediction', page).splitlines()]
+    classes = {'the label itself': LABELS % 3, 'class 0 everywhere': 0 * LABELS}
+    logits = {name: 40.0 * one_hot(each, 3).movedim(3, 1) for name, each in classes.items()}
+    register_all_modules()
+    ours, theirs = (
+        MODELS.build(dict(type=name)) for name in ('HausdorffDTLoss', 'HuasdorffDisstanceLoss')
+    )
+    for name, *written in rows:
+        given = {'the example': LOGITS, **logits}.pop(name)
+        found = [loss(given.double(), LABELS).item() for loss in (ours, theirs)]
+        assert [float(cell) for cell in written] == pytest.approx(found, abs=1e-6), name
+    assert len(rows) == 3
 
 
 def test_every_loss_has_its_costs():
