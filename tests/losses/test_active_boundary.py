@@ -63,6 +63,7 @@ def test_the_worked_example(case, m, core, near, expected):
     assert value == pytest.approx(expected, abs=5e-8)
     by_loops = naive.active_boundary_loss(logits, labels, max_share=0.25)
     assert value == pytest.approx(by_loops, rel=1e-12)
+    assert ActiveBoundaryLoss(max_share=0.25)(logits, labels).item() == pytest.approx(value)
 
 
 def test_the_terms_of_the_worked_example():
@@ -86,6 +87,16 @@ def test_the_terms_of_the_worked_example():
         rest = sum(log_sum - s for j, s in scores.items() if j != direction)
         cost = 0.8 * (log_sum - scores[direction]) + 0.2 / (len(scores) - 1) * rest
         assert cost == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_the_weight_is_1_from_the_largest_distance_on(case):
+    logits, labels = CASES[case]
+    values = [loss_of(logits, labels, max_share=0.25, max_distance=d).item() for d in (1, 1.5, 20)]
+    assert values[0] > values[1] > values[2]
+    for value, d in zip(values, (1, 1.5, 20)):
+        by_loops = naive.active_boundary_loss(logits, labels, max_share=0.25, max_distance=d)
+        assert value == pytest.approx(by_loops, rel=1e-12)
 
 
 def test_no_threshold_of_the_grid_may_leave_a_pixel():
@@ -213,6 +224,7 @@ def test_several_sigmoids_agree_with_the_definition(scene):
 @pytest.mark.parametrize('detach', [False, True])
 def test_nan_at_void_stays_there(use_sigmoid, detach):
     one = scene(3, (2, 9, 11), void_share=0.3, seed=1)
+    one.labels[:, -1, -1] = VOID  # the place of slots that are not filled
     loss = ActiveBoundaryLoss(max_share=1, detach=detach, use_sigmoid=use_sigmoid)
     found = []
     for at_void in (0.0, math.nan, math.inf):
@@ -231,7 +243,11 @@ def test_nan_of_a_pixel_without_neighbors_gives_nan(use_sigmoid):
     labels[0, 3, 3] = 1
     logits = torch.zeros(1, 3, 6, 6)
     logits[0, 2, 3, 3] = math.nan
-    assert ActiveBoundaryLoss(max_share=1, use_sigmoid=use_sigmoid)(logits, labels).isnan()
+    loss = ActiveBoundaryLoss(max_share=1, use_sigmoid=use_sigmoid)
+    assert loss(logits, labels).isnan()
+    # more than may exceed the threshold, which is then the last
+    loss = ActiveBoundaryLoss(max_share=0.1, use_sigmoid=use_sigmoid)
+    assert loss(logits.fill_(math.nan), labels.fill_(1)).isnan()
 
 
 def test_one_neighbor_is_no_choice():
