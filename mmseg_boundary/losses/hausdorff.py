@@ -64,20 +64,23 @@ def hausdorff_dt_loss(
     require_hausdorff_options(alpha, absent, one_sided, spacing)
     target.require_shape(probs)
     probs, eligible = target.masked(probs), target.present
+    height, width = probs.shape[2:]
+    unit = height**2 + width**2 if spacing == 'diagonal' else 1
+
+    def powers_of(masks: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
+        squared = squared_distances(masks, outside, inside).to(probs.dtype)
+        return (squared / unit) ** (alpha / 2)
+
     outside, inside = target.cached(distances_between, 'euclidean')
-    squared = [squared_distances(target.masks, outside[:, -probs.shape[1] :], inside)]
+    powers = powers_of(target.masks, outside[:, -probs.shape[1] :], inside)
     if not one_sided:
         one_vs_rest = one_vs_rest or probs.shape[1] == 1
         predicted = predicted_masks(probs.detach(), target.valid, one_vs_rest)
-        outside, inside = _distances_of(predicted, target.valid, one_vs_rest)
-        squared.append(squared_distances(predicted, outside, inside))
+        powers += powers_of(predicted, *_distances_of(predicted, target.valid, one_vs_rest))
         if absent:
             eligible = eligible | predicted.any(3).any(2)
 
-    height, width = probs.shape[2:]
-    unit = height**2 + width**2 if spacing == 'diagonal' else 1
-    powers = [(each.to(probs.dtype) / unit) ** (alpha / 2) for each in squared]
-    costs = (probs - target.masks.to(probs.dtype)).square() * sum(powers)
+    costs = (probs - target.masks.to(probs.dtype)).square() * powers
     if pixel_weight is not None:
         costs = pixel_weight.unsqueeze(1) * costs
     means = costs.sum((2, 3)) / target.valid.sum((2, 3)).clamp(min=1)
@@ -116,7 +119,7 @@ def squared_distances(masks: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
     """
     distances = torch.where(masks, inside, outside)
     # Squares of distances are whole numbers: rounding leaves nothing of the engines' noise.
-    return distances.masked_fill(distances.isinf(), 0).square().round()
+    return distances.masked_fill_(distances.isinf(), 0).square_().round_()
 
 
 def require_hausdorff_options(alpha: float, absent: bool, one_sided: bool, spacing: str) -> None:
