@@ -68,7 +68,7 @@ def main() -> None:
         '--losses',
         nargs='+',
         default=['ce', 'epl'],
-        help='of ce, epl, boundary, dt, bf1, dice, dicefocal and bwce: NAME in '
+        help='of ce, epl, boundary, dt, bf1, scnp, dice, dicefocal and bwce: NAME in '
         'configs/pspnet_NAME_shapes.py',
     )
     parser.add_argument(
