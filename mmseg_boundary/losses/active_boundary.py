@@ -261,6 +261,7 @@ class ActiveBoundaryLoss(DecodeHeadLoss):
     """
 
     takes_logits = True
+    measures_geometry = True
 
     def __init__(
         self,

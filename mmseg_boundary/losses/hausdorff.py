@@ -145,6 +145,7 @@ class HausdorffDTLoss(DecodeHeadLoss):
     """
 
     takes_pixel_weight = True
+    measures_geometry = True
 
     def __init__(
         self,
