@@ -422,7 +422,7 @@ def draw_semantic_boundaries() -> plt.Figure:
     """Labels with a void patch, the edges of two classes, and how many classes have one."""
     rows, columns = torch.meshgrid(torch.arange(30, 130), torch.arange(20, 145), indexing='ij')
     label = street(rows, columns)
-    label[(rows - 95) ** 2 + (columns - 130) ** 2 <= 9**2] = 255
+    label[(rows - 95) ** 2 + (columns - 120) ** 2 <= 9**2] = 255
     edges = class_edges(encode(label[None], 4), radius=2)[0]
     colors = ListedColormap(['#cfe8f7', '#b9b2a3', '#4f8f5b', '#d98c5f', 'white'])
     figure, axes = panels(4, height=2.5)
