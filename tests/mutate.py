@@ -526,7 +526,7 @@ MUTANTS = {
         ('(pixels > 0).to', '(pixels >= 0).to'),
         ('several & target.valid', 'several'),
         ('keepdim=True) > 1', 'keepdim=True) > 0'),
-        ('near[:, -target.masks.shape[1] :]', 'near[:, : target.masks.shape[1]]'),
+        ('near[:, -target.masks.shape[1] :]', 'near'),
         ('(0, -width % stride, 0, -height % stride)', '(-width % stride, 0, -height % stride, 0)'),
         ('.any(-1).unflatten', '.all(-1).unflatten'),
         ('not 1 <= radius', 'not 0 <= radius'),
