@@ -17,7 +17,7 @@ class BuildWithMim(build_py):
     # MMEngine's `package::folder/file.py` wants a folder, and our bases stand in the same one.
     PLACES = {'configs': 'configs/configs', 'tools': 'tools'}
     # Of the tools, those that say something of this package, not of a user's net.
-    LEFT_OUT = ('__pycache__', 'benchmark.py', 'benchmarks', 'demo.py')
+    LEFT_OUT = {'configs': (), 'tools': ('benchmark.py', 'benchmarks', 'demo.py')}
 
     def run(self) -> None:
         super().run()
@@ -30,7 +30,8 @@ class BuildWithMim(build_py):
             if self.editable_mode:
                 target.symlink_to(os.path.relpath(source, target.parent), target_is_directory=True)
             else:
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns(*self.LEFT_OUT))
+                left_out = shutil.ignore_patterns('__pycache__', *self.LEFT_OUT[folder])
+                shutil.copytree(source, target, ignore=left_out)
 
     def get_source_files(self) -> list[str]:
         """What an sdist holds: the two folders too, whole, so that a wheel can be built from it."""
