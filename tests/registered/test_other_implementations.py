@@ -69,10 +69,10 @@ COLUMNS = ('several classes', 'void', 'one logit', 'pixel weights', 'void alone'
 
 def scene():
     """Logits, and a label of three classes without void."""
-    logits = torch.randn(2, CLASSES, 12, 16, generator=torch.Generator().manual_seed(0))
-    label = torch.zeros(2, 12, 16, dtype=torch.long)
-    label[:, :, 8:] = 1
-    label[:, 6:, 4:12] = 2
+    logits = torch.randn(2, CLASSES, 48, 64, generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(2, 48, 64, dtype=torch.long)
+    label[:, :, 32:] = 1
+    label[:, 24:, 16:48] = 2
     return logits, label
 
 
@@ -85,18 +85,21 @@ def several_classes(loss):
 
 
 def void(loss):
-    """Whether the logits at void change nothing."""
+    """Whether the logits at void change nothing, and have no gradient."""
     logits, label = scene()
-    label[:, 4:7, 6:9] = VOID
-    values = loss(logits, label), loss(logits + 5 * (label == VOID)[:, None] * logits.sign(), label)
-    return 'yes' if torch.allclose(*values, rtol=1e-4) else 'counts'
+    label[:, 16:28, 24:36] = VOID
+    ignored = (label == VOID)[:, None]
+    values = loss(logits.requires_grad_(), label), loss(logits + 5 * ignored * logits.sign(), label)
+    values[0].backward()
+    counts = (logits.grad * ignored).any() or not torch.allclose(*values, rtol=1e-4)
+    return 'counts' if counts else 'yes'
 
 
 def one_logit(loss):
     """Whether the right prediction costs less than one that is off by four pixels."""
-    _, label = scene()
+    logits, label = scene()
     label = (label == 1).long()
-    right = 4 * (2 * label[:, None] - 1.0)
+    right = 4 * (2 * label[:, None] - 1) + logits[:, :1]
     right, shifted = loss(right, label), loss(right.roll(4, 3), label)
     if right == shifted:
         return 'constant'
@@ -107,7 +110,7 @@ def pixel_weights(loss):
     """Whether the weights of pixels that a sampler gives change the value."""
     logits, label = scene()
     weight = torch.ones(label.shape)
-    weight[:, :5] = 3
+    weight[:, :20] = 3
     return 'yes' if loss(logits, label, weight=weight) != loss(logits, label) else 'ignored'
 
 
