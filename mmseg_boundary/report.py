@@ -39,7 +39,7 @@ def width_of(key: str) -> float | None:
     >>> width_of('mBoundaryF_2px'), width_of('near/mTrimapIoU_0.008d'), width_of('mIoU')
     (2, 0.008, None)
     """
-    found = re.search(r'_(?:(\d+)px|([\d.e-]+)d)$', key)
+    found = re.search(r'_(?:(\d+)px|(\d(?:\.\d+)?(?:e-\d+)?)d)$', key)
     if found is None:
         return None
     return int(found[1]) if found[1] else float(found[2])

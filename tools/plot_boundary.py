@@ -56,9 +56,19 @@ def read(path: Path) -> dict[str, dict[int, float]]:
     """{'BoundaryF' or 'TrimapIoU': {width: mean}} of one report."""
     try:
         report = json.loads(path.read_text())
-        return {name: by_width(report, name) for name in CURVES}
+        curves = {name: by_width(report, name) for name in CURVES}
     except (OSError, ValueError) as error:
         raise SystemExit(f'{path} is not what test.py --boundary --json writes: {error}') from None
+    shares = sorted(
+        {width for each in report['evaluators'] for width in each['widths'] if width < 1}
+    )
+    if shares:
+        print(
+            f'{path}: the widths {", ".join(map(str, shares))} are shares of the diagonal, and left '
+            'out of figure and table, which have pixels.',
+            file=sys.stderr,
+        )
+    return curves
 
 
 def draw(runs: dict[str, dict[str, dict[int, float]]], path: Path) -> None:

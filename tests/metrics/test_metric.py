@@ -1,5 +1,7 @@
 """One call per metric, and the accumulator, beside the pure functions beneath them."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mmseg_boundary.metrics import (
     Accumulator,
     BoundaryF,
     BoundaryIoU,
+    Share,
     TrimapIoU,
     boundary_f,
     boundary_f_score,
@@ -120,6 +123,46 @@ def test_a_width_relative_to_the_diagonal_comes_first():
     same(boundary_f_score(*STACK, 4, WIDTHS, tolerance_ratio=0.06), score_boundary_f(values)[0])
 
 
+SIZES = ((24, 31), (300, 400), (16, 40))
+
+
+@pytest.mark.parametrize('share', [0.008, 0.00375, 0.02, 0.07])
+@pytest.mark.parametrize('name', NAMES)
+def test_a_share_is_a_width_of_each_image(name, share):
+    """As the sources: DAVIS and GSCNN round up, as NumPy does it; Boundary IoU's code rounds."""
+    metric = class_of(name)((3, Share(share)))
+    for size in SIZES:
+        pair = segmentation(size, seed=3, wrong=0.1)
+        rounded = max(1, round(share * math.sqrt(size[0] ** 2 + size[1] ** 2)))
+        up = int(np.ceil(share * np.linalg.norm(size)))
+        width = up if name == 'BoundaryF' else rounded
+        measured = metric.measure(encode_pair(*pair, 4))
+        same([measured, measured], *[class_of(name)((3, width)).measure(encode_pair(*pair, 4))] * 2)
+
+
+def test_floats_are_shares_where_pixels_are_whole():
+    for call in (boundary_iou, trimap_iou):
+        scores = call(*STACK, 4, (0.06, 1))
+        same(scores, *call(*STACK, 4, (2, 1)))
+    one, two = (boundary_f_score(*STACK, 4, tolerances=(each,)) for each in (0.5, Share(0.05)))
+    same(one, *boundary_f_score(*STACK, 4, tolerances=(0,)))
+    same(two, *boundary_f_score(*STACK, 4, tolerances=(2,)))
+
+
+def test_csurkas_share_is_not_reached():
+    """As `tolerance_ratio`: a distance of just that share of the diagonal is outside."""
+    label = torch.zeros(30, 40, dtype=torch.long)
+    label[:, :20] = 1
+    pred = label.roll(1, 1)  # one column off
+    pred[:, 0] = 1
+    share = Share(1 / 50)  # of a diagonal of 50 px
+    for mode, scored in (('present', 1), ('csurka', 0)):
+        assert boundary_f_score(pred, label, 2, (share,), mode=mode).mean.item() == scored
+    ours = boundary_f_score(*STACK, 4, (Share(0.06),), mode='csurka')
+    theirs = boundary_f_score(*STACK, 4, (1,), mode='csurka', tolerance_ratio=0.06)
+    same([each[..., 0] for each in ours], *(each[..., 0] for each in theirs))
+
+
 @pytest.mark.parametrize('mode', ['present', 'gscnn', 'csurka'])
 def test_modes_of_the_boundary_f(mode):
     values = torch.stack([boundary_f(*pair, 4, (1, 1.5), mode=mode) for pair in PAIRS])
@@ -224,11 +267,18 @@ def test_columns():
     assert BoundaryIoU((1, 4), 0.02).headings == ['0.02 of the diagonal', '1 px', '4 px']
     assert BoundaryF((1.5,), 'csurka', 0.0075).headings == ['0.0075 of the diagonal', '1.5 px']
     assert TrimapIoU((2, 1, 2)).headings == ['2 px', '1 px']
+    mixed = BoundaryIoU((0.02, 3, 0.02), 0.02)
+    assert mixed.columns == ['', '0.02d', '3px']
+    assert mixed.headings == ['0.02 of the diagonal', '0.02 d', '3 px']
 
 
 @each_metric
 def test_captions_say_the_widths(name):
     assert ' in percent, n = 1, 4 px (' in class_of(name)((1, 4)).caption
+    caption = class_of(name)((1, Share(0.5), 4)).caption
+    assert " in percent, n = 1, 4 px and 0.5 d, the image's diagonal (" in caption
+    caption = class_of(name)((Share(0.25), Share(0.5))).caption
+    assert " in percent, n = 0.25, 0.5 d, the image's diagonal (" in caption
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -255,6 +305,12 @@ def test_shapes_are_named(name):
     [
         (lambda: BoundaryIoU((0,)), r'widths is \(0,\); give one or more whole numbers'),
         (lambda: TrimapIoU(()), r'widths is \(\); give one or more whole numbers'),
+        (lambda: BoundaryIoU((1.0,)), r'widths is \(1.0,\); .* floats between 0 and 1'),
+        (lambda: BoundaryIoU((1, True)), r'widths is \(1, True\); .* floats between 0 and 1'),
+        (lambda: TrimapIoU(0.0), r'widths is \(0.0,\); .* floats between 0 and 1'),
+        (lambda: TrimapIoU((1.5,)), r'widths is \(1.5,\); .* floats between 0 and 1'),
+        (lambda: TrimapIoU((float('nan'),)), r'widths is \(nan,\); .* floats between 0 and 1'),
+        (lambda: TrimapIoU('3'), r"widths is \('3',\); .* floats between 0 and 1"),
         (lambda: BoundaryIoU((1,), 2), 'dilation_ratio is 2; give a share of the diagonal'),
         (lambda: BoundaryF((1,), 'csurka', 0), 'tolerance_ratio is 0; give a share of the diag'),
         (lambda: BoundaryF(()), r'tolerances are \(\); give one or more numbers of pixels'),

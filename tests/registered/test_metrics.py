@@ -63,6 +63,55 @@ def test_the_keys():
     assert set(evaluate(few)) == {'aAcc', 'mDice', 'mAcc', 'mTrimapIoU_4px'}
 
 
+def test_the_keys_of_shares_of_the_diagonal():
+    """Beside those at `dilation_ratio` and of Csurka's tolerance, which keep theirs."""
+    scores = evaluate(build(widths=[3, 0.008, 0.02], boundary_f_mode='csurka'))
+    names = ('mBoundaryIoU', 'mBoundaryF', 'mTrimapIoU')
+    keys = {f'{name}_{width}' for name in names for width in ('3px', '0.008d', '0.02d')}
+    assert set(scores) == {'aAcc', 'mIoU', 'mAcc', 'mBoundaryIoU', 'mBoundaryF'} | keys
+    assert scores['mBoundaryIoU_0.02d'] == scores['mBoundaryIoU']
+    whole = evaluate(build(widths=[3], boundary_f_mode='csurka'))
+    assert all(scores[key] == value for key, value in whole.items())
+    davis = evaluate(build(widths=[0.03], boundary_metrics=['BoundaryF']))
+    assert {math.ceil(0.03 * math.hypot(*size)) for size in SIZES} == {2, 3}
+    values = [
+        boundary_f(*pair, 4, (math.ceil(0.03 * math.hypot(*pair[1].shape)),)) for pair in PAIRS
+    ]
+    expected = 100 * np.nanmean(np.stack([each.numpy() for each in values]))
+    assert davis['mBoundaryF_0.03d'] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('mode', ['band', 'deeplab'])
+def test_the_trimaps_mode(mode, tmp_path):
+    """In the title and in `details`; the keys are the same, and no other score moves."""
+    logger = MMLogger.get_instance(f'trimap {mode}', log_file=str(tmp_path / 'log'))
+    metric = build(trimap_mode=mode)
+    scores, plain = evaluate(metric), evaluate(build())
+    printed = (tmp_path / 'log').read_text()
+    for handler in logger.handlers:
+        handler.close()
+    assert scores.keys() == plain.keys() and metric.details['trimap_mode'] == mode
+    assert f"mode '{mode}'" in printed and 'no pixel to count' not in printed
+    counts = sum(count_trimap_iou(*pair, 4, WIDTHS, mode=mode) for pair in PAIRS)
+    assert scores['mTrimapIoU_3px'] == pytest.approx(100 * iou(counts).nanmean(0)[2].item())
+    moved = {key for key in scores if scores[key] != plain[key]}
+    assert moved == ({f'mTrimapIoU_{width}px' for width in WIDTHS} if mode == 'deeplab' else set())
+
+
+@pytest.mark.parametrize('nan_to_num', [None, 0])
+def test_a_trimap_of_void_without_void(nan_to_num, tmp_path):
+    """The table says why there is no number."""
+    logger = MMLogger.get_instance(f'no void {nan_to_num}', log_file=str(tmp_path / 'log'))
+    pairs = [(pred, label.where(label != 255, 0)) for pred, label in PAIRS]
+    scores = evaluate(build(trimap_mode='deeplab', nan_to_num=nan_to_num), pairs)
+    printed = (tmp_path / 'log').read_text()
+    for handler in logger.handlers:
+        handler.close()
+    assert math.isnan(scores['mTrimapIoU_3px']) == (nan_to_num is None)
+    assert "Trimap IoU has no pixel to count: mode 'deeplab' takes those beside void" in printed
+    assert 'NaN without void' in printed and scores['mBoundaryF_3px'] > 0
+
+
 def test_ious_are_ious_of_sums_in_percent():
     scores = evaluate(build())
     for name, count in (('BoundaryIoU', count_boundary_iou), ('TrimapIoU', count_trimap_iou)):
@@ -197,7 +246,9 @@ def test_the_prefix_of_one_of_several_evaluators():
     assert {'mIoU', 'near/mIoU', 'near/mBoundaryF_3px'} <= set(scores)
 
 
-@pytest.mark.parametrize('key', ['mIoU', 'mBoundaryIoU', 'mBoundaryF_3px', 'near/mTrimapIoU_1px'])
+@pytest.mark.parametrize(
+    'key', ['mIoU', 'mBoundaryIoU', 'mBoundaryF_3px', 'near/mTrimapIoU_1px', 'mBoundaryF_0.008d']
+)
 def test_the_best_checkpoint_by_any_key(key):
     hook = CheckpointHook(save_best=key)
     assert hook.is_better_than[hook.key_indicators[0]](2.0, 1.0)
@@ -360,6 +411,13 @@ def test_details_hold_the_numbers_of_the_tables():
         (dict(widths=[0]), r'widths is \(0,\); give one or more whole numbers of pixels'),
         (dict(widths=[]), r'widths is \(\); give one or more whole numbers of pixels'),
         (dict(widths=[1.5]), 'whole numbers of pixels'),
+        (dict(widths=[0.008, 1.0]), r'widths is \(0.008, 1.0\); .* shares of the image'),
+        (dict(widths=[True]), r'widths is \(True,\); .* floats between 0 and 1'),
+        (dict(trimap_mode='kohli'), "trimap_mode is 'kohli'; choose one of 'band', 'deeplab'"),
+        (
+            dict(trimap_mode='deeplab', void_is_boundary=True),
+            "void_is_boundary=True has no meaning with trimap_mode='deeplab'.*drop it",
+        ),
         (dict(dilation_ratio=2), 'dilation_ratio is 2; give a share of the diagonal'),
         (dict(boundary_f_mode='davis'), "mode is 'davis'; choose one of 'present'"),
         (dict(unknown_labels='ignore'), "unknown_labels is 'ignore'; choose one of 'refuse', 'wro"),
@@ -396,6 +454,19 @@ def test_per_image_neither_order_nor_batch_shows():
     pred, label = PAIRS[1]  # of the image a
     counts = count_trimap_iou(pred, label, 4, WIDTHS)
     np.testing.assert_array_equal(first['trimap_iou'][0], counts.numpy())
+
+
+def test_per_image_has_a_column_for_each_width_and_share():
+    metric = build(widths=[3, 0.03], trimap_mode='deeplab')
+    scores = evaluate(metric)
+    arrays = metric.per_image()
+    assert arrays['widths'].tolist() == [3, 0.03] == metric.details['widths']
+    both, either = arrays['trimap_iou'].sum(0)[..., 1].T
+    with np.errstate(invalid='ignore'):
+        assert 100 * np.nanmean(both / either) == pytest.approx(scores['mTrimapIoU_0.03d'])
+    whole = build(widths=[3])
+    evaluate(whole)
+    assert whole.per_image()['widths'].dtype == np.int64
 
 
 def test_per_image_names_files_of_one_name_by_their_paths():

@@ -575,7 +575,7 @@ def test_an_endpoint_over_classes_leaves_out_what_is_not_there(study):
 @pytest.fixture(scope='module')
 def evaluated(tmp_path_factory):
     """The scores of `BoundaryMetric` and the file of its counts per image."""
-    metric = METRICS.build(dict(type='BoundaryMetric', widths=[2, 3]))
+    metric = METRICS.build(dict(type='BoundaryMetric', widths=[2, 0.06, 3]))
     metric.dataset_meta = dict(classes=('sky', 'road', 'car'))
     for seed in range(4):
         pred, label = segmentation((30, 40), seed=seed, wrong=0.1)
@@ -588,7 +588,11 @@ def evaluated(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    'key', ['mIoU', 'mBoundaryIoU_2px', 'mBoundaryIoU_3px', 'mBoundaryF_2px', 'mTrimapIoU_3px']
+    'key',
+    [
+        *('mIoU', 'mBoundaryIoU_2px', 'mBoundaryIoU_3px', 'mBoundaryF_2px', 'mTrimapIoU_3px'),
+        *('mBoundaryF_0.06d', 'mTrimapIoU_0.06d'),
+    ],
 )
 def test_every_endpoint_is_read_from_the_file_of_its_images(study, evaluated, key):
     scores, file = evaluated

@@ -52,6 +52,14 @@ METRICS = {
         dict(void_is_boundary=True),
         does_not_hold=['pred and label may be swapped', 'padding with void changes nothing'],
     ),
+    'TrimapIoU, deeplab': Metric(
+        naive.trimap_iou,
+        metrics.trimap_iou,
+        metrics.count_trimap_iou,
+        dict(mode='deeplab'),
+        # of maps without void, which have no pixel to count, the others hold
+        does_not_hold=['padding with void changes nothing'],
+    ),
     'BoundaryF': Metric(
         naive.boundary_f,
         metrics.boundary_f_score,

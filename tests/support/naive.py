@@ -1197,8 +1197,13 @@ def true_boundary(label, ignore_index, void_is_boundary):
     return [(row, col) for row, col in pixels_of(label) if is_boundary(row, col)]
 
 
-def trimap_iou(pred, label, num_classes, widths, ignore_index=255, void_is_boundary=False):
-    """counts[k][w] = [intersection, union] of class k in the band nearer than w to the boundary."""
+def trimap_iou(
+    pred, label, num_classes, widths, ignore_index=255, void_is_boundary=False, mode='band'
+):
+    """counts[k][w] = [intersection, union] of class k in the band nearer than w to the boundary, or
+    of `deeplab_trimap_iou`."""
+    if mode == 'deeplab':
+        return deeplab_trimap_iou(pred, label, num_classes, widths, ignore_index)
     pred, label = as_lists(pred), as_lists(label)
     boundary = true_boundary(label, ignore_index, void_is_boundary)
     counts = [[[0, 0] for _ in widths] for _ in range(num_classes)]
@@ -1208,6 +1213,28 @@ def trimap_iou(pred, label, num_classes, widths, ignore_index=255, void_is_bound
         squared = min((row - v) ** 2 + (col - u) ** 2 for v, u in boundary)
         for w, width in enumerate(widths):
             if squared < width**2:
+                for k in range(num_classes):
+                    counts[k][w][0] += label[row][col] == pred[row][col] == k
+                    counts[k][w][1] += k in (label[row][col], pred[row][col])
+    return counts
+
+
+def deeplab_trimap_iou(pred, label, num_classes, widths, ignore_index=255):
+    """counts[k][w] = [intersection, union] of class k in the valid pixels that have void in the
+    square of 2 w + 1 pixels around them, as far as the image goes."""
+    pred, label = as_lists(pred), as_lists(label)
+    counts = [[[0, 0] for _ in widths] for _ in range(num_classes)]
+
+    def has_void_around(row, col, w):
+        for v in range(max(row - w, 0), min(row + w + 1, len(label))):
+            for u in range(max(col - w, 0), min(col + w + 1, len(label[0]))):
+                if label[v][u] == ignore_index:
+                    return True
+        return False
+
+    for row, col in pixels_of(label):
+        for w, width in enumerate(widths):
+            if label[row][col] != ignore_index and has_void_around(row, col, width):
                 for k in range(num_classes):
                     counts[k][w][0] += label[row][col] == pred[row][col] == k
                     counts[k][w][1] += k in (label[row][col], pred[row][col])

@@ -36,13 +36,18 @@ def test_analyze_logs_plots_our_keys(trained, tmp_path):
 def test_tensorboard_shows_our_losses_and_metrics(trained, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train(tmp_path, options=['visualizer.vis_backends.0.type=TensorboardVisBackend'])
+    options = ['visualizer.vis_backends.0.type=TensorboardVisBackend']
+    options += ['val_evaluator.widths=[3,0.008]']
+    options += ['default_hooks.checkpoint.save_best=mBoundaryF_0.008d']
+    train(tmp_path, options=options)
+    (best,) = tmp_path.glob('best_*.pth')
+    assert best.name == 'best_mBoundaryF_0.008d_iter_4.pth'
     (events,) = tmp_path.glob('*/vis_data/events.out.tfevents.*')
     shown = EventAccumulator(str(events)).Reload()
     curve = {event.step: event.value for event in shown.Scalars('decode.loss_epl')}
     logged = {step: values['decode.loss_epl'] for step, values in losses(trained).items()}
     assert curve == pytest.approx(logged, rel=1e-5)
-    assert 'mBoundaryF_3px' in shown.Tags()['scalars']
+    assert {'mBoundaryF_3px', 'mBoundaryF_0.008d'} <= set(shown.Tags()['scalars'])
 
 
 @needs_gpu

@@ -1,4 +1,5 @@
 import csv
+import json
 import sys
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_figure_and_a_table(tmp_path):
         ['bf1', 'mTrimapIoU', '', '', '5.00'],
     ]
     assert 'epl,mBoundaryF,1.12' in done.stdout
+
+
+def test_shares_of_the_diagonal_are_left_out_aloud(tmp_path):
+    file = report(tmp_path / 'ce.json', [1, 3])
+    kept = json.loads(file.read_text())
+    kept['evaluators'][0]['widths'] += [0.02, 0.008]
+    kept['metrics'] |= {'mBoundaryF_0.02d': 60.0, 'mTrimapIoU_0.02d': 61.0}
+    file.write_text(json.dumps(kept))
+    done = attempt(sys.executable, TOOL, file, '--out', tmp_path / 'figure.png')
+    assert done.returncode == 0 and 'run,metric,1 px,3 px\n' in done.stdout
+    assert 'ce.json: the widths 0.008, 0.02 are shares of the diagonal, and left out' in done.stdout
 
 
 @pytest.mark.parametrize(

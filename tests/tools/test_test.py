@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmseg.registry import METRICS
 from PIL import Image
 
 from mmseg_boundary.registered.datasets.shapes import ShapesDataset, draw
@@ -317,7 +319,8 @@ def test_boundary_of_a_stock_config_with_a_list_of_evaluators(stock, tmp_path):
     config = tmp_path / 'list.py'
     config.write_text(
         f"_base_ = ['{stock}/stock.py']\n"
-        "test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU'], prefix='a'),\n"
+        "test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU'], prefix='a', classwise=True,\n"
+        "                       widths=[1, 0.03], trimap_mode='deeplab'),\n"
         "                  dict(type='IoUMetric', iou_metrics=['mDice'], prefix='b')]\n"
     )
     report = stock_report(stock, config, tmp_path)
@@ -325,7 +328,11 @@ def test_boundary_of_a_stock_config_with_a_list_of_evaluators(stock, tmp_path):
     assert f'{report["metrics"]["a/mIoU"]:.2f}' == f'{theirs["mIoU"]:.2f}'
     assert report['metrics']['b/mDice'] == theirs['mDice']
     assert 'a/mTrimapIoU_1px' in report['metrics'] and 'b/mTrimapIoU_1px' not in report['metrics']
-    assert [evaluator['prefix'] for evaluator in report['evaluators']] == ['a']
+    (evaluator,) = report['evaluators']
+    assert evaluator['prefix'] == 'a' and evaluator['trimap_mode'] == 'deeplab'
+    assert evaluator['widths'] == [1, 0.03] and 0 < report['metrics']['a/mBoundaryF_0.03d'] < 100
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    assert log.read_text().count('--boundary drops classwise of the IoUMetric') == 1
 
 
 def stock_report(stock, config, folder):
@@ -364,6 +371,35 @@ def test_settings_of_the_boundary_metrics_come_through(tool):
     config = config_with(dict(type='IoUMetric', prefix='x', void_is_boundary=True))
     tool.add_boundary_metrics(config)
     assert config.test_evaluator == dict(type='BoundaryMetric', prefix='x', void_is_boundary=True)
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_arguments_that_iou_metric_swallows_are_named_and_dropped(tool, as_list, tmp_path):
+    """What is left builds, and one warning names them all."""
+    given = dict(type='IoUMetric', _scope_='mmseg', classwise=True, iou_metrics=['mDice'], fuse='x')
+    METRICS.build(dict(given))
+    config = config_with([given, dict(type='IoUMetric', classwise=True)] if as_list else given)
+    assert tool.add_boundary_metrics(config) == ['classwise', 'fuse']
+    (evaluator, *others) = tool.evaluators_of(config)
+    kept = dict(type='BoundaryMetric', _scope_='mmseg', iou_metrics=['mDice'])
+    assert evaluator == dict(kept, void_is_boundary=False)
+    assert METRICS.build(dict(evaluator)).metrics == ['mDice']
+    assert others == [dict(type='IoUMetric', classwise=True)] * as_list
+    logger = MMLogger.get_instance(f'dropped {as_list}', log_file=str(tmp_path / 'log'))
+    tool.warn_of(['classwise', 'fuse'])
+    for handler in logger.handlers:
+        handler.close()
+    (said,) = (tmp_path / 'log').read_text().splitlines()
+    assert 'WARNING' in said and '--boundary drops classwise, fuse of the IoUMetric' in said
+
+
+def test_nothing_is_dropped_that_boundary_metric_knows(tool):
+    known = dict(widths=[0.008], keep_results=True, trimap_mode='deeplab', nan_to_num=0)
+    config = config_with(dict(type='IoUMetric', **known), 'PascalVOCDataset')
+    assert tool.add_boundary_metrics(config) == []
+    # VOC's choice for the other mode is not made for this one, which would refuse it
+    assert config.test_evaluator == dict(type='BoundaryMetric', **known)
+    assert METRICS.build(config.test_evaluator.to_dict()).trimap_mode == 'deeplab'
 
 
 @pytest.mark.parametrize('given', [None, False])
