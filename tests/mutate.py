@@ -573,6 +573,7 @@ MUTANTS = {
         ('n_predicted + n_true > 0', 'n_true > 0'),
         ("mode='inner' if mode == 'csurka' else 'davis'", "mode='davis'"),
         ('nan=1.0', 'nan=0.0'),
+        ('math.ceil(share', 'round(share'),
         ('_mean_over_first(_mean_over_first(values.transpose(0, 1)))', '_mean_over_first(values)'),
         ('math.fsum(known)', 'sum(known)'),
         (
@@ -582,8 +583,6 @@ MUTANTS = {
     ],
     'metrics/boundary_iou.py': [
         ('depth(pair.pred), depth(pair.label)', 'depth(pair.label), depth(pair.label)'),
-        ('max(1, round(', 'max(0, round('),
-        ('height**2 + width**2', '2 * width**2'),
     ],
     'metrics/contour_errors.py': [
         ('(pred != label) & valid', 'pred != label'),
@@ -596,7 +595,12 @@ MUTANTS = {
         ('if len(set(names)) < len(names)', 'if False'),
         ('[metric.measure(pair) for', '[self.metrics[0].measure(pair) for'),
         ("[''] * (self.ratio is not None) + ", ''),
-        ('dict.fromkeys(widths)', 'widths'),
+        ('dict.fromkeys(Share', 'list(Share'),
+        ('max(1, round(', 'max(0, round('),
+        ('height**2 + width**2', '2 * width**2'),
+        ('0 < width < 1', '0 < width <= 1'),
+        ('not isinstance(width, bool) and ', ''),
+        ('if isinstance(each, Share) else each for', 'for'),
         ('0 < ratio <= 1', '0 < ratio'),
         ('np.array(labels)', 'labels'),
         (
@@ -609,6 +613,9 @@ MUTANTS = {
         ('else find_boundaries(label, valid)', 'else find_boundaries(label)'),
         ('.int() + 1', '.int()'),
         ('label, valid = pair.label_as_given, pair.valid', 'label, valid = pair.label, pair.valid'),
+        ('chessboard_distance_to(~valid)', 'distance_to(~valid).int()'),
+        ('torch.iinfo(torch.int32).max', '1'),
+        ("mode == 'deeplab' and void_is_boundary", 'void_is_boundary'),
     ],
     'registered/visualization.py': [
         ('(pred != label) & ~void & within', '(pred != label) & within'),

@@ -2,12 +2,14 @@
 
 import ast
 import json
+import re
 import sys
 
 import pytest
 from mmengine.config import config as loader
 
 from mmseg_boundary import compat
+from mmseg_boundary.stacks import STACK
 from tests.support.commands import run
 from tests.support.skips import ROOT
 
@@ -78,6 +80,32 @@ def test_other_packages_are_found_as_before():
     assert loader.get_installed_path('mmseg').endswith('mmseg')
     with pytest.raises(Exception, match='mmaction2|pkg_resources'):
         loader.get_installed_path('mmaction2')
+
+
+WAYS = """
+from mmengine.config import Config
+for name in ('scope', 'file'):
+    try:
+        print(name, 'READ', Config.fromfile(f'{name}.py').model.decode_head.type)
+    except ModuleNotFoundError as error:
+        print(name, 'REFUSED', error)
+import mmseg_boundary.registered
+print('ours READ', Config.fromfile('scope.py').model.decode_head.type)
+"""
+
+
+def test_the_ways_out_where_mmseg_is_not_found_as_a_base(tmp_path):
+    """The page names what is said, and the two ways; the config is the page's."""
+    page = (ROOT / 'docs/troubleshooting.md').read_text()
+    section = page.partition('## `mmsegmentation is not installed`\n')[2].partition('\n## ')[0]
+    (by_file,) = re.findall(r'```python\n(.*?)```', section, re.DOTALL)
+    (tmp_path / 'file.py').write_text(by_file)
+    base = "'mmseg::" + by_file.partition('/configs/')[2].strip().removesuffix(']')
+    (tmp_path / 'scope.py').write_text(f'_base_ = [{base}]')
+    said = run(sys.executable, '-c', WAYS, cwd=tmp_path)
+    refused = {'onedl': 'mmsegmentation is not installed', 'mmlab': 'pkg_resources'}[STACK]
+    assert re.search(f'scope REFUSED .*{refused}', said) and refused in section
+    assert 'file READ PSPHead' in said and 'ours READ PSPHead' in said
 
 
 # --- Where patches stand --------------------------------------------------------------------------

@@ -59,13 +59,12 @@ def read(path: Path) -> dict[str, dict[int, float]]:
         curves = {name: by_width(report, name) for name in CURVES}
     except (OSError, ValueError) as error:
         raise SystemExit(f'{path} is not what test.py --boundary --json writes: {error}') from None
-    shares = sorted(
-        {width for each in report['evaluators'] for width in each['widths'] if width < 1}
-    )
+    widths = {width for evaluator in report['evaluators'] for width in evaluator['widths']}
+    shares = sorted(width for width in widths if width < 1)
     if shares:
         print(
-            f'{path}: the widths {", ".join(map(str, shares))} are shares of the diagonal, and left '
-            'out of figure and table, which have pixels.',
+            f'{path}: the widths {", ".join(map(str, shares))} are shares of the diagonal, and '
+            'left out of figure and table, which have pixels.',
             file=sys.stderr,
         )
     return curves

@@ -130,14 +130,14 @@ SIZES = ((24, 31), (300, 400), (16, 40))
 @pytest.mark.parametrize('name', NAMES)
 def test_a_share_is_a_width_of_each_image(name, share):
     """As the sources: DAVIS and GSCNN round up, as NumPy does it; Boundary IoU's code rounds."""
-    metric = class_of(name)((3, Share(share)))
+    metric = class_of(name)((7, Share(share)))
     for size in SIZES:
         pair = segmentation(size, seed=3, wrong=0.1)
         rounded = max(1, round(share * math.sqrt(size[0] ** 2 + size[1] ** 2)))
         up = int(np.ceil(share * np.linalg.norm(size)))
         width = up if name == 'BoundaryF' else rounded
         measured = metric.measure(encode_pair(*pair, 4))
-        same([measured, measured], *[class_of(name)((3, width)).measure(encode_pair(*pair, 4))] * 2)
+        same([measured, measured], *[class_of(name)((7, width)).measure(encode_pair(*pair, 4))] * 2)
 
 
 def test_floats_are_shares_where_pixels_are_whole():

@@ -461,7 +461,7 @@ def test_per_image_has_a_column_for_each_width_and_share():
     scores = evaluate(metric)
     arrays = metric.per_image()
     assert arrays['widths'].tolist() == [3, 0.03] == metric.details['widths']
-    both, either = arrays['trimap_iou'].sum(0)[..., 1].T
+    both, either = arrays['trimap_iou'].sum(0)[:, 1].T
     with np.errstate(invalid='ignore'):
         assert 100 * np.nanmean(both / either) == pytest.approx(scores['mTrimapIoU_0.03d'])
     whole = build(widths=[3])

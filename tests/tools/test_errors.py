@@ -33,7 +33,13 @@ from mmseg_boundary.losses import (
     StructureLoss,
     neighbour_penalised,
 )
-from mmseg_boundary.metrics import Accumulator, BoundaryF, boundary_f_score, boundary_iou
+from mmseg_boundary.metrics import (
+    Accumulator,
+    BoundaryF,
+    boundary_f_score,
+    boundary_iou,
+    trimap_iou,
+)
 from mmseg_boundary.registered.models import SemanticBoundaryHead
 from tests.support import last_run
 from tests.support.commands import ROOT
@@ -614,6 +620,10 @@ CALLS = {
     'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
     'logits instead of a prediction': lambda: boundary_iou(LOGITS, LABELS, 3),
     'a tolerance below 0': lambda: boundary_f_score(LABELS, LABELS, 3, tolerances=(1, -1)),
+    'a width of 1.0': lambda: boundary_iou(LABELS, LABELS, 3, widths=(1.0,)),
+    "DeepLab's trimap, with `void_is_boundary`": lambda: trimap_iou(
+        LABELS, LABELS, 3, void_is_boundary=True, mode='deeplab'
+    ),
     'an accumulator, the same metric twice': lambda: Accumulator([BoundaryF(), BoundaryF()], 3),
     'an accumulator, no image': lambda: Accumulator([BoundaryF()], 3).compute(),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),

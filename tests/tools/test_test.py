@@ -319,8 +319,8 @@ def test_boundary_of_a_stock_config_with_a_list_of_evaluators(stock, tmp_path):
     config = tmp_path / 'list.py'
     config.write_text(
         f"_base_ = ['{stock}/stock.py']\n"
-        "test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU'], prefix='a', classwise=True,\n"
-        "                       widths=[1, 0.03], trimap_mode='deeplab'),\n"
+        "test_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU'], prefix='a',\n"
+        "                       classwise=True, widths=[1, 0.03], trimap_mode='deeplab'),\n"
         "                  dict(type='IoUMetric', iou_metrics=['mDice'], prefix='b')]\n"
     )
     report = stock_report(stock, config, tmp_path)
