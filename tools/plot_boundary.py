@@ -56,18 +56,10 @@ def read(path: Path) -> dict[str, dict[int, float]]:
     """{'BoundaryF' or 'TrimapIoU': {width: mean}} of one report."""
     try:
         report = json.loads(path.read_text())
-        curves = {name: by_width(report, name) for name in CURVES}
+        tell_of_shares(path, report)
+        return {name: by_width(report, name) for name in CURVES}
     except (OSError, ValueError) as error:
         raise SystemExit(f'{path} is not what test.py --boundary --json writes: {error}') from None
-    widths = {width for evaluator in report['evaluators'] for width in evaluator['widths']}
-    shares = sorted(width for width in widths if width < 1)
-    if shares:
-        print(
-            f'{path}: the widths {", ".join(map(str, shares))} are shares of the diagonal, and '
-            'left out of figure and table, which have pixels.',
-            file=sys.stderr,
-        )
-    return curves
 
 
 def draw(runs: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
@@ -88,6 +80,17 @@ def draw(runs: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
     axes[0].legend()
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def tell_of_shares(path: Path, report: dict) -> None:
+    widths = {width for each in report.get('evaluators', ()) for width in each['widths']}
+    shares = sorted(width for width in widths if width < 1)
+    if shares:
+        print(
+            f'{path}: the widths {", ".join(map(str, shares))} are shares of the diagonal, and '
+            'left out of figure and table, which have pixels.',
+            file=sys.stderr,
+        )
 
 
 def write_table(runs: dict[str, dict[str, dict[int, float]]], file) -> None:

@@ -136,7 +136,8 @@ class BoundaryF(Metric):
         """(K, C) float64, the F of each class."""
         tolerances = self.widths_in(pair)
         if self.ratio is not None:
-            tolerances = (csurka_tolerance(*pair.label.shape, self.ratio), *tolerances)
+            height, width = pair.label.shape
+            tolerances = (csurka_tolerance(height, width, self.ratio), *tolerances)
         return _boundary_f(pair, tolerances, self.mode)
 
     def pixels_of(self, share: float, height: int, width: int) -> float:

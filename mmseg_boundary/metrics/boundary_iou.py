@@ -98,7 +98,8 @@ class BoundaryIoU(Metric):
         """(K, C, 2) int64, intersection and union."""
         widths = self.widths_in(pair)
         if self.ratio is not None:
-            widths = (width_at_ratio(*pair.label.shape, self.ratio), *widths)
+            height, width = pair.label.shape
+            widths = (width_at_ratio(height, width, self.ratio), *widths)
         return _count(pair, widths)
 
     def per_class(self, records: list[Tensor]) -> Tensor:
