@@ -11,7 +11,7 @@ from torch import Tensor
 from ..choices import require_choice
 from ..geometry.boundary import MAX_SETS, class_boundaries, count_members, shared_within
 from ..labels import LabelPair, encode_pair
-from .metric import WIDTHS, Metric, Scores, require_ratio
+from .metric import WIDTHS, Metric, Scores, Share, require_ratio
 
 MODES = ('present', 'gscnn', 'csurka')
 CSURKA_RATIO = 0.0075  # of the diagonal
@@ -38,7 +38,7 @@ def boundary_f(
     Args:
         pred, label: (H, W) integer class indices; pixels of `label` may be void.
         num_classes: K.
-        tolerances: T values of r, in pixels.
+        tolerances: T values of r, in pixels, or of type `Share`, as for `boundary_f_score`.
         ignore_index: the void label.
         mode: with 'csurka' boundaries are the inner ones of the classes, else DAVIS's, between
             pixels (see `geometry.boundary.class_boundaries`). Give `score_boundary_f` the same.
@@ -54,6 +54,11 @@ def boundary_f(
     """
     require_mode(mode)
     pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
+    height, width = pair.label.shape
+    tolerances = [
+        share_in_pixels(each, height, width, mode) if isinstance(each, Share) else each
+        for each in tolerances
+    ]
     return _boundary_f(pair, tolerances, mode)
 
 
@@ -141,10 +146,8 @@ class BoundaryF(Metric):
         return _boundary_f(pair, tolerances, self.mode)
 
     def pixels_of(self, share: float, height: int, width: int) -> float:
-        """The tolerance as the source of the mode reads a share: DAVIS and GSCNN round up."""
-        if self.mode == 'csurka':
-            return csurka_tolerance(height, width, share)
-        return math.ceil(share * math.sqrt(height**2 + width**2))
+        """The tolerance that a share of the diagonal is."""
+        return share_in_pixels(share, height, width, self.mode)
 
     def per_class(self, records: list[Tensor]) -> Tensor:
         """The mean over images."""
@@ -174,6 +177,13 @@ class BoundaryF(Metric):
 def csurka_tolerance(height: int, width: int, ratio: float = CSURKA_RATIO) -> float:
     """0.75 % of the diagonal, in pixels; boundaries have to be nearer than this (Csurka et al.)."""
     return math.nextafter(ratio * math.sqrt(height**2 + width**2), 0)
+
+
+def share_in_pixels(share: float, height: int, width: int, mode: str) -> float:
+    """A share of the diagonal as the source of the mode reads it: DAVIS and GSCNN round up."""
+    if mode == 'csurka':
+        return csurka_tolerance(height, width, share)
+    return math.ceil(share * math.sqrt(height**2 + width**2))
 
 
 def require_mode(mode: str) -> None:

@@ -161,6 +161,10 @@ def test_csurkas_share_is_not_reached():
     ours = boundary_f_score(*STACK, 4, (Share(0.06),), mode='csurka')
     theirs = boundary_f_score(*STACK, 4, (1,), mode='csurka', tolerance_ratio=0.06)
     same([each[..., 0] for each in ours], *(each[..., 0] for each in theirs))
+    for mode in ('present', 'csurka'):
+        values = boundary_f(*PAIRS[0], 4, (Share(0.06), 2), mode=mode)
+        expected = BoundaryF((Share(0.06), 2), mode).measure(encode_pair(*PAIRS[0], 4))
+        same([values, values], expected, expected)
 
 
 @pytest.mark.parametrize('mode', ['present', 'gscnn', 'csurka'])
