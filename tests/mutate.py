@@ -618,7 +618,12 @@ MUTANTS = {
         ("mode == 'deeplab' and void_is_boundary", 'void_is_boundary'),
     ],
     'registered/visualization.py': [
-        ('(pred != label) & ~void & within', '(pred != label) & within'),
+        ('(pred != label) & ~void\n', '(pred != label)\n'),
+        ('_enlarged(wrong & ~near, zoom)', '_enlarged(wrong, zoom)'),
+        ('wrong & within(~wrong, zoom // 4 + 1)', 'wrong'),
+        ('wrong & within(~wrong, zoom // 4 + 1)', 'wrong & ~wrong'),
+        ('(y + x) % 8 < 4', '(y + x) % 8 < 8'),
+        ('torch.searchsorted(numbers, pred)', 'pred.clamp(max=len(numbers) - 1)'),
         ("'both': true & predicted", "'both': true | predicted"),
         (
             'find_boundaries(_enlarged(labels, zoom), ~_enlarged(void, zoom))',

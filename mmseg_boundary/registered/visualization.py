@@ -1,5 +1,6 @@
 """Figures that show where predictions miss the boundaries."""
 
+import colorsys
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +32,16 @@ COLOURS = {
     'predicted': (240, 228, 66),
     'both': (255, 255, 255),
 }
-SMALLEST_WIDTH = 800  # px; single pixels are hard to see, and the legend needs space
+STRIPES = 60  # grey of the stripes on void, whose ground is COLOURS['void']
+PAPER = 60  # grey of the legends
+SMALLEST_SIDE = 800  # px of the longer side; single pixels are hard to see
+SMALLEST_LEGEND = 400  # px
+Swatch = np.ndarray | None
 
 
 @HOOKS.register_module()
 class BoundaryVisualizationHook(Hook):
-    """Paints true and predicted boundaries and the errors between them over the grey image.
+    """Draws predictions and their errors in two panels, see `paint`.
 
     Takes the place of `SegVisualizationHook`, whose arguments it has: in training every
     `interval`-th validation batch (of the first rank) shows its first image, in testing every image
@@ -47,7 +52,7 @@ class BoundaryVisualizationHook(Hook):
 
     Args:
         draw, interval, show, wait_time, backend_args: as for `SegVisualizationHook`.
-        width: errors up to so many pixels from a true boundary are painted.
+        width: errors up to so many pixels from a true boundary are in full colour.
         ignore_index: the void label.
     """
 
@@ -109,9 +114,11 @@ class BoundaryVisualizationHook(Hook):
         label = None
         if 'gt_sem_seg' in sample:
             label = sample.gt_sem_seg.data.reshape(image.shape[:2]).long().cpu()
-        figure = paint(image, pred, label, self.ignore_index, self.width)
-        name = f'{mode}_{Path(sample.img_path).name}'
         visualizer = Visualizer.get_current_instance()
+        meta = visualizer.dataset_meta or {}
+        names = meta.get('classes'), meta.get('palette')
+        figure = paint(image, pred, label, self.ignore_index, self.width, *names)
+        name = f'{mode}_{Path(sample.img_path).name}'
         if self.show:
             visualizer.show(figure, name, wait_time=self.wait_time)
         else:
@@ -136,25 +143,61 @@ def keep(visualizer: Visualizer, name: str, figure: np.ndarray, step: int) -> No
 
 
 def paint(
-    image: np.ndarray, pred: Tensor, label: Tensor | None, ignore_index: int = 255, width: float = 3
+    image: np.ndarray,
+    pred: np.ndarray | Tensor,
+    label: np.ndarray | Tensor | None = None,
+    ignore_index: int = 255,
+    width: float = 3,
+    classes: Sequence[str] | None = None,
+    palette: Sequence[Sequence[int]] | None = None,
 ) -> np.ndarray:
-    """The image, grey and dimmed, with boundaries, errors and a legend.
+    """A figure of a prediction in two panels, with a legend below each.
+
+    The first shows the predicted classes over the grey image, with the true boundaries. The second
+    shows the errors: in full colour near a true boundary, half transparent farther away, with
+    stripes where the label is void; and the boundaries of label and prediction. There an error
+    hides the boundary along its edge, so that thin errors keep their area; the boundary remains on
+    the side of the correct pixels. The panels stand side by side, those of a wide image one below
+    the other.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        pred, label, ignore_index, width: as for `boundary_layers`.
+        pred, label: (H, W) integer classes, arrays or tensors; pixels of `label` may be void.
+            Without a label there are no true boundaries and no errors.
+        ignore_index: the void label.
+        width: errors up to so many pixels from a true boundary are in full colour.
+        classes: their names, for the legend, which has those that are predicted in this image.
+            Without names it has their numbers. OpenCV draws ASCII alone.
+        palette: an RGB colour per class, 0 to 255; classes beyond it get one of ours.
 
     Returns:
-        (H', W', 3) uint8 RGB, enlarged by a whole factor, with the legend below.
+        (H', W', 3) uint8 RGB, the panels enlarged by a whole factor, 2 or more.
+
+    Raises:
+        ValueError: the image is no such array, or a map has another size than the image.
     """
-    # At a zoom of 2 or more, boundaries are thinner than what they enclose.
-    zoom = max(2, -(-SMALLEST_WIDTH // image.shape[1]))
+    image, pred, label = _require_maps(image, pred, label)
+    zoom = max(2, -(-SMALLEST_SIDE // max(pred.shape)))
     layers = boundary_layers(pred, label, ignore_index, width, zoom)
-    grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8)
-    painted = grey.repeat(zoom, 0).repeat(zoom, 1).repeat(3, 2)
-    for name, mask in layers.items():
-        painted[mask.numpy()] = COLOURS[name]
-    return np.concatenate([painted, _legend(list(layers), width, painted.shape[1])])
+    grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8).repeat(3, 2)
+
+    numbers = pred.unique()
+    colours = np.array([_class_colour(number, palette) for number in numbers.tolist()], np.uint8)
+    predicted = _repeated(_mixed(grey, colours[torch.searchsorted(numbers, pred).numpy()]), zoom)
+    named = [
+        (_swatch(colour), _class_name(number, classes))
+        for number, colour in zip(numbers.tolist(), colours, strict=True)
+    ]
+    if 'true' in layers:
+        predicted[layers['true'].numpy()] = COLOURS['true']
+        named.append((_swatch(COLOURS['true']), 'true boundary'))
+
+    errors = _paint_errors(_repeated(grey, zoom), layers, zoom)
+    panels = [
+        _with_legend(predicted, 'Prediction:', named),
+        _with_legend(errors, 'Errors:', _error_legend(list(layers), width)),
+    ]
+    return _joined(panels, axis=0 if image.shape[1] > 1.5 * image.shape[0] else 1)
 
 
 def boundary_layers(
@@ -170,17 +213,20 @@ def boundary_layers(
         zoom: factor by which the figure is enlarged; boundaries stay thin lines between pixels.
 
     Returns:
-        (zoom H, zoom W) bool each: 'error', the wrong pixels near a true boundary; 'void'; the
-        'true' and the 'predicted' boundary, and 'both' where these coincide.
+        (zoom H, zoom W) bool each: 'far', the wrong pixels that are not near a true boundary, and
+        'error', those that are; 'void'; the 'true' and the 'predicted' boundary, and 'both' where
+        these coincide.
     """
     if label is None:
         return {'predicted': _lines(pred, torch.zeros_like(pred, dtype=torch.bool), zoom)}
     pred, label = pred.long(), label.long()
     void = is_void(label, ignore_index)
-    wrong_near = (pred != label) & ~void & within(find_boundaries(label, ~void), width)
+    wrong = (pred != label) & ~void
+    near = within(find_boundaries(label, ~void), width)
     true, predicted = _lines(label, void, zoom), _lines(pred, void, zoom)
     return {
-        'error': _enlarged(wrong_near, zoom),
+        'far': _enlarged(wrong & ~near, zoom),
+        'error': _enlarged(wrong & near, zoom),
         'void': _enlarged(void, zoom),
         'true': true,
         'predicted': predicted,
@@ -188,22 +234,124 @@ def boundary_layers(
     }
 
 
-def _legend(names: Sequence[str], width: float, length: int) -> np.ndarray:
-    words = {
-        'error': f'wrong, within {width:g} px',
-        'void': 'void',
-        'true': 'true boundary',
-        'predicted': 'predicted boundary',
-        'both': 'both',
+def _require_maps(
+    image: np.ndarray, pred: np.ndarray | Tensor, label: np.ndarray | Tensor | None
+) -> tuple[np.ndarray, Tensor, Tensor | None]:
+    """The image, and the maps as int64 tensors."""
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f'image is {image.shape} {image.dtype}; give (H, W, 3) uint8, in the order RGB.'
+        )
+    maps = []
+    for name, given in (('pred', pred), ('label', label)):
+        given = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
+        if given is not None and np.shape(given) != image.shape[:2]:
+            raise ValueError(
+                f'{name} is {np.shape(given)} and the image {image.shape[:2]} (height, width); '
+                'give one class number per pixel of the image.'
+            )
+        maps.append(given if given is None else torch.from_numpy(np.array(given, np.int64)))
+    return image, *maps
+
+
+def _paint_errors(canvas: np.ndarray, layers: dict[str, Tensor], zoom: int) -> np.ndarray:
+    """The layers on a canvas of their size, which is changed."""
+    wrong = torch.zeros_like(layers['predicted'])
+    if 'void' in layers:
+        far, error = layers['far'].numpy(), layers['error'].numpy()
+        canvas[far] = _mixed(canvas[far], COLOURS['error'])
+        canvas[error] = COLOURS['error']
+        _stripe(canvas, layers['void'].numpy())
+        wrong = layers['far'] | layers['error']
+    # Where pixels on both sides of a boundary are wrong, it is shown.
+    hidden = wrong & within(~wrong, zoom // 4 + 1)
+    for name in ('true', 'predicted', 'both'):
+        if name in layers:
+            canvas[(layers[name] & ~hidden).numpy()] = COLOURS[name]
+    return canvas
+
+
+def _error_legend(names: Sequence[str], width: float) -> list[tuple[Swatch, str]]:
+    middle = np.full((16, 16, 3), 64, np.uint8)
+    known = {
+        'error': (_swatch(COLOURS['error']), f'wrong, within {width:g} px of a true boundary'),
+        'far': (_mixed(middle, COLOURS['error']), 'wrong, elsewhere'),
+        'void': (_stripe(middle.copy(), np.ones((16, 16), bool)), 'void'),
+        'true': (_swatch(COLOURS['true']), 'true boundary'),
+        'predicted': (_swatch(COLOURS['predicted']), 'predicted boundary'),
+        'both': (_swatch(COLOURS['both']), 'both'),
     }
-    strip = np.full((36, length, 3), 60, np.uint8)
-    x = 12
-    for name in names:
-        cv2.rectangle(strip, (x, 10), (x + 16, 26), COLOURS[name], cv2.FILLED)
-        font = cv2.FONT_HERSHEY_SIMPLEX, 0.5
-        cv2.putText(strip, words[name], (x + 24, 23), *font, (255, 255, 255), 1, cv2.LINE_AA)
-        x += 24 + cv2.getTextSize(words[name], *font, 1)[0][0] + 24
-    return strip
+    return [entry for name, entry in known.items() if name in names]
+
+
+def _with_legend(
+    panel: np.ndarray, heading: str, entries: Sequence[tuple[Swatch, str]]
+) -> np.ndarray:
+    """The panel with the swatches and their words below, in as many rows as they need."""
+    font = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    length = max(panel.shape[1], SMALLEST_LEGEND)
+    x, y, places = 12, 0, []
+    for swatch, words in [(None, heading), *entries]:
+        needed = cv2.getTextSize(words, *font, 1)[0][0] + (24 if swatch is None else 48)
+        if x > 12 and x + needed > length:
+            x, y = 12, y + 24
+        places.append((x, y, swatch, words))
+        x += needed
+    strip = np.full((y + 36, length, 3), PAPER, np.uint8)
+    for x, y, swatch, words in places:
+        if swatch is not None:
+            cv2.rectangle(strip, (x - 1, y + 9), (x + 16, y + 26), (255, 255, 255))
+            strip[y + 10 : y + 26, x : x + 16] = swatch
+            x += 24
+        cv2.putText(strip, words, (x, y + 23), *font, (255, 255, 255), 1, cv2.LINE_AA)
+    return _joined([panel, strip], axis=0, gap=0)
+
+
+def _joined(parts: Sequence[np.ndarray], axis: int, gap: int = 8) -> np.ndarray:
+    """The parts side by side (axis 1) or one below the other, each filled up with grey."""
+    across = 1 - axis
+    most = max(part.shape[across] for part in parts)
+    padded = []
+    for part in parts:
+        sides = [(0, 0)] * 3
+        sides[across] = 0, most - part.shape[across]
+        sides[axis] = 0, 0 if part is parts[-1] else gap
+        padded.append(np.pad(part, sides, constant_values=PAPER))
+    return np.concatenate(padded, axis)
+
+
+def _class_name(number: int, classes: Sequence[str] | None) -> str:
+    return str(classes[number]) if 0 <= number < len(classes or ()) else f'class {number}'
+
+
+def _class_colour(number: int, palette: Sequence[Sequence[int]] | None) -> Sequence[int]:
+    if palette is not None and 0 <= number < len(palette):
+        return palette[number]
+    # Hues by the golden ratio: any number of classes, those of neighbouring numbers far apart.
+    hue = number * (math.sqrt(5) - 1) / 2 % 1
+    rgb = colorsys.hsv_to_rgb(hue, (1.0, 0.5)[number % 2], (1.0, 0.7, 0.45)[number % 3])
+    return [round(255 * part) for part in rgb]
+
+
+def _swatch(colour: Sequence[int]) -> np.ndarray:
+    return np.full((16, 16, 3), colour, np.uint8)
+
+
+def _stripe(canvas: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The canvas, with diagonal stripes where the mask is true."""
+    y, x = mask.nonzero()
+    canvas[y, x] = np.where(((y + x) % 8 < 4)[:, None], STRIPES, COLOURS['void'])
+    return canvas
+
+
+def _mixed(pixels: np.ndarray, colour: np.ndarray | Sequence[int]) -> np.ndarray:
+    """Half of each."""
+    return ((pixels.astype(np.uint16) + np.asarray(colour, np.uint16)) // 2).astype(np.uint8)
+
+
+def _repeated(pixels: np.ndarray, zoom: int) -> np.ndarray:
+    return pixels.repeat(zoom, 0).repeat(zoom, 1)
 
 
 def _lines(labels: Tensor, void: Tensor, zoom: int) -> Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmseg_boundary.files import UnwrittenFile
 from mmseg_boundary.registered import visualization
-from mmseg_boundary.registered.visualization import COLOURS, boundary_layers, paint
+from mmseg_boundary.registered.visualization import COLOURS, STRIPES, boundary_layers, paint
 from tests.support.scenes import square
 
 IMAGE = 'shapes://0/32x40/image/000000.png'
@@ -45,8 +45,8 @@ def test_layers_of_a_shifted_square():
     label = square()
     label[0] = 255
     layers = boundary_layers(label.roll(1, 1), label, width=1)
-    assert list(layers) == ['error', 'void', 'true', 'predicted', 'both']
-    assert layers['error'].sum() == 10
+    assert list(layers) == ['far', 'error', 'void', 'true', 'predicted', 'both']
+    assert layers['error'].sum() == 10 and not layers['far'].any()
     assert layers['both'].equal(layers['true'] & layers['predicted'])
     assert layers['void'].sum() == 9 and not layers['true'][0].any()
     larger = boundary_layers(label.roll(1, 1), label, width=1, zoom=3)
@@ -81,13 +81,153 @@ def test_void_does_not_wrap_around_in_narrow_types(dtype, void, number):
     assert error.equal(boundary_layers(1 - wide.clamp(max=1), wide, void)['error']) and error.any()
 
 
-def test_the_figure_is_enlarged_and_has_a_legend():
+SIDE = 9 * 89  # a square of 9 px, enlarged to 800 or more
+
+
+def test_the_figure_is_enlarged_and_has_two_panels():
     figure = paint(np.full((9, 9, 3), 200, np.uint8), square().roll(1, 1), square())
-    assert figure.shape == (9 * 89 + 36, 9 * 89, 3) and figure.dtype == np.uint8
-    colours = {tuple(colour) for colour in figure[: 9 * 89].reshape(-1, 3).tolist()}
+    assert figure.shape[1:] == (2 * SIDE + 8, 3) and figure.dtype == np.uint8
+    colours = {tuple(colour) for colour in figure[:SIDE, SIDE + 8 :].reshape(-1, 3).tolist()}
     assert colours == {COLOURS[name] for name in ('true', 'predicted', 'both', 'error')} | {
         (100, 100, 100)
     }
+
+
+def error_panel(figure, height, length, zoom):
+    """The second of two panels one below the other, without its legend."""
+    names = ('error', 'far', 'void', 'true', 'predicted', 'both')
+    legend = visualization._with_legend(
+        np.zeros((1, zoom * length, 3), np.uint8), 'Errors:', visualization._error_legend(names, 3)
+    )
+    below = len(legend) - 1
+    return figure[-below - zoom * height : -below, : zoom * length]
+
+
+def errors_of(figure, height, length, zoom):
+    """(height, length) the shares of each pixel that are drawn as errors, in full colour and half
+    transparent, on a black image."""
+    parts = error_panel(figure, height, length, zoom).reshape(height, zoom, length, zoom, 3)
+    near, far = COLOURS['error'], tuple(part // 2 for part in COLOURS['error'])
+    return [(parts == colour).all(-1).mean((1, 3)) for colour in (near, far)]
+
+
+@pytest.mark.parametrize('height, length, zoom', [(64, 128, 7), (520, 1040, 2)])
+def test_a_missed_object_is_an_error_to_its_middle(height, length, zoom):
+    """20 px wide: at least 95 % of it, full near its boundary, half transparent elsewhere."""
+    label = np.zeros((height, length), np.uint8)
+    label[20:40, 30:50] = 1
+    figure = paint(np.zeros((height, length, 3), np.uint8), np.zeros_like(label), label)
+    near, far = errors_of(figure, height, length, zoom)
+    assert (near + far)[20:40, 30:50].mean() >= 0.95
+    # Distances to the outermost pixels of the object: 0 to 3 are near.
+    assert (far[24:36, 34:46] == 1).all() and (near[20:24, 30:50] == 1).all()
+    near[20:40, 30:50] = far[20:40, 30:50] = 0
+    assert not near.any() and not far.any()
+
+
+def test_a_boundary_between_two_errors_is_shown():
+    """Two missed objects side by side, and nothing of the boundaries around them in them."""
+    label = np.zeros((16, 40), np.uint8)
+    label[4:12, 8:20], label[4:12, 20:32] = 1, 2
+    figure = paint(np.zeros((16, 40, 3), np.uint8), np.zeros_like(label), label)
+    panel = error_panel(figure, 16, 40, 20)
+    row = (panel[8 * 20] == COLOURS['true']).all(-1)
+    assert row[20 * 20 - 1] and row[20 * 20]
+    assert not row[8 * 20 : 19 * 20].any() and not row[21 * 20 : 32 * 20].any()
+    assert row[8 * 20 - 1] and row[32 * 20]
+
+
+@pytest.mark.parametrize('height', [9, 16])
+def test_void_has_stripes(height):
+    label = np.zeros((height, 20), np.uint8)
+    label[:, :4] = 255
+    figure = paint(np.full((height, 20, 3), 180, np.uint8), np.zeros_like(label), label)
+    # Panels of 9 x 20 px stand one below the other, those of 16 x 20 px side by side.
+    errors = error_panel(figure, 9, 20, 40) if height == 9 else figure[: 40 * height, 808:]
+    void, other = errors[:, : 4 * 40], errors[:, 4 * 40 : 20 * 40]
+    kinds = {tuple(colour) for colour in void.reshape(-1, 3).tolist()}
+    assert kinds == {(0, 0, 0), (STRIPES,) * 3}
+    assert 0.45 < (void[..., 0] == STRIPES).mean() < 0.55
+    # No square of 8 px is of one shade, wherever it lies.
+    assert len({*void[3:11, 5:13, 0].ravel().tolist()}) == 2
+    assert (other == 90).all()
+
+
+@pytest.mark.parametrize('classes', [2, 19, 150])
+@pytest.mark.parametrize('has_palette', [True, False])
+def test_every_predicted_class_is_in_the_legend(classes, has_palette, monkeypatch):
+    """By name and colour, each colour in its place over the image, also where the net predicts what
+    is no class."""
+    words = []
+    put = visualization.cv2.putText
+    monkeypatch.setattr(
+        visualization.cv2, 'putText', lambda strip, text, *given: words.append(text) or put(
+            strip, text, *given)
+    )  # fmt: skip
+    pred = np.arange(classes + 1).repeat(8).reshape(1, -1).repeat(20, 0)
+    names = tuple(f'c{number}' for number in range(classes))
+    palette = (
+        [[number, 255 - number, 37 * number % 256] for number in range(classes)]
+        if has_palette
+        else None
+    )
+    image = np.full((*pred.shape, 3), 100, np.uint8)
+    figure = paint(image, pred, pred, classes=names, palette=palette)
+    assert words[: classes + 3] == [
+        'Prediction:', *names, f'class {classes}', 'true boundary', 'Errors:',
+    ]  # fmt: skip
+    zoom = max(2, -(-800 // pred.shape[1]))
+    colours = figure[10 * zoom, 4 * zoom : pred.shape[1] * zoom : 8 * zoom].astype(int)
+    if has_palette:
+        assert (colours[:-1] == (np.array(palette) + 50) // 2).all()
+    apart = np.abs(colours[:, None] - colours).max(-1) + 255 * np.eye(classes + 1)
+    assert apart.min() > (0 if has_palette else 2)
+    # The legend's swatches have the full colours, one after the other.
+    swatches = {tuple(colour) for colour in figure[20 * zoom :].reshape(-1, 3).tolist()}
+    assert not has_palette or set(map(tuple, palette)) <= swatches
+
+
+@pytest.mark.parametrize('shape', [(30, 200), (200, 30), (3, 3), (500, 900)])
+def test_any_size_has_its_panels(shape):
+    """Panels of wide images one below the other; the longer side has 800 px or more."""
+    label = np.zeros(shape, np.int64)
+    label[1:, 1:] = 1
+    figure = paint(np.zeros((*shape, 3), np.uint8), label, label)
+    wide = shape[1] > 1.5 * shape[0]
+    zoom = max(2, -(-800 // max(shape)))
+    assert figure.shape[0] >= shape[0] * zoom * (2 if wide else 1)
+    assert figure.shape[1] >= shape[1] * zoom * (1 if wide else 2)
+    assert max(figure.shape) < 5 * 1000
+
+
+def test_arrays_and_tensors_of_any_integers_give_one_figure():
+    image = (np.arange(12 * 15 * 3) % 256).astype(np.uint8).reshape(12, 15, 3)
+    pred, label = np.eye(12, 15, dtype=np.int64), np.eye(12, 15, 2, dtype=np.int64)
+    label[3] = 255
+    given = label.copy()
+    expected = paint(image, pred, label)
+    for kind in (np.uint8, np.uint16, np.int32):
+        figure = paint(image[:, ::-1][:, ::-1], pred.astype(kind), label.astype(kind))
+        assert (figure == expected).all()
+    tensors = torch.from_numpy(pred).to(torch.uint8), torch.from_numpy(label).int()
+    assert (paint(image, *tensors) == expected).all()
+    assert (label == given).all()
+
+
+@pytest.mark.parametrize(
+    'image, pred, label, words',
+    [
+        ((9, 9), (9, 9), None, r'image is \(9, 9\) uint8; give \(H, W, 3\) uint8'),
+        ((9, 9, 3), (9, 8), None, r'pred is \(9, 8\) and the image \(9, 9\)'),
+        ((9, 9, 3), (9, 9), (1, 9, 9), r'label is \(1, 9, 9\) and the image \(9, 9\)'),
+    ],
+)
+def test_what_is_no_map_of_the_image_is_refused(image, pred, label, words):
+    maps = [shape and np.zeros(shape, np.uint8) for shape in (pred, label)]
+    with pytest.raises(ValueError, match=words):
+        paint(np.zeros(image, np.uint8), *maps)
+    with pytest.raises(ValueError, match='float32; give'):
+        paint(np.zeros((9, 9, 3), np.float32), *maps)
 
 
 def test_colours_differ_in_lightness_from_each_other_and_from_the_image():
@@ -103,7 +243,19 @@ def test_every_image_of_a_test(visualizer, tmp_path, has_label):
     drawing.after_test_iter(None, 0, None, [sample(has_label), sample(has_label)])
     files = sorted(tmp_path.glob('**/*.png'))
     assert [file.name for file in files] == ['test_000000.png_1.png', 'test_000000.png_2.png']
-    assert Image.open(files[0]).size == (800, 32 * 20 + 36)
+    with_legend = Image.open(files[0])
+    assert with_legend.width == 2 * 800 + 8 and 32 * 20 + 36 <= with_legend.height < 32 * 20 + 100
+
+
+def test_classes_are_those_of_the_data_set(visualizer, monkeypatch):
+    asked = []
+    visualizer.dataset_meta = dict(classes=('a', 'b'), palette=[[1, 2, 3], [4, 5, 6]])
+    monkeypatch.setattr(visualization, 'paint', lambda *given: asked.append(given[-2:]) or IMAGE)
+    monkeypatch.setattr(visualization, 'keep', lambda *given: None)
+    hook().after_test_iter(None, 0, None, [sample()])
+    visualizer.dataset_meta = None
+    hook().after_test_iter(None, 0, None, [sample()])
+    assert asked == [(('a', 'b'), [[1, 2, 3], [4, 5, 6]]), (None, None)]
 
 
 def test_the_interval_of_a_validation(visualizer, tmp_path):
