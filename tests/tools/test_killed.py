@@ -129,7 +129,8 @@ def test_figure_and_table(tmp_path):
     out = tmp_path / 'out/boundary.png'
 
     def draw(*names):
-        sys.argv = ['plot', str(tmp_path / 'a.json'), '--out', str(out), '--names', *names]
+        given = [tmp_path / 'a.json', '--force', '--out', out, '--names', *names]
+        sys.argv = ['plot', *map(str, given)]
         plot.main()
 
     given = sys.argv
