@@ -1,4 +1,5 @@
-"""The paths of our configs: `python -m mmseg_boundary.config pspnet_epl_city` prints one."""
+"""The paths of our configs: `python -m mmseg_boundary.config pspnet_epl_city` prints one, and
+`--stock CONFIG OUT` writes a config for MMSegmentation alone."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +7,8 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 # `.mim` comes with an installation; a clone on PYTHONPATH has none, but the folder itself.
 _FOLDERS = [_PACKAGE / '.mim/configs/configs', _PACKAGE.parent / 'configs']
-# What our configs inherit, and what `tools/study.py` reads.
-_NO_CONFIGS = {'_base_', 'studies'}
+# What our configs inherit, examples of another style, and what `tools/study.py` reads.
+_NO_CONFIGS = {'_base_', 'lazy', 'studies'}
 
 
 def path(name: str) -> str:
@@ -32,14 +33,31 @@ def path(name: str) -> str:
 
 
 def main() -> None:
-    """Prints the path of the config that the command line names."""
+    """Prints the path of the config that the command line names, or writes its stock form."""
     parser = argparse.ArgumentParser(
-        prog='python -m mmseg_boundary.config', description='Print the path of a config'
+        prog='python -m mmseg_boundary.config',
+        description='Print the path of a config, or write one for MMSegmentation alone',
     )
-    parser.add_argument('name', help='such as pspnet_epl_city')
+    parser.add_argument('name', nargs='?', help='such as pspnet_epl_city')
+    parser.add_argument(
+        '--stock',
+        nargs=2,
+        metavar=('CONFIG', 'OUT'),
+        help='write CONFIG, a file or one of our names, to OUT without anything of this package',
+    )
+    args = parser.parse_args()
+    if (args.name is None) == (args.stock is None):
+        parser.error('give the name of a config, or --stock CONFIG OUT')
     try:
-        print(path(parser.parse_args().name))
-    except ValueError as error:
+        if args.stock is None:
+            print(path(args.name))
+            return
+        config, out = args.stock
+        # Not above: our configs import this module while they are read.
+        from .stock import write_stock
+
+        write_stock(config if config.endswith('.py') else path(config), out)
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
 
 

@@ -33,7 +33,8 @@ IMPORTS = {
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'files': (set(), set()),
     'report': ({'files'}, set()),
-    'config': (set(), set()),
+    'config': ({'stock'}, set()),
+    'stock': ({'registered', 'files'}, MMSEG),
     'study': (
         {'registered', 'files', 'report', 'stacks'},
         MMSEG | {'scipy', 'matplotlib', 'jinja2', 'markupsafe', 'PIL'},

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import HOOKS
 
+from mmseg_boundary import config as of_config
 from mmseg_boundary.cli.lock import claim
 from mmseg_boundary.labels import encode, encode_pair
 from mmseg_boundary.losses import (
@@ -41,6 +43,7 @@ from mmseg_boundary.metrics import (
     trimap_iou,
 )
 from mmseg_boundary.registered.models import SemanticBoundaryHead
+from mmseg_boundary.report import write_report
 from tests.support import last_run
 from tests.support.commands import ROOT
 from tests.support.hostile import Touch
@@ -485,6 +488,58 @@ def no_study(folder):
     return run_tool('study', 'run', folder / 'made_up.py')
 
 
+def stock(folder, name='config.py', out='stock.py'):
+    """`python -m mmseg_boundary.config --stock` in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', ['config', '--stock', *map(str, (folder / name, folder / out))])
+        with pytest.raises(SystemExit) as end:
+            of_config.main()
+    assert not (folder / 'stock.py').exists()
+    return end.value.code
+
+
+def best_by_a_metric_of_ours(folder):
+    with (folder / 'config.py').open('a') as config:
+        config.write("default_hooks['checkpoint']['save_best'] = 'mBoundaryF_3px'\n")
+    return stock(folder)
+
+
+def our_class_without_a_stock_form(folder):
+    with (folder / 'config.py').open('a') as config:
+        config.write("model['backbone']['type'] = 'BF1Loss'\n")
+    return stock(folder)
+
+
+def plotted(folder, *arguments):
+    """plot_boundary.py on a report of two classes."""
+    report = dict(
+        metrics=dict(mBoundaryF_3px=50.0),
+        evaluators=[
+            dict(
+                prefix=None,
+                widths=[3],
+                classes=['road', 'pole'],
+                per_class=dict(BoundaryF_3px=[60.0, 40.0]),
+            )
+        ],
+    )
+    write_report(folder / 'a.json', report)
+    (folder / 'there.png').touch()
+    return run_tool('plot_boundary', folder / 'a.json', *arguments)
+
+
+def figure_that_exists(folder):
+    return plotted(folder, '--out', folder / 'there.png')
+
+
+def unknown_class(folder):
+    return plotted(folder, '--class', 'car', '--out', folder / 'new.png')
+
+
+def one_run_twice(folder):
+    return plotted(folder, folder / 'a.json', '--out', folder / 'new.png')
+
+
 LEFT_BY_TWO_RUNS = ['epoch_1.pth', 'iter_2.pth']
 TOOL_CASES = {
     'train.py': {
@@ -571,6 +626,17 @@ TOOL_CASES = {
         'the folder of a commit, and `--in-place`': rows_of_a_commit_in_place,
     },
     'loss_balance.py': {'a checkpoint of another net': balance_of_another_net},
+    'plot_boundary.py': {
+        'a figure that exists': figure_that_exists,
+        'an unknown class': unknown_class,
+        'one run twice': one_run_twice,
+    },
+    'python -m mmseg_boundary.config --stock': {
+        'a missing config': lambda folder: stock(folder, name='nothing.py'),
+        'a file that exists': lambda folder: stock(folder, out='config.py'),
+        '`save_best` by a metric of ours': best_by_a_metric_of_ours,
+        'a class of ours that MMSegmentation has no counterpart of': our_class_without_a_stock_form,
+    },
 }
 
 
@@ -697,7 +763,8 @@ def page(tools):
         'leaves nothing half-written; other errors keep their traceback.',
     ]
     for tool, cases in tools.items():
-        parts += ['', f'## tools/{tool}', '', *table(cases)]
+        command = tool if ' -m ' in tool else f'tools/{tool}'
+        parts += ['', f'## {command}', '', *table(cases)]
     parts += [
         '',
         '## A loss or a metric, called',

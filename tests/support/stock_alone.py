@@ -1,0 +1,91 @@
+"""What MMSegmentation alone makes of configs; run as a program where mmseg_boundary cannot be
+imported.
+
+Its folder has pairs of a config and the number of its checkpoint in pairs.json, and the checkpoints
+{number}.pth with the logits that our config gives. Without a number the network is not built, since
+its operators are not compiled.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from mmseg.registry import DATASETS, HOOKS, METRICS, TRANSFORMS
+
+SIDE = 64
+
+
+def narrow(model):
+    """The network with an eighth of the channels, where it is large."""
+    backbone = model.backbone
+    if backbone.type == 'ResNetV1c' and 'base_channels' not in backbone:
+        backbone.update(base_channels=8, stem_channels=8)
+        heads = model.auxiliary_head
+        for head in [model.decode_head, *(heads if isinstance(heads, list) else [heads])]:
+            for name in ('in_channels', 'c1_in_channels'):
+                if isinstance(head.get(name), int):
+                    head[name] //= 8
+                elif name in head:
+                    head[name] = [channels // 8 for channels in head[name]]
+            head.channels = 16
+    return model
+
+
+def logits_of(model):
+    inputs = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return model(inputs, mode='tensor')
+
+
+def build_all(config):
+    """What a runner builds, but for the data, which are elsewhere."""
+    init_default_scope(config.default_scope)
+    Visualizer.get_instance('alone')  # hooks ask for one
+    evaluators = {str(config[name]): config[name] for name in ('val_evaluator', 'test_evaluator')}
+    for evaluator in evaluators.values():
+        for each in evaluator if isinstance(evaluator, list) else [evaluator]:
+            METRICS.build(dict(each))
+    for hook in [*config.default_hooks.values(), *(config.get('custom_hooks') or [])]:
+        HOOKS.build(dict(hook))
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        dataset = config[name].dataset
+        assert DATASETS.get(dataset.type).__module__.startswith('mmseg.'), dataset.type
+        for transform in dataset.pipeline:
+            TRANSFORMS.build(dict(transform))
+
+
+def main(folder):
+    seen = {}
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    for path, number in json.loads((folder / 'pairs.json').read_text()):
+        config = Config.fromfile(path)
+        build_all(config)
+        if number is None:
+            continue
+        narrow(config.model)
+        if seen.setdefault(str(config.model), number) == number and number in seen:
+            continue
+        seen[number] = path
+        checkpoint = str(folder / f'{number}.pth')
+        saved = torch.load(checkpoint, weights_only=True)
+        model = init_model(config.copy(), checkpoint, device='cpu')
+        assert set(model.state_dict()) <= set(saved['state_dict']), path
+        assert torch.equal(logits_of(model), saved['logits']), path
+        for transform in config.test_dataloader.dataset.pipeline:
+            if transform.type == 'Resize':
+                transform.scale = (SIDE, SIDE)
+        model.cfg = config
+        found = MMSegInferencer(config, checkpoint, device='cpu')(image)['predictions']
+        expected = inference_model(model, image).pred_sem_seg.data[0].numpy()
+        assert (found == expected).all() and found.shape == (SIDE, SIDE), path
+    print(f'{len(seen)} networks')
+
+
+if __name__ == '__main__':
+    main(Path(sys.argv[1]))
