@@ -20,7 +20,7 @@ FOLDER = ROOT / 'configs'
 CONFIGS = sorted(
     path
     for path in FOLDER.rglob('*.py')
-    if not {'_base_', 'studies'} & set(path.relative_to(FOLDER).parts)
+    if not {'_base_', 'lazy', 'studies'} & set(path.relative_to(FOLDER).parts)
 )
 NEEDS_OPERATORS = ('psanet', 'ccnet')
 # What a config of ours may say beyond its stock base.
