@@ -514,7 +514,7 @@ MUTANTS = {
         ('    target.require_shape(probs)\n', ''),
         ('1 - dice, as_class_weight(class_weight, probs)', '1 - dice'),
         ('smooth < 0', 'smooth < -1'),
-        ('else weight * each', 'else each'),
+        ('else weight * terms', 'else terms'),
     ],
     'losses/semantic_boundary.py': [
         ('clamp(min=1)).clamp(min=1)', 'clamp(min=1))'),

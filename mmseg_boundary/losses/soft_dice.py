@@ -64,10 +64,11 @@ def region_sums(
     """
     masks = target.masks.to(probs.dtype)
     probs = target.masked(probs)
-    shared, both = (
-        (each if weight is None else weight * each).sum((2, 3))
-        for each in (masks * probs, masks + probs)
-    )
+
+    def total(terms: Tensor) -> Tensor:
+        return (terms if weight is None else weight * terms).sum((2, 3))
+
+    shared, both = total(masks * probs), total(masks + probs)
     sums = target.present, shared, both
     if not per_class:
         sums = target.valid.any(3).any(2), *(each.sum(1, keepdim=True) for each in (shared, both))
