@@ -230,6 +230,7 @@ LOSSES = {
             dict(absent=True, alpha=1.5),
             dict(one_sided=True, spacing='diagonal', alpha=3),
         ],
+        bound=Bound(absolute=4e-6),  # times the squares of distances
         configs={'hausdorff': [CE, 'HausdorffDTLoss']},
     ),
     'GeneralizedDiceLoss': Loss(
