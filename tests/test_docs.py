@@ -26,6 +26,7 @@ from mmseg_boundary.registered.loss_wrapper import LossWrapper
 from tests.support.commands import LIMIT, environment_for, run
 from tests.support.losses import LOSSES as LOSS_ROWS
 from tests.support.metrics import METRICS as METRIC_ROWS
+from tests.support.scenes import ringed
 from tests.support.skips import ROOT
 from tests.support.worked_example import LABELS, LOGITS
 
@@ -302,6 +303,18 @@ def test_mmsegs_hausdorff_loss_gives_what_the_page_says():
         found = [loss(given.double(), LABELS).item() for loss in (ours, theirs)]
         assert [float(cell) for cell in written] == pytest.approx(found, abs=1e-6), name
     assert len(rows) == 3
+
+
+def test_the_two_trimaps_differ_as_is_said():
+    label = ringed()
+    pred = label.roll(4, 1) % 255
+    band, deeplab = (
+        100 * metrics.trimap_iou(pred, label, 3, (1,), void_is_boundary=void, mode=mode).mean.item()
+        for void, mode in ((True, 'band'), (False, 'deeplab'))
+    )
+    page = ' '.join((ROOT / 'docs/metrics.md').read_text().split())
+    said = f'they are {band:.2f} (with `void_is_boundary=True`) and {deeplab:.2f} at 1 px'
+    assert said in page
 
 
 def test_every_loss_has_its_costs():

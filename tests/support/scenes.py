@@ -139,3 +139,11 @@ def square(top=2, left=2, bottom=7, right=7, size=9):
     label = torch.zeros(size, size, dtype=torch.long)
     label[top:bottom, left:right] = 1
     return label
+
+
+def ringed(size=60, ring=5):
+    """As VOC's: an object in a ring of void, and another that touches it without one."""
+    label = square(18, 18, 42, 42, size) * 255
+    label[18 + ring : 42 - ring, 18 + ring : 42 - ring] = 1
+    label[30:36, 42:50] = 2
+    return label
