@@ -258,10 +258,24 @@ def _stock(node: object, key: str, scope: str) -> object:
         ours = {*inspect.signature(kind).parameters} - {*inspect.signature(stock).parameters}
         node = {name: value for name, value in node.items() if name not in ours}
         node['type'] = stock.__name__
+    elif kind is None and isinstance(node.get('type'), str):
+        node['type'] = _registered_name(node['type'])
     elif kind is not None:
         remedy = 'put a class of MMSegmentation in its place, in a config that inherits this one'
         raise NoStockForm(f'{key}.type', f"is '{kind.__name__}'", remedy)
     return {name: _stock(value, f'{key}.{name}', scope) for name, value in node.items()}
+
+
+def _registered_name(kind: str) -> str:
+    """The name under which a class of a lazy config is registered, 'mmcv.transforms.Resize' as
+    'Resize', by which MMSegmentation's inferencer looks for it; other names as they are."""
+    package, _, name = kind.partition('.')[0], *kind.rpartition('.')[1:]
+    if package in ('mmcv', 'mmengine', 'mmseg') and name != kind:
+        for each in vars(registry).values():
+            found = each.get(name) if isinstance(each, Registry) else None
+            if isinstance(found, type) and found.__module__.partition('.')[0] == package:
+                return name
+    return kind
 
 
 def _stock_dataset(node: dict, key: str, kind: type) -> dict:

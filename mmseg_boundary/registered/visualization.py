@@ -1,6 +1,5 @@
 """Figures that show where predictions miss the boundaries."""
 
-import colorsys
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ STRIPES = 60  # grey of the stripes on void, whose ground is COLOURS['void']
 PAPER = 60  # grey of the legends
 SMALLEST_SIDE = 800  # px of the longer side; single pixels are hard to see
 SMALLEST_LEGEND = 400  # px
+ROOT = 1.2207440846  # of x^4 = x + 1, for the colours of classes without a palette
 Swatch = np.ndarray | None
 
 
@@ -328,10 +328,8 @@ def _class_name(number: int, classes: Sequence[str] | None) -> str:
 def _class_colour(number: int, palette: Sequence[Sequence[int]] | None) -> Sequence[int]:
     if palette is not None and 0 <= number < len(palette):
         return palette[number]
-    # Hues by the golden ratio: any number of classes, those of neighbouring numbers far apart.
-    hue = number * (math.sqrt(5) - 1) / 2 % 1
-    rgb = colorsys.hsv_to_rgb(hue, (1.0, 0.5)[number % 2], (1.0, 0.7, 0.45)[number % 3])
-    return [round(255 * part) for part in rgb]
+    # A sequence of low discrepancy in the cube (Roberts' R3): any two of many are apart.
+    return [int(256 * ((number + 1) / ROOT**power % 1)) for power in (1, 2, 3)]
 
 
 def _swatch(colour: Sequence[int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import sys
 
+from tests.support import last_run
 from tests.support.commands import TINY, run
 from tests.support.logs import losses, scalars
 from tests.support.skips import ROOT
@@ -22,6 +23,7 @@ def runner_of(path, **changes):
     config = Config.fromfile(path)
     work_dir = f'{folder}/{path.split("/")[-1][:-3]}'
     config.merge_from_dict({**options, 'work_dir': work_dir, **changes})
+    config.visualizer.name = f'{work_dir} {changes}'  # there is one of each name
     return Runner.from_cfg(config)
 
 assert not any(name.startswith('mmseg_boundary') for name in sys.modules)
@@ -52,9 +54,10 @@ def test_our_tools_take_them(tmp_path):
     said = run_tool('train', config, '--work-dir', tmp_path, '--cfg-options', *OPTIONS)
     assert said is None
     assert losses(tmp_path)[2]['decode.loss_epl'] > 0
+    last_run.forget()
     said = run_tool(
         'test', config, tmp_path / 'iter_2.pth', '--work-dir', tmp_path / 'test', '--boundary',
-        '--show-dir', tmp_path / 'show', '--cfg-options', *OPTIONS,
+        '--show-dir', tmp_path / 'show', '--cfg-options', *OPTIONS, 'visualizer.name=tested',
     )  # fmt: skip
     assert said is None
     assert len(list(tmp_path.glob('show/**/*.png'))) == 5
