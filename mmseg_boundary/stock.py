@@ -269,7 +269,7 @@ def _stock(node: object, key: str, scope: str) -> object:
 def _registered_name(kind: str) -> str:
     """The name under which a class of a lazy config is registered, 'mmcv.transforms.Resize' as
     'Resize', by which MMSegmentation's inferencer looks for it; other names as they are."""
-    package, _, name = kind.partition('.')[0], *kind.rpartition('.')[1:]
+    package, name = kind.partition('.')[0], kind.rpartition('.')[2]
     if package in ('mmcv', 'mmengine', 'mmseg') and name != kind:
         for each in vars(registry).values():
             found = each.get(name) if isinstance(each, Registry) else None

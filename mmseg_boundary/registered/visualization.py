@@ -193,9 +193,10 @@ def paint(
         named.append((_swatch(COLOURS['true']), 'true boundary'))
 
     errors = _paint_errors(_repeated(grey, zoom), layers, zoom)
+    second = 'Errors:' if label is not None else 'Without a label:'
     panels = [
         _with_legend(predicted, 'Prediction:', named),
-        _with_legend(errors, 'Errors:', _error_legend(list(layers), width)),
+        _with_legend(errors, second, _error_legend(list(layers), width)),
     ]
     return _joined(panels, axis=0 if image.shape[1] > 1.5 * image.shape[0] else 1)
 
@@ -290,7 +291,9 @@ def _with_legend(
 ) -> np.ndarray:
     """The panel with the swatches and their words below, in as many rows as they need."""
     font = cv2.FONT_HERSHEY_SIMPLEX, 0.5
-    length = max(panel.shape[1], SMALLEST_LEGEND)
+    # The words of large panels, which are looked at from farther away, are larger.
+    scale = max(1, round(panel.shape[1] / 1600))
+    length = max(panel.shape[1], SMALLEST_LEGEND) // scale
     x, y, places = 12, 0, []
     for swatch, words in [(None, heading), *entries]:
         needed = cv2.getTextSize(words, *font, 1)[0][0] + (24 if swatch is None else 48)
@@ -305,7 +308,7 @@ def _with_legend(
             strip[y + 10 : y + 26, x : x + 16] = swatch
             x += 24
         cv2.putText(strip, words, (x, y + 23), *font, (255, 255, 255), 1, cv2.LINE_AA)
-    return _joined([panel, strip], axis=0, gap=0)
+    return _joined([panel, _repeated(strip, scale)], axis=0, gap=0)
 
 
 def _joined(parts: Sequence[np.ndarray], axis: int, gap: int = 8) -> np.ndarray:

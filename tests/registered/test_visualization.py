@@ -247,6 +247,15 @@ def test_every_image_of_a_test(visualizer, tmp_path, has_label):
     assert with_legend.width == 2 * 800 + 8 and 32 * 20 + 36 <= with_legend.height < 32 * 20 + 100
 
 
+def test_the_legend_of_a_large_figure_is_larger():
+    """Otherwise it cannot be read where the whole figure is seen."""
+    label = np.zeros((1024, 2048), np.uint8)
+    figure = paint(np.zeros((1024, 2048, 3), np.uint8), label, label)
+    rows = (figure[2048 : 2048 + 108] == 255).all(-1).any(1).nonzero()[0]
+    assert figure.shape == (2 * (2 * 1024 + 3 * 36) + 8, 2 * 2048, 3)
+    assert rows[-1] - rows[0] > 3 * 16
+
+
 def test_classes_are_those_of_the_data_set(visualizer, monkeypatch):
     asked = []
     visualizer.dataset_meta = dict(classes=('a', 'b'), palette=[[1, 2, 3], [4, 5, 6]])
