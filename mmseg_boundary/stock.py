@@ -38,6 +38,7 @@ VOID_ARGUMENTS = {
     'RandomRotate': 'seg_pad_val',
 }
 SHAPES_ROOT = 'data/shapes'
+REGISTRIES = [each for each in vars(registry).values() if isinstance(each, Registry)]
 HEADER = """\
 # MMSegmentation alone: `python -m mmseg_boundary.config --stock` has written this from
 # {name}.
@@ -115,17 +116,6 @@ def stock_config(config: Config) -> dict:
     return stock
 
 
-def _our_classes() -> dict[str, type]:
-    """All that this package has registered, by name."""
-    return {
-        name: each
-        for registry_ in vars(registry).values()
-        if isinstance(registry_, Registry)
-        for name, each in registry_.module_dict.items()
-        if each.__module__.partition('.')[0] == 'mmseg_boundary'
-    }
-
-
 def _our_class(settings: object) -> type | None:
     """The class of ours that settings are for, if any."""
     kind = settings.get('type') if isinstance(settings, dict) else None
@@ -133,7 +123,11 @@ def _our_class(settings: object) -> type | None:
         kind = f'{kind.__module__}.{kind.__name__}'
     scope, _, name = kind.rpartition('.') if isinstance(kind, str) else ('', '', '')
     known = scope in ('', 'mmseg') or scope.partition('.')[0] == 'mmseg_boundary'
-    return _our_classes().get(name) if known else None
+    for each in REGISTRIES if known else ():
+        found = each.module_dict.get(name)
+        if found is not None and found.__module__.partition('.')[0] == 'mmseg_boundary':
+            return found
+    return None
 
 
 def _children(node: object, key: str) -> Iterator[tuple[str, object]]:
@@ -271,8 +265,8 @@ def _registered_name(kind: str) -> str:
     'Resize', by which MMSegmentation's inferencer looks for it; other names as they are."""
     package, name = kind.partition('.')[0], kind.rpartition('.')[2]
     if package in ('mmcv', 'mmengine', 'mmseg') and name != kind:
-        for each in vars(registry).values():
-            found = each.get(name) if isinstance(each, Registry) else None
+        for each in REGISTRIES:
+            found = each.get(name)
             if isinstance(found, type) and found.__module__.partition('.')[0] == package:
                 return name
     return kind
