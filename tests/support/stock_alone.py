@@ -63,7 +63,7 @@ def build_all(config):
 
 
 def main(folder):
-    seen = {}
+    compared = set()
     image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     for path, number in json.loads((folder / 'pairs.json').read_text()):
         config = Config.fromfile(path)
@@ -71,9 +71,9 @@ def main(folder):
         if number is None:
             continue
         narrow(config.model)
-        if seen.setdefault(str(config.model), number) == number and number in seen:
+        if (number, str(config.model)) in compared:
             continue
-        seen[number] = path
+        compared.add((number, str(config.model)))
         checkpoint = str(folder / f'{number}.pth')
         saved = torch.load(checkpoint, weights_only=True)
         model = init_model(config.copy(), checkpoint, device='cpu')
@@ -87,7 +87,7 @@ def main(folder):
         expected = inference_model(model, image).pred_sem_seg.data[0].numpy()
         assert expected.shape == (SIDE, SIDE), (path, expected.shape)
         assert np.array_equal(found.squeeze(), expected), (path, found.shape)
-    print(f'{len(seen)} networks')
+    print(f'{len({number for number, _ in compared})} networks')
 
 
 if __name__ == '__main__':
