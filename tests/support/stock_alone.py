@@ -33,7 +33,8 @@ def narrow(model):
                     head[name] //= 8
                 elif name in head:
                     head[name] = [channels // 8 for channels in head[name]]
-            head.channels = 16
+            if 'channels' in head:
+                head.channels = 16
     return model
 
 
