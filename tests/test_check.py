@@ -52,8 +52,8 @@ def test_a_sound_installation():
     assert facts['hooks'] == (
         'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule, StepSeed'
     )
-    assert facts['data sets'] == 'CamVidDataset, NucleiDataset, ShapesDataset'
-    assert facts['models'] == 'BoundarySegTTAModel'
+    assert facts['data sets'] == 'CamVidDataset, HalfCamVidDataset, NucleiDataset, ShapesDataset'
+    assert facts['models'] == 'BoundarySegTTAModel, SemanticBoundaryHead'
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()
     assert {'mmseg_boundary', 'torch', 'CUDA', 'distances', 'mmengine', 'mmcv'} <= set(facts)
     assert max(map(len, done.stdout.splitlines())) <= 100
