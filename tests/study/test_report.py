@@ -24,6 +24,7 @@ from mmseg_boundary.study.statistics import Interval, mean_over_images
 from tests.support import made_up_study
 from tests.support.made_up_study import add_row, names_of, write_plan, write_scenes, write_study
 from tests.support.scenes import segmentation
+from tests.support.skips import ROOT
 
 VOID_TAGS = {'meta', 'img', 'link', 'br', 'use', 'path'}
 SETTINGS = [{'losses.1.loss_weight': weight} for weight in (0.5, 2)]
@@ -614,3 +615,19 @@ def test_every_endpoint_is_read_from_the_file_of_its_images(study, evaluated, ke
     names, sums = image_sums([run], Endpoint(key, key))
     assert names == ['0', '1', '2', '3']
     assert mean_over_images(sums).item() == pytest.approx(scores[key])
+
+
+RESULTS = sorted(path.parent for path in ROOT.glob('docs/results/*/study.json'))
+
+
+@pytest.mark.parametrize('folder', RESULTS, ids=lambda path: path.name)
+def test_pages_of_results_are_written_from_their_rows(folder):
+    assert tables(folder) == folder.with_suffix('.md').read_text()
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/results.md'])
+def test_differences_that_are_quoted_stand_on_a_page_of_results(page):
+    number = r'[+−]\d+\.\d\d'
+    quoted = re.findall(rf'{number} \[{number}, {number}\]', (ROOT / page).read_text())
+    pages = [folder.with_suffix('.md').read_text() for folder in RESULTS]
+    assert quoted and all(any(each in text for text in pages) for each in quoted)
