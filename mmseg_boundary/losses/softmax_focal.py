@@ -37,6 +37,9 @@ def softmax_focal_loss(
 
     Raises:
         ValueError: an argument is out of its range, or `logits` and `target` differ in shape.
+
+    Deviations:
+        The factor alpha of Lin et al. is left out, as in the thesis; `class_weight` has its place.
     """
     require_focal_options(gamma)
     target.require_shape(logits, 'logits')
