@@ -87,8 +87,8 @@ from mmseg_boundary import losses
 
 modules = [each for name in losses.__all__ if isinstance(each := getattr(losses, name), type)]
 for module in modules:
-    logits = torch.randn(2, 3, 12, 12, requires_grad=True)
-    labels = torch.randint(3, (2, 12, 12))
+    logits = torch.randn(2, 3, 24, 24, requires_grad=True)
+    labels = torch.randint(3, (2, 24, 24))
     labels[:, 0] = 255
     module()(logits, labels).backward()
     assert logits.grad.isfinite().all() and logits.grad.any(), module

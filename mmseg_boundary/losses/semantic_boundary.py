@@ -75,6 +75,7 @@ def class_edges(target: Target, radius: float) -> Tensor:
     one, and pixels of others at most as far from the class. Void has no edges and makes none, nor
     does the image border.
 
+    >>> import torch
     >>> from mmseg_boundary.labels import encode
     >>> class_edges(encode(torch.tensor([[[0, 0, 0, 1, 1, 255, 2, 2]]]), 3), radius=1).int()
     tensor([[[[0, 0, 1, 1, 0, 0, 0, 0]],

@@ -73,6 +73,7 @@ class BoundaryVisualizationHook(Hook):
         self.backend_args = backend_args
         self.width = width
         self.ignore_index = ignore_index
+        self.meta = {}  # of the data set: the visualizer has it on the first rank alone
         self.shown = 0  # by this rank
         self.last = math.inf
 
@@ -88,8 +89,14 @@ class BoundaryVisualizationHook(Hook):
         if self.draw and step % self.interval == 0 and is_main_process():
             self._add('val', outputs[0], step)
 
+    def before_val(self, runner: Runner) -> None:
+        """Takes the names and colors of the classes."""
+        self.meta = getattr(runner.val_dataloader.dataset, 'metainfo', {})
+
     def before_test(self, runner: Runner) -> None:
-        """Finds where the repeated images begin by which a sampler makes all shares equal."""
+        """Takes the names and colors of the classes, and finds where the repeated images begin by
+        which a sampler makes all shares equal."""
+        self.meta = getattr(runner.test_dataloader.dataset, 'metainfo', {})
         if isinstance(runner.test_dataloader.sampler, DefaultSampler):
             self.last = self.shown * get_world_size() + len(runner.test_dataloader.dataset)
 
@@ -115,8 +122,7 @@ class BoundaryVisualizationHook(Hook):
         if 'gt_sem_seg' in sample:
             label = sample.gt_sem_seg.data.reshape(image.shape[:2]).long().cpu()
         visualizer = Visualizer.get_current_instance()
-        meta = visualizer.dataset_meta or {}
-        names = meta.get('classes'), meta.get('palette')
+        names = self.meta.get('classes'), self.meta.get('palette')
         figure = paint(image, pred, label, self.ignore_index, self.width, *names)
         name = f'{mode}_{Path(sample.img_path).name}'
         if self.show:

@@ -257,14 +257,21 @@ def test_the_legend_of_a_large_figure_is_larger():
 
 
 def test_classes_are_those_of_the_data_set(visualizer, monkeypatch):
+    """Not of the visualizer, which has none on ranks other than the first."""
     asked = []
-    visualizer.dataset_meta = dict(classes=('a', 'b'), palette=[[1, 2, 3], [4, 5, 6]])
+    meta = dict(classes=('a', 'b'), palette=[[1, 2, 3], [4, 5, 6]])
     monkeypatch.setattr(visualization, 'paint', lambda *given: asked.append(given[-2:]) or IMAGE)
     monkeypatch.setattr(visualization, 'keep', lambda *given: None)
-    hook().after_test_iter(None, 0, None, [sample()])
-    visualizer.dataset_meta = None
-    hook().after_test_iter(None, 0, None, [sample()])
-    assert asked == [(('a', 'b'), [[1, 2, 3], [4, 5, 6]]), (None, None)]
+    for dataset in (SimpleNamespace(metainfo=meta), range(1)):
+        loader = SimpleNamespace(sampler=None, dataset=dataset)
+        drawing = hook()
+        drawing.before_test(SimpleNamespace(test_dataloader=loader))
+        drawing.after_test_iter(None, 0, None, [sample()])
+        drawing = hook(interval=1)
+        runner = SimpleNamespace(val_dataloader=loader, iter=0)
+        drawing.before_val(runner)
+        drawing.after_val_iter(runner, 0, None, [sample()])
+    assert asked == [(('a', 'b'), [[1, 2, 3], [4, 5, 6]])] * 2 + [(None, None)] * 2
 
 
 def test_the_interval_of_a_validation(visualizer, tmp_path):
