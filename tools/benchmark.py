@@ -10,18 +10,12 @@ python tools/benchmark.py losses distances metrics --beside 4 --page docs/perfor
 a config beside the whole training step. 'plain' is EPL's reference form, BF1 by `max_pool2d`, the
 active boundary loss with the neighbors of every pixel, distances by OpenCV in two passes;
 'published' are the algorithms of `benchmarks/peers.py`. Forms of one definition must give equal
-results. `costs` measures each of our losses, as a head calls it, by classes and crop. `--beside N`
-measures the slowdown of CE, EPL and BF1 beside N busy processes, medians of five, with the wait
-policy of `train.py` if OMP_WAIT_POLICY is not set. `--page` writes `costs`, the shares of a step,
-and what else is asked for but `growth`, as a page.
-a config beside the whole training step. 'plain' is EPL's reference form, BF1 by `max_pool2d`,
-distances by OpenCV in two passes; 'published' are the algorithms of `benchmarks/peers.py`. Forms of
-one definition must give equal results. `costs` measures each of our losses, as a head calls it, by
-classes and crop; `others` some of them beside MMSegmentation's, MONAI's where that can be imported,
-and published forms (docs/other-implementations.md). `--beside N` measures the slowdown of CE, EPL
-and BF1 beside N busy processes, medians of five, with the wait policy of `train.py` if
-OMP_WAIT_POLICY is not set. `--page` writes `costs`, the shares of a step, and what else is asked
-for but `growth` and `others`, as a page.
+results. `costs` measures each of our losses, as a head calls it, by classes and crop; `others` some
+of them beside MMSegmentation's, MONAI's where that can be imported, and published forms
+(docs/other-implementations.md). `--beside N` measures the slowdown of CE, EPL and BF1 beside N busy
+processes, medians of five, with the wait policy of `train.py` if OMP_WAIT_POLICY is not set.
+`--page` writes `costs`, the shares of a step, and what else is asked for but `growth` and `others`,
+as a page.
 
 Time: the forms take turns in one process; the median, fastest and slowest run in the worst case.
 Cases of a loss: a uniform prediction (all energies tie), a half-trained and a saturated one, on
