@@ -15,7 +15,7 @@ from tests.support.skips import ROOT
 HOOKS = runpy.run_path(str(ROOT / 'docs/site_hooks.py'))
 SITE = yaml.safe_load((ROOT / 'mkdocs.yml').read_text())
 MODULES = {page: module for module, page, _ in HOOKS['module_pages']()}
-WRITTEN = {path.name for path in ROOT.glob('docs/*.md')}
+WRITTEN = {str(path.relative_to(ROOT / 'docs')) for path in ROOT.glob('docs/**/*.md')}
 MADE = {*HOOKS['OUTSIDE_DOCS'], *MODULES}
 
 
