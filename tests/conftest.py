@@ -56,24 +56,32 @@ def pytest_configure(config):
 
 def pytest_terminal_summary(terminalreporter, config):
     """Prints the reasons of all skips."""
-    reasons = skip_reasons(config)
+    reasons, forbidden = skip_reasons(config), forbidden_skips(config)
     terminalreporter.section('skips')
     for reason in sorted(set(reasons)):
-        allowed = reason in ALLOWED_SKIPS[config.stash[STACK]]
-        terminalreporter.line(
-            f'{reasons.count(reason):4} {reason}{"" if allowed else " (NOT ALLOWED)"}'
-        )
+        mark = ' (NOT ALLOWED)' if reason in forbidden else ''
+        terminalreporter.line(f'{reasons.count(reason):4} {reason}{mark}')
     if not reasons:
         terminalreporter.line('none')
 
 
 def pytest_sessionfinish(session):
     """A skip for a reason that is not allowed fails the session."""
-    unknown = set(skip_reasons(session.config)) - ALLOWED_SKIPS[session.config.stash[STACK]]
-    if unknown and session.exitstatus == pytest.ExitCode.OK:
+    if forbidden_skips(session.config) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def pytest_unconfigure(config):
+    """Says it below the last line, which otherwise counts passes and skips alone."""
+    if reasons := forbidden_skips(config):
+        print(f'Failed: skips that tests/support/skips.py does not allow: {"; ".join(reasons)}')
+
+
+def forbidden_skips(config):
+    return sorted(set(skip_reasons(config)) - ALLOWED_SKIPS[config.stash[STACK]])
+
+
 def skip_reasons(config):
-    reports = config.pluginmanager.get_plugin('terminalreporter').stats.get('skipped', [])
-    return [report.longrepr[2].removeprefix('Skipped: ') for report in reports]
+    reporter = config.pluginmanager.get_plugin('terminalreporter')
+    skipped = reporter.stats.get('skipped', []) if reporter else []  # a worker has no reporter
+    return [report.longrepr[2].removeprefix('Skipped: ') for report in skipped]

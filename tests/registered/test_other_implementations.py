@@ -1,12 +1,7 @@
 """What docs/other-implementations.md says of losses of MMSegmentation and MONAI, found by calling
-them. MONAI is no requirement:
-
-    pip install --no-deps --target build/monai monai==1.5.1
-    PYTHONPATH=build/monai python -m pytest tests/registered/test_other_implementations.py
-"""
+them."""
 
 import re
-from importlib.util import find_spec
 from inspect import signature
 
 import pytest
@@ -155,8 +150,6 @@ def cells(name):
 
 @pytest.mark.parametrize('name', OTHERS)
 def test_the_page_says_what_another_loss_does(name):
-    if 'MONAI' in name and find_spec('monai') is None:
-        pytest.skip('MONAI is not installed; the docstring of this file says how')
     said = cells(name)
     for column, probe in zip(COLUMNS, PROBES, strict=True):
         assert found(OTHERS[name], probe) == said[column], column
