@@ -129,7 +129,11 @@ MUTANTS = {
         ('void | (each < 0)', '(each < 0)'),
         ('(each > num_classes), num_classes', '(each > num_classes), num_classes - 1'),
     ],
-    'choices.py': [('given not in allowed', 'given is None')],
+    'choices.py': [
+        ('given not in allowed', 'given is None'),
+        ('given < 3', 'given < 1'),
+        ('given % 2 == 0', 'False'),
+    ],
     'geometry/boundary.py': [
         ('labels[..., 1:, :] != labels[..., :-1, :]', 'labels[..., 1:, :] > labels[..., :-1, :]'),
         ('valid[..., 1:, :] & valid[..., :-1, :]', 'valid[..., 1:, :]'),
@@ -396,8 +400,7 @@ MUTANTS = {
         ('in (canvas, canvas.mT)', 'in (canvas,)'),
         ('(-down, -right) for down', '(down, right) for down'),
         ('2 * h if replicate else h', 'h'),
-        ('size < 3', 'size < 1'),
-        ('size % 2 == 0', 'False'),
+        ("require_odd('kernel_size', self.kernel_size)", 'pass'),
         ("require_choice('sc_scale', self.sc_scale, SC_SCALES)", 'pass'),
         ('1 if self.is_box else', '2 if self.is_box else'),
     ],
@@ -473,7 +476,7 @@ MUTANTS = {
         ('torch.where(of_others, logits, -torch.inf)', 'torch.where(of_others, logits, -9999)'),
         ('torch.where(target.valid, penalised, logits)', 'penalised'),
         ("    target.require_shape(logits, 'logits')\n", ''),
-        ('window < 3', 'window < 1'),
+        ("    require_odd('window', window)\n", '    pass\n'),
         ('padding=window // 2', 'padding=1'),
     ],
     'losses/once_differentiable.py': [
@@ -553,7 +556,7 @@ MUTANTS = {
         ('return target.masked(1 + gamma', 'return (1 + gamma'),
         ('.cumsum(-2, dtype=torch.int32)', '.cumsum(-2, dtype=torch.float32).int()'),
         ('(reach + 1, reach, reach + 1, reach)', '(reach, reach + 1, reach + 1, reach)'),
-        ('window % 2 == 0', 'False'),
+        ("require_odd('window', window)", 'pass'),
     ],
     'metrics/areas.py': [
         ('width >= 1', 'width >= 0'),

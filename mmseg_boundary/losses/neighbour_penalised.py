@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..choices import require_odd
 from ..labels import Target
 
 
@@ -46,8 +47,7 @@ def neighbour_penalised(logits: Tensor, target: Target, window: int = 3) -> Tens
 
 def require_window(window: int) -> None:
     """Raises the ValueError of `neighbour_penalised`, before there is a batch."""
-    if not isinstance(window, int) or window < 3 or window % 2 == 0:
-        raise ValueError(f'window is {window!r}; give an odd number of pixels, 3 or more.')
+    require_odd('window', window)
 
 
 def _window_max(maps: Tensor, window: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..choices import require_choice
+from ..choices import require_choice, require_odd
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
 from .log_likelihood import likelihood_weights, log_likelihood
@@ -149,8 +149,7 @@ def require_structure_options(
     overlap_weight: float,
 ) -> None:
     """Raises the ValueErrors of `structure_loss`, before there is a batch."""
-    if not isinstance(window, int) or window < 3 or window % 2 == 0:
-        raise ValueError(f'window is {window!r}; give an odd number of pixels, 3 or more.')
+    require_odd('window', window)
     require_choice('overlap', overlap, OVERLAPS)
     numbers = dict(gamma=gamma, smooth=smooth, ce_weight=ce_weight, overlap_weight=overlap_weight)
     for name, given in numbers.items():

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...choices import require_choice
+from ...choices import require_choice, require_odd
 
 AXES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # (row, column): up, down, left, right
 DIAGONALS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -47,9 +47,7 @@ class Rays:
     sc_scale: str = 'match'
 
     def __post_init__(self) -> None:
-        size = self.kernel_size
-        if not isinstance(size, int) or size < 3 or size % 2 == 0:
-            raise ValueError(f'kernel_size is {size!r}; give an odd number of pixels, 3 or more.')
+        require_odd('kernel_size', self.kernel_size)
         require_choice('splitter', self.splitter, SPLITTERS)
         require_choice('padding', self.padding, PADDINGS)
         require_choice('sc_scale', self.sc_scale, SC_SCALES)
