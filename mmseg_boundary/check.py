@@ -209,9 +209,8 @@ def _our_names() -> Iterator[tuple]:
 
 
 def _kind(registry: str, registered: type) -> str:
-    registering = 'mmseg_boundary.registered.'
-    wrappers = f'{registering}loss_sum', f'{registering}neighbour_penalised'
-    is_loss = registered.__module__.startswith(('mmseg_boundary.losses.', *wrappers))
+    places = ('mmseg_boundary.losses.', 'mmseg_boundary.registered.loss_wrapper')
+    is_loss = any(each.__module__.startswith(places) for each in registered.__mro__)
     return KINDS.get(registry, 'losses' if is_loss else 'models')
 
 
