@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
@@ -24,6 +23,7 @@ from mmseg_boundary.cli import patches
 from mmseg_boundary.cli.arguments import add_config_options, add_debug_argument, read_config
 from mmseg_boundary.cli.errors import plain_errors
 from mmseg_boundary.cli.parts import require_parts
+from mmseg_boundary.cli.runner import build_loader
 from mmseg_boundary.labels import encode
 
 
@@ -63,9 +63,7 @@ def main() -> None:
 
 def ceilings(config: Config, strides: list[int]) -> dict[int, dict[str, float]]:
     """{stride: {metric: score}} over the test images of a config."""
-    loader = dict(config.test_dataloader, num_workers=0, persistent_workers=False)
-    loader.pop('prefetch_factor', None)
-    loader = Runner.build_dataloader(loader)
+    loader = build_loader(config.test_dataloader)
     meta = loader.dataset.metainfo
     align_corners = config.model.decode_head.get('align_corners', False)
     evaluators = {stride: Evaluator(config.test_evaluator) for stride in strides}

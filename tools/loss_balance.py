@@ -7,7 +7,7 @@ Runs a few training batches, forwards and backwards, without a step of the optim
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint, set_random_seed
+from mmengine.runner import load_checkpoint, set_random_seed
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from mmseg_boundary.cli.arguments import (
 from mmseg_boundary.cli.checkpoints import load_fully
 from mmseg_boundary.cli.errors import plain_errors
 from mmseg_boundary.cli.parts import require_parts
+from mmseg_boundary.cli.runner import build_loader
 from mmseg_boundary.registered.model_losses import Entry, LossCalls, heads_by_name, without_stage
 
 NEGLIGIBLE, DOMINANT = 0.01, 1.0
@@ -112,7 +113,7 @@ def main() -> None:
     init_default_scope(config.get('default_scope', 'mmseg'))
     with plain_errors(config, args.debug):
         model = build_model(config, args.checkpoint is None, args.partial)
-        batches = list(islice(build_loader(config, seed), args.batches))
+        batches = list(islice(build_loader(config.train_dataloader, seed), args.batches))
         rows = balance(model, batches)
 
     state = config.load_from or 'the net as training begins'
@@ -137,14 +138,6 @@ def build_model(config: Config, initialise: bool, allow_partial: bool) -> nn.Mod
             allow_partial,
         )
     return model.to(get_device()).train()
-
-
-def build_loader(config: Config, seed: int) -> Iterable[dict]:
-    """The training batches, read in this process: a few do not pay for workers."""
-    settings = config.train_dataloader
-    settings.update(num_workers=0, persistent_workers=False)
-    settings.pop('prefetch_factor', None)
-    return Runner.build_dataloader(settings, seed=seed)
 
 
 def balance(model: nn.Module, batches: list[dict]) -> list[Row]:

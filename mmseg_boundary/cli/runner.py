@@ -5,6 +5,7 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from . import checkpoints, lock, resuming
 from .gathering import GatherInWorkFolder
@@ -54,6 +55,13 @@ def build_runner(config: Config, dataloaders: tuple[str, ...], partial: bool = F
         gathered = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1)
         checkpoints.watch_runner(runner, partial, resumes=training, updates_every=gathered)
     return runner
+
+
+def build_loader(dataloader: dict, seed: int | None = None) -> DataLoader:
+    """The batches of a config's dataloader, read in this process, whatever workers it asks for."""
+    settings = dict(dataloader, num_workers=0, persistent_workers=False)
+    settings.pop('prefetch_factor', None)
+    return Runner.build_dataloader(settings, seed=seed)
 
 
 def _begin(config: Config) -> list[str]:
