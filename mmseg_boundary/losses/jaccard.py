@@ -7,7 +7,7 @@ from torch import Tensor
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
 from .reduction import as_class_weight, mean_over
-from .soft_dice import region_sums, require_overlap_options
+from .soft_dice import absent_of, region_sums, require_overlap_options
 
 
 def jaccard_loss(
@@ -17,6 +17,7 @@ def jaccard_loss(
     per_class: bool = True,
     per_image: bool = True,
     class_weight: Sequence[float] | Tensor | None = None,
+    absent: str = 'skip',
 ) -> Tensor:
     """One minus the soft intersection over union, with y the one-hot labels.
 
@@ -30,16 +31,17 @@ def jaccard_loss(
             ratio, as eq. (2.3) is printed: a measure of accuracy (see `soft_dice_loss`).
         per_image: one ratio per image; False pools the sums over the batch.
         class_weight: (K,) non-negative weights of the mean; None weighs all alike.
+        absent: of classes that an image lacks, 'skip' or 'count', as in `soft_dice_loss`.
 
     Returns:
-        A scalar in [0, 1]; 0 with a graph if no class is present.
+        A scalar in [0, 1]; 0 with a graph if no class counts.
 
     Raises:
         ValueError: an argument is out of its range, or `probs` and `target` differ in shape.
     """
-    require_overlap_options(smooth, per_class, class_weight)
+    require_overlap_options(smooth, per_class, class_weight, absent)
     target.require_shape(probs)
-    eligible, shared, both = region_sums(probs, target, per_class, per_image)
+    eligible, shared, both = region_sums(probs, target, per_class, per_image, absent)
     jaccard = (smooth + shared) / (smooth + both - shared).where(eligible, 1)
     return mean_over(eligible, 1 - jaccard, as_class_weight(class_weight, probs))
 
@@ -49,7 +51,8 @@ class JaccardLoss(DecodeHeadLoss):
 
     MMSegmentation has none: its `TverskyLoss` would be one at alpha = beta = 1, but insists on
     alpha + beta = 1; it averages over absent classes, reads its own `ignore_index` and not the
-    head's, and is 0 for the one logit of a binary head, of which it takes a softmax.
+    head's, and is 0 for the one logit of a binary head, of which it takes a softmax. Classes that
+    an image lacks are left out with a softmax, and count with one logit or `use_sigmoid`.
     """
 
     def __init__(
@@ -68,7 +71,10 @@ class JaccardLoss(DecodeHeadLoss):
             use_sigmoid, class_weight, loss_weight, loss_name, ignore_index, pixel_weight
         )
         self.options = dict(smooth=smooth, per_class=per_class, per_image=per_image)
-        require_overlap_options(smooth, per_class, class_weight)
+        require_overlap_options(smooth, per_class, class_weight, absent_of(use_sigmoid))
 
     def term(self, probs: Tensor, target: Target, weight: None) -> Tensor:
-        return jaccard_loss(probs, target, **self.options, class_weight=self.class_weight)
+        absent = absent_of(self.one_vs_rest(probs))
+        return jaccard_loss(
+            probs, target, **self.options, class_weight=self.class_weight, absent=absent
+        )

@@ -33,7 +33,7 @@ class Arm:
         schedule: what `LossWeightSchedule` takes as `schedules`.
         options: settings that override the config, as `--cfg-options` gives them.
         iterations: None is the study's.
-        seeds: None are the study's.
+        seeds: None are the study's; none, `[]`, leaves it with the tuning.
         cost: of one iteration, as a multiple of the base arm's; for the estimate alone.
     """
 
@@ -357,7 +357,7 @@ class _Reader:
             self.refuse(f'has the arm {name!r} without losses, config or options; give one of them')
         if arm.config is not None:
             self.iterations_of(arm.config)
-        if arm.seeds is not None:
+        if arm.seeds:
             self.seeds(arm.seeds, f'the seeds of the arm {name!r}')
         return arm
 
@@ -430,6 +430,13 @@ class _Reader:
             )
         if plan.tuning:
             self.tuning_agrees(plan)
+        tuned = plan.tuning.grid if plan.tuning else {}
+        for name, arm in plan.arms.items():
+            if arm.seeds == [] and (name not in tuned or name == plan.base_arm):
+                self.refuse(
+                    f'has no seeds for the arm {name!r}, which is not tuned either; give it seeds, '
+                    'or take it out'
+                )
         if plan.finals:
             self.finals_agree(plan)
 

@@ -251,7 +251,8 @@ def _table_of_arms(study: Study, split: str) -> Table:
     for arm, title in study.titles.items():
         runs, comparison = study.reported(arm, split), known.get(arm)
         if not runs:
-            rows.append([title, *[''] * (len(columns) - 1)])
+            if study.seeds_of(arm):
+                rows.append([title, *[''] * (len(columns) - 1)])
             continue
 
         def score(endpoint: Endpoint, runs: list[Run] = runs) -> str:

@@ -145,10 +145,14 @@ class Study:
 
     def progress(self, split: str) -> tuple[int, int]:
         """How many of the declared runs of a split are in, and how many there are."""
-        own = {arm['name']: arm.get('seeds') or self.plan['seeds'] for arm in self.plan['arms']}
-        wanted = {(arm, seed) for arm in self.declared for seed in own[arm]}
+        wanted = {(arm, seed) for arm in self.declared for seed in self.seeds_of(arm)}
         done = {(run.arm, run.seed) for run in self.runs if run.split == split}
         return len(wanted & done), len(wanted)
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds that were declared for an arm; none if it was for tuning alone."""
+        (own,) = (each.get('seeds') for each in self.plan['arms'] if each['name'] == arm)
+        return self.plan['seeds'] if own is None else own
 
     def reported(self, arm: str, split: str) -> list[Run]:
         """The runs of an arm that were not for tuning, by seed; none of a closed split."""

@@ -70,6 +70,13 @@ def test_an_arm_with_fewer_seeds(written):
     assert made.stage_of(Run('fast', 7, 'final')) == 'exploratory'
 
 
+def test_an_arm_that_is_tuned_alone(written):
+    made = written({'arms.dice.seeds': [], 'finals': []})
+    of_dice = [run for run in made.runs() if run.arm == 'dice']
+    assert [run.stage for run in of_dice] == ['tuning', 'tuning']
+    assert made.seeds_of('ce') == made.seeds_of('bwce') == [0, 1, 2, 3, 4, 5]
+
+
 def test_the_config_of_a_run(written, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, 'STACK', 'onedl')
     made = written({'arms.dice.schedule': [dict(loss='decode.loss_dice', kind='increase')]})
@@ -145,6 +152,9 @@ REFUSED = {
     ),
     'an unknown baseline': (dict(baselines=['bf1']), "the unknown arm 'bf1' in baselines"),
     'a seed twice': (dict(seeds=[0, 1, 1]), 'has 1 twice in seeds; give each seed once'),
+    'no seeds': ({'arms.bwce.seeds': [], 'tuning': None}, "no seeds for the arm 'bwce', which is"),
+    'a base arm without seeds': ({'arms.ce.seeds': []}, "no seeds for the arm 'ce'"),
+    'a final without seeds': ({'arms.dice.seeds': []}, "gives 'dice' other seeds than the finals"),
     'a seed that is no number': (dict(seeds=['a']), 'give whole numbers from 0'),
     'a grid of unequal size': (
         {'tuning.grid': dict(bwce=[{}], dice=[{}, {}])},

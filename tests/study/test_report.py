@@ -273,6 +273,14 @@ def test_one_seed_shows_nothing(tmp_path):
     assert 'One seed shows nothing' in markdown and 'What did not help' not in markdown
 
 
+def test_an_arm_that_was_tuned_alone_has_no_row(tmp_path):
+    write_plan(tmp_path)
+    arms = json.loads((tmp_path / 'study.json').read_text())['arms']
+    tuned = [each | (dict(seeds=[]) if each['name'] == 'bf1' else {}) for each in arms]
+    change_plan(tmp_path, finals=['dt'], arms=tuned)
+    assert '| BF1 <2> |  |' not in tables(tmp_path) and '| DT |  |' in tables(tmp_path)
+
+
 def test_no_p_before_all_pairs_are_in(study):
     (study / 'rows/bf1__seed6__val.json').unlink()
     markdown = tables(study)

@@ -96,7 +96,7 @@ SHARED = dict(loss_weight=3.0, class_weight=[1.0, 5.0, 2.0], use_sigmoid=True)
 SC_SCALE = [(dict(splitter='SC'), 'sc_scale', 'literal')]
 OVERLAPS = dict(
     arguments=dict(smooth=5.0, per_class=False, per_image=False, **SHARED),
-    options=[dict(smooth=0), dict(per_image=False), dict(per_class=False, per_image=False)],
+    options=[dict(smooth=0.1), dict(per_image=False), dict(per_class=False, per_image=False)],
     unweighted=['per_class'],
 )
 

@@ -695,9 +695,22 @@ def generalized_dice_loss(
 
 
 def overlap_loss(
-    score, probs, labels, ignore_index, smooth, per_class=True, per_image=True, class_weight=None
+    score,
+    probs,
+    labels,
+    ignore_index,
+    smooth,
+    per_class=True,
+    per_image=True,
+    class_weight=None,
+    absent=None,
 ):
-    """Mean of 1 - score(|y p|, |y|, |p|), one ratio per present class or one for all of them."""
+    """Mean of 1 - score(|y p|, |y|, |p|), one ratio per class or one for all of them. Of the
+    classes the present ones count ('skip') or all that an image could have ('count', by default for
+    one map of probabilities)."""
+    absent = absent or ('count' if len(probs[0]) == 1 else 'skip')
+    assert absent in ('skip', 'count'), absent
+    all_count = absent == 'count' or not per_class
     probs, labels = as_lists(probs), as_lists(labels)
     class_weight = as_lists(class_weight) or [1.0] * len(probs[0])
     sums = []  # [image][class]: (|y p|, |y|, |p|, whether it counts)
@@ -709,7 +722,7 @@ def overlap_loss(
                     sum_of_products(target, prob),
                     sum(map(sum, target)),
                     sum(map(sum, prob)),
-                    sum(map(sum, target if per_class else valid)),
+                    sum(map(sum, valid if all_count else target)),
                 )
                 for target, prob in zip(targets, maps)
             ]
