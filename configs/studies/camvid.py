@@ -1,7 +1,7 @@
-# Which loss meets the boundaries of CamVid best, and is it better than a cross-entropy with
-# more weight near them, and Dice? All on the copy at half size, 100 epochs. The weights of the losses are tuned on
-# the last fifth of each training drive; what is tuned leaves the cross-entropy's training at three
-# quarters, and the finals, on other seeds, at half.
+# Which loss meets the boundaries of CamVid best, and is it better than a cross-entropy with more
+# weight near them, and Dice? All on the copy at half size, 100 epochs. The weights of losses are
+# tuned on the last fifth of each training drive; what is tuned leaves the cross-entropy's training
+# at three quarters, and the finals, on other seeds, at half.
 #
 # Most of the weights to try put a term at 5, 20 and 60 % of the cross-entropy's gradient at the
 # parameters, by tools/loss_balance.py at 80 % of a training. Those of BF1 put it at 20 %, 90 % and
