@@ -2,7 +2,9 @@
 
 python docs/pictures.py
 
-Nothing is random: the same versions of torch and matplotlib write the same files.
+Nothing is random: the same versions of torch and matplotlib write the same files. How all figures
+look stands in STYLE, LINES and the functions up to `outline`: each map of values has a color bar,
+and each line and each class an entry in the legend.
 """
 
 import argparse
@@ -17,7 +19,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
 from torch import Tensor
 
 from mmseg_boundary.geometry.boundary import find_boundaries
@@ -54,7 +60,34 @@ from mmseg_boundary.losses.structure import surroundings_weight
 from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
 HEIGHT, WIDTH = 40, 48
-LABEL, PRED = '#0072b2', '#d55e00'  # of Okabe and Ito's palette
+
+# Okabe and Ito's palette, which every kind of color blindness leaves apart.
+ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    '#e69f00', '#56b4e9', '#009e73', '#0072b2', '#d55e00', '#cc79a7'
+)  # fmt: skip
+STYLE = {
+    'axes.titlesize': 9,
+    'figure.constrained_layout.use': True,
+    'figure.dpi': 96,
+    'font.size': 8,
+    'image.interpolation': 'nearest',
+    'legend.fontsize': 9,
+    'legend.frameon': False,
+    'lines.linewidth': 1.4,
+}
+LINES = {
+    'true boundary': ('black', 'solid'),
+    'predicted boundary': (PURPLE, 'dashed'),
+    '$b$': ('black', 'solid'),
+    'within 2 px of $b$': (GREEN, 'dotted'),
+    '$B$': (GREEN, 'dotted'),
+    'band of the second loss': (GREEN, 'dotted'),
+}
+STREET = {'sky': SKY, 'ground': ORANGE, 'tree': GREEN, 'house': VERMILION}
+VALUES = 'Greys'
+SIGNED = LinearSegmentedColormap.from_list(
+    'signed', ['#004a75', BLUE, 'white', VERMILION, '#8f3f00']
+)
 
 
 def main() -> None:
@@ -78,17 +111,17 @@ def main() -> None:
         'semantic-boundary-head': draw_semantic_boundaries,
         'readme': draw_readme,
     }
-    for name, draw in pages.items():
-        figure = draw()
-        # No version in the file: it would change with every release.
-        figure.savefig(folder / f'{name}.png', dpi=96, metadata={'Software': None})
-        plt.close(figure)
+    with plt.rc_context(STYLE):
+        for name, draw in pages.items():
+            figure = draw()
+            add_legend(figure)
+            save(figure, folder / f'{name}.png')
 
 
 def object_mask() -> Tensor:
     """(H, W) bool: a disc with a handle, away from the border."""
     rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
-    disc = (rows - 18) ** 2 + (columns - 18) ** 2 <= 10**2
+    disc = (rows - 18) ** 2 + (columns - 18) ** 2 <= 108
     handle = (rows >= 16) & (rows < 20) & (columns >= 18) & (columns < 40)
     return disc | handle
 
@@ -106,35 +139,76 @@ def predicted_logits() -> Tensor:
     return torch.cat([-logit / 2, logit / 2], 1)
 
 
-def panels(count: int, height: float = 2.7) -> tuple[plt.Figure, np.ndarray]:
+def panels(count: int, height: float = 3.1) -> tuple[plt.Figure, np.ndarray]:
     """A row of panels without ticks."""
-    size = (10.4, height)
-    figure, axes = plt.subplots(1, count, figsize=size, layout='constrained')
+    figure, axes = plt.subplots(1, count, figsize=(10.4, height))
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
+        axis.set_anchor('S')
     return figure, axes
 
 
-def show(axis: plt.Axes, values: Tensor, title: str, **style: object) -> object:
-    """One map in colors under a title."""
-    axis.set_title(title, fontsize=9)
-    return axis.imshow(values.detach().numpy(), interpolation='nearest', **style)
+def show(axis: plt.Axes, values: Tensor, title: str, **style: object) -> None:
+    """A map of values under a title, with its color bar."""
+    axis.set_title(title)
+    image = axis.imshow(values.detach().numpy(), **{'cmap': VALUES, **style})
+    bar = axis.figure.colorbar(image, ax=axis, location='bottom', shrink=0.9, aspect=30, pad=0.03)
+    bar.locator = MaxNLocator(5, steps=[1, 2, 5, 10])
+
+
+def show_classes(axis: plt.Axes, label: Tensor, title: str, colors: dict[str, str]) -> None:
+    """A map of classes under a title, with the names and colors of the classes in this order."""
+    axis.set_title(title)
+    axis.imshow(to_rgba_array(list(colors.values()))[label.numpy()])
+    square = dict(marker='s', markersize=8, markeredgecolor='black', markeredgewidth=0.5)
+    for name, color in colors.items():
+        name_in_legend(axis, name, linestyle='none', color=color, **square)
+
+
+def outline(axis: plt.Axes, mask: Tensor, name: str, linewidth: float = 1.3) -> None:
+    """The line of LINES with this name where a map passes 0.5, visible on any ground."""
+    color, linestyle = LINES[name]
+    style = dict(colors=color, linestyles=linestyle, linewidths=linewidth)
+    halo = withStroke(linewidth=2 * linewidth, foreground='white')
+    axis.contour(mask.float(), [0.5], **style).set_path_effects([halo])
+    name_in_legend(axis, name, color=color, linestyle=linestyle)
+
+
+def name_in_legend(axis: plt.Axes, name: str, **style: object) -> None:
+    """An entry of the figure's legend, once however many panels have it."""
+    axis.add_line(Line2D([], [], label=name, **style))
+
+
+def add_legend(figure: plt.Figure) -> None:
+    """One legend below all panels."""
+    handles = {}
+    for axis in figure.axes:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    figure.legend(handles=handles.values(), loc='outside lower center', ncols=len(handles))
+
+
+def save(figure: plt.Figure, path: Path) -> None:
+    """Writes a PNG without matplotlib's version, which would change it with every release, and with
+    a fifth of the shades, which makes it smaller."""
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    Image.fromarray(pixels - pixels % 5).save(path, optimize=True)
 
 
 def draw_boundaries(axis: plt.Axes, label: bool = True, pred: bool = True) -> None:
-    """The two boundaries of the object: blue in the label, orange and dashed in the prediction."""
+    """The boundaries of the object."""
     if label:
-        axis.contour(object_mask().float(), [0.5], colors=LABEL, linewidths=1.4)
+        outline(axis, object_mask(), 'true boundary')
     if pred:
-        probability = predicted_logits().softmax(1)[0, 1]
-        axis.contour(probability, [0.5], colors=PRED, linewidths=1.4, linestyles='dashed')
+        outline(axis, predicted_logits().softmax(1)[0, 1], 'predicted boundary')
 
 
 def around_zero(values: Tensor) -> dict:
-    """A style in which 0 is white, red above and blue below."""
+    """A style in which 0 is white, orange above and blue below."""
     largest = values.abs().max().item()
-    return dict(cmap='RdBu_r', vmin=-largest, vmax=largest)
+    return dict(cmap=SIGNED, vmin=-largest, vmax=largest)
 
 
 def draw_epl() -> plt.Figure:
@@ -146,18 +220,13 @@ def draw_epl() -> plt.Figure:
         for each in (target.masks.float(), predicted_logits().softmax(1))
     )
     figure, axes = panels(4)
-    show(axes[0], predicted_logits().softmax(1)[0, 1], 'probability', cmap='Greys', vmax=1.6)
-    draw_boundaries(axes[0])
-    shades = ListedColormap(plt.get_cmap('viridis')(np.linspace(0, 1, h + 2)))
-    for axis, field, title in (
-        (axes[1], label_field, 'E: label'),
-        (axes[2], pred_field, 'Ê: prediction'),
-    ):
-        energies = show(axis, field, f'{title}, extended right', cmap=shades, vmin=-0.5, vmax=4.5)
-    figure.colorbar(energies, ax=axes[2], ticks=range(h + 2), shrink=0.75, label='energy')
-    squares = (label_field - pred_field).square()
-    difference = show(axes[3], squares, '(E - Ê)², the point loss', cmap='magma_r')
-    figure.colorbar(difference, ax=axes[3], shrink=0.75)
+    show(axes[0], predicted_logits().softmax(1)[0, 1], 'probability', vmin=0, vmax=1)
+    levels = dict(cmap=plt.get_cmap(VALUES, h + 2), vmin=-0.5, vmax=h + 1.5)
+    show(axes[1], label_field, '$E$: energy of the label, extended right', **levels)
+    show(axes[2], pred_field, r'$\hat{E}$: energy of the prediction', **levels)
+    show(axes[3], (label_field - pred_field).square(), r'$(E - \hat{E})^2$, the point loss')
+    for axis in axes:
+        draw_boundaries(axis)
     return figure
 
 
@@ -166,39 +235,35 @@ def draw_kervadec() -> plt.Figure:
     target = encode(labels(), 2)
     signed = signed_distances(target.masks, *target.cached(distances_between, 'euclidean'))
     figure, axes = panels(3)
-    distances = show(axes[0], signed[0, 1], 'D, signed distance (px)', **around_zero(signed[0, 1]))
-    draw_boundaries(axes[0], pred=False)
+    show(axes[0], signed[0, 1], '$D$, signed distance (px)', **around_zero(signed[0, 1]))
     products = signed[0, 1] * predicted_logits().softmax(1)[0, 1]
-    terms = show(axes[1], products, 'probability x D', **around_zero(products))
-    draw_boundaries(axes[1])
+    show(axes[1], products, 'probability × $D$', **around_zero(products))
     grad = gradient_of(kervadec_boundary_loss) * HEIGHT * WIDTH
-    shown = show(axes[2], grad[0, 1], 'gradient at the logit (x pixels)', **around_zero(grad))
-    draw_boundaries(axes[2])
-    for drawn, axis in zip((distances, terms, shown), axes, strict=True):
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    show(axes[2], grad[0, 1], 'gradient at the logit (× pixels)', **around_zero(grad))
+    draw_boundaries(axes[0], pred=False)
+    for axis in axes[1:]:
+        draw_boundaries(axis)
     return figure
 
 
 def draw_distance_transform() -> plt.Figure:
-    """The weights of the pixels of the class, the terms of the loss, and its gradient."""
+    """The weights of the pixels of the class, hits, false pixels, and the gradient of the loss."""
     target = encode(labels(), 1)
     _, inside = target.cached(distances_between, 'euclidean')
-    figure, axes = panels(3)
-    q = nearness_to_boundary(target.masks, inside)[0, 0]
-    inside_q = q.where(object_mask(), torch.nan)
-    weights = show(axes[0], inside_q, 'q: weight in the class', cmap='viridis')
-    draw_boundaries(axes[0], pred=False)
+    figure, axes = panels(4)
+    q = nearness_to_boundary(target.masks, inside)[0, 0].where(object_mask(), torch.nan)
+    show(axes[0], q, '$q$: weight in the class', vmin=0, vmax=1)
     probability = predicted_logits().softmax(1)[0, 1]
-    counted = torch.where(object_mask(), -q, 1.0) * probability
-    terms = show(axes[1], counted, 'blue: hits, q p;  red: false, p', **around_zero(counted))
-    draw_boundaries(axes[1])
+    show(axes[1], q * probability, 'hits: $q P$', vmin=0, vmax=1)
+    false = probability.where(~object_mask(), torch.nan)
+    show(axes[2], false, 'false pixels: $P$', vmin=0, vmax=1)
     probs = probability[None, None].clone().requires_grad_()
     distance_transform_loss(probs, target).backward()
     grad = probs.grad[0, 0] * HEIGHT * WIDTH
-    shown = show(axes[2], grad, 'gradient at p (x pixels)', **around_zero(grad))
-    draw_boundaries(axes[2])
-    for drawn, axis in zip((weights, terms, shown), axes, strict=True):
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    show(axes[3], grad, 'gradient at $P$ (× pixels)', **around_zero(grad))
+    draw_boundaries(axes[0], pred=False)
+    for axis in axes[1:]:
+        draw_boundaries(axis)
     return figure
 
 
@@ -209,19 +274,15 @@ def draw_active_boundary() -> plt.Figure:
     change = prediction_change(log_probabilities(logits, False), target.valid.squeeze(1))
     boundary = predicted_boundary(change, share)[0]
     figure, axes = panels(3)
-    shown = show(axes[0], change[0], 'k, and B (dotted)', cmap='Greys')
-    axes[0].contour(boundary.float(), [0.5], colors='black', linewidths=0.7, linestyles='dotted')
-    figure.colorbar(shown, ax=axes[0], shrink=0.8)
+    show(axes[0], change[0], '$k$: change of the prediction', vmin=0)
+    outline(axes[0], boundary, '$B$')
     distances = distance_to_boundary(target.regions)[0]
-    levels = plt.get_cmap('viridis', 6)
-    shown = show(axes[1], distances, 'M (px), and directions in B', cmap=levels, vmin=0, vmax=24)
-    figure.colorbar(shown, ax=axes[1], shrink=0.8)
+    show(axes[1], distances, '$M$: distance to the true boundary (px)', vmin=0)
     draw_directions(axes[1], distances, boundary)
     logits.requires_grad_()
     active_boundary_loss(logits, target, share).backward()
     grad = logits.grad[0, 1] * HEIGHT * WIDTH
-    shown = show(axes[2], grad, 'gradient at the logit (x pixels)', **around_zero(grad))
-    figure.colorbar(shown, ax=axes[2], shrink=0.8)
+    show(axes[2], grad, 'gradient at the logit (× pixels)', **around_zero(grad))
     for axis in axes:
         draw_boundaries(axis)
     return figure
@@ -234,24 +295,27 @@ def draw_directions(axis: plt.Axes, distances: Tensor, boundary: Tensor) -> None
     around = [padded[1 + y : 1 + y + HEIGHT, 1 + x : 1 + x + WIDTH] for y, x in steps.tolist()]
     rows, columns = boundary.nonzero()[::3].T
     down, right = steps[torch.stack(around).argmin(0)[rows, columns]].T
-    style = dict(color='white', angles='xy', scale_units='xy', scale=1.1, width=0.004)
+    style = dict(color=VERMILION, angles='xy', scale_units='xy', scale=0.6, width=0.006)
     axis.quiver(columns, rows, right, down, pivot='middle', **style)
+    arrow = dict(color=VERMILION, marker=r'$\rightarrow$', linestyle='none', markersize=12)
+    name_in_legend(axis, 'direction in $B$', **arrow)
 
 
 def draw_bf1() -> plt.Figure:
     """Soft boundaries of label and prediction, each with the tolerance of the other."""
     true = inner_boundary(encode(labels(), 2).masks.float(), 3)[0, 1]
     predicted = inner_boundary(predicted_logits().softmax(1), 3)[0, 1]
-    reach = window_max(true[None], 5)[0] > 0, window_max(predicted[None], 5)[0]
+    near_true, near_predicted = (window_max(each[None], 5)[0] for each in (true, predicted))
     figure, axes = panels(3)
-    show(axes[0], true, 'b: true boundary', cmap='Greys', vmax=1.3)
-    draw_boundaries(axes[0], pred=False)
-    share = f'{(predicted * reach[0]).sum() / predicted.sum():.2f}'
-    show(axes[1], overlay(predicted, reach[0]), f'P = {share}: b̂, and green where b reaches')
-    draw_boundaries(axes[1], pred=False)
-    share = f'{(true * reach[1]).sum() / true.sum():.2f}'
-    show(axes[2], overlay(true, reach[1]), f'R = {share}: b, and green where b̂ reaches')
-    draw_boundaries(axes[2], label=False)
+    show(axes[0], true, '$b$: true boundary', vmin=0, vmax=1)
+    precision = f'{(predicted * near_true).sum() / predicted.sum():.2f}'
+    title = rf'$\hat{{b}}$: predicted boundary, of which $P$ = {precision} are near $b$'
+    show(axes[1], predicted, title, vmin=0, vmax=1)
+    outline(axes[1], near_true, 'within 2 px of $b$')
+    recall = f'{(true * near_predicted).sum() / true.sum():.2f}'
+    title = rf'$\hat{{b}}$ widened by 2 px, which has $R$ = {recall} of $b$'
+    show(axes[2], near_predicted, title, vmin=0, vmax=1)
+    outline(axes[2], true, '$b$', linewidth=0.8)
     return figure
 
 
@@ -268,16 +332,12 @@ def draw_neighbour_penalised() -> plt.Figure:
         for change in (lambda z, target: z, neighbour_penalised)
     ]
     figure, axes = panels(4)
-    shown = [
-        show(axes[0], logit[0, 0], 'z: logit of the object', **around_zero(logit)),
-        show(axes[1], penalised[0, 0], 'z̃: the worst within 1 px', **around_zero(logit)),
-        show(axes[2], grads[0], 'gradient of CE(z) (x pixels)', **around_zero(grads[1])),
-        show(axes[3], grads[1], 'gradient of CE(z̃) (x pixels)', **around_zero(grads[1])),
-    ]
+    show(axes[0], logit[0, 0], '$z$: logit of the object', **around_zero(logit))
+    show(axes[1], penalised[0, 0], r'$\tilde{z}$: the worst within 1 px', **around_zero(logit))
+    show(axes[2], grads[0], 'gradient of CE($z$) (× pixels)', **around_zero(grads[1]))
+    show(axes[3], grads[1], r'gradient of CE($\tilde{z}$) (× pixels)', **around_zero(grads[1]))
     for axis in axes:
         draw_boundaries(axis, pred=False)
-    for index in (1, 3):
-        figure.colorbar(shown[index], ax=axes[index], shrink=0.75)
     return figure
 
 
@@ -291,13 +351,6 @@ def cross_entropy_gradient(
     return leaf.grad[0, 0]
 
 
-def overlay(boundary: Tensor, reach: Tensor) -> Tensor:
-    """(H, W, 3) in [0, 1]: the boundary dark, where the other one reaches green."""
-    green = torch.tensor([0.0, 0.62, 0.45])
-    ground = 1 - 0.45 * reach.float()[..., None] * (1 - green)
-    return ground * (1 - 0.85 * boundary[..., None])
-
-
 def draw_hausdorff() -> plt.Figure:
     """The distances to both boundaries of one class, the terms of the loss, and its gradient."""
     target, probs = encode(labels(), 2), predicted_logits().softmax(1)
@@ -306,14 +359,13 @@ def draw_hausdorff() -> plt.Figure:
         for masks in (target.masks, predicted_masks(probs, target.valid, one_vs_rest=False))
     )
     figure, axes = panels(3)
-    distances = show(axes[0], squares[0, 1].sqrt(), 'root of f_Y² + f_Q² (px)', cmap='viridis')
+    show(axes[0], squares[0, 1].sqrt(), '$(f_Y^2 + f_Q^2)^{1/2}$ (px)', vmin=0)
     products = ((probs - target.masks.float()).square() * squares)[0, 1]
-    terms = show(axes[1], products, '(P - Y)² (f_Y² + f_Q²)', cmap='magma_r')
+    show(axes[1], products, '$(P - Y)^2 (f_Y^2 + f_Q^2)$', vmin=0)
     grad = gradient_of(hausdorff_dt_loss) * HEIGHT * WIDTH
-    shown = show(axes[2], grad[0, 1], 'gradient at the logit (x pixels)', **around_zero(grad))
-    for drawn, axis in zip((distances, terms, shown), axes, strict=True):
+    show(axes[2], grad[0, 1], 'gradient at the logit (× pixels)', **around_zero(grad))
+    for axis in axes:
         draw_boundaries(axis)
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
     return figure
 
 
@@ -324,7 +376,8 @@ def draw_generalized_dice() -> plt.Figure:
     label[:, 5:8, 38:41] = 2
     logits = torch.cat([predicted_logits(), torch.full((1, 1, HEIGHT, WIDTH), -2.5)], 1)
     figure, axes = panels(3)
-    show(axes[0], label[0], 'label', cmap=ListedColormap(['white', '#bcd7ee', '#d98c5f']))
+    colors = {'background': 'white', 'object': SKY, 'small object': ORANGE}
+    show_classes(axes[0], label[0], 'label', colors)
     target = encode(label, 3)
     for axis, loss, title in (
         (axes[1], soft_dice_loss, 'Dice'),
@@ -333,8 +386,7 @@ def draw_generalized_dice() -> plt.Figure:
         leaf = logits.clone().requires_grad_()
         loss(leaf.softmax(1), target).backward()
         grad = leaf.grad.gather(1, label[None])[0, 0] * HEIGHT * WIDTH
-        shown = show(axis, grad, f'gradient (x pixels): {title}', **around_zero(grad))
-        figure.colorbar(shown, ax=axis, shrink=0.8)
+        show(axis, grad, f'gradient of {title} (× pixels)', **around_zero(grad))
     for axis in axes:
         draw_boundaries(axis)
     return figure
@@ -347,16 +399,14 @@ def draw_structure() -> plt.Figure:
     structure_loss(logits, target, window=9).backward()
     w = surroundings_weight(target, 9, 5.0)[0, 0]
     figure, axes = panels(3)
-    weights = show(axes[0], w, 'w: weight of a pixel, window 9', cmap='viridis')
-    draw_boundaries(axes[0], pred=False)
+    show(axes[0], w, '$w$: weight of a pixel, window 9', vmin=1)
     costs = w * F.cross_entropy(logits, labels(), reduction='none')[0]
-    terms = show(axes[1], costs, 'w x cross-entropy', cmap='magma_r')
-    draw_boundaries(axes[1])
+    show(axes[1], costs, '$w$ × cross-entropy', vmin=0)
     grad = logits.grad[0, 1] * HEIGHT * WIDTH
-    shown = show(axes[2], grad, 'gradient at the logit (x pixels)', **around_zero(grad))
-    draw_boundaries(axes[2])
-    for drawn, axis in zip((weights, terms, shown), axes, strict=True):
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    show(axes[2], grad, 'gradient at the logit (× pixels)', **around_zero(grad))
+    draw_boundaries(axes[0], pred=False)
+    for axis in axes[1:]:
+        draw_boundaries(axis)
     return figure
 
 
@@ -367,20 +417,21 @@ def draw_boundary_dou() -> plt.Figure:
     boundary = mask & find_boundaries(mask)
     area, on_it = mask.sum().item(), boundary.sum().item()
     alpha = 1 - 2 * on_it / area
-    figure, axes = panels(3)
-    title = f'S = {area}, C = {on_it} (dark): α = {alpha:.2f}'
-    show(axes[0], 0.3 * mask + 0.6 * boundary, title, cmap='Greys', vmin=0, vmax=1)
+    figure, axes = panels(4)
+    title = f'$S$ = {area}, $C$ = {on_it}: $\\alpha$ = {alpha:.2f}'
+    colors = {'outside': 'white', 'inside': SKY, 'on the boundary': BLUE}
+    show_classes(axes[0], mask.long() + boundary, title, colors)
     probability = predicted_logits().softmax(1)[0, 1]
-    counted = torch.where(mask, -(1 - alpha) * probability, 0) + (probability - mask.float()) ** 2
-    terms = show(axes[1], counted, 'red: (p - y)²;  blue: (1 - α) y p', **around_zero(counted))
-    draw_boundaries(axes[1])
+    errors = (probability - mask.float()).square()
+    show(axes[1], errors, 'not shared: $(P - Y)^2$', vmin=0, vmax=1)
+    shared = (1 - alpha) * mask * probability
+    show(axes[2], shared, 'shared, and counted: $(1 - \\alpha) Y P$', vmin=0, vmax=1)
     probs = probability[None, None].clone().requires_grad_()
     boundary_dou_loss(probs, target).backward()
     grad = probs.grad[0, 0] * HEIGHT * WIDTH
-    shown = show(axes[2], grad, 'gradient at p (x pixels)', **around_zero(grad))
-    draw_boundaries(axes[2])
-    for drawn, axis, ticks in ((terms, axes[1], (-0.5, 0, 0.5)), (shown, axes[2], (-5, 0, 5))):
-        figure.colorbar(drawn, ax=axis, ticks=ticks, shrink=0.8)
+    show(axes[3], grad, 'gradient at $P$ (× pixels)', **around_zero(grad))
+    for axis in axes[1:]:
+        draw_boundaries(axis)
     return figure
 
 
@@ -394,16 +445,14 @@ def draw_baselines() -> plt.Figure:
         'Dice': lambda x: soft_dice_loss(x.softmax(1), target),
         'Jaccard': lambda x: jaccard_loss(x.softmax(1), target),
     }
-    figure, axes = panels(5, height=2.3)
+    figure, axes = panels(5, height=2.6)
     for axis, (title, cost) in zip(axes, costs.items(), strict=True):
         logits = predicted_logits().requires_grad_()
         cost(logits).backward()
         grad = logits.grad[0, 1] * HEIGHT * WIDTH
-        largest = f'{grad.abs().max():.2g}'
-        show(axis, grad, f'{title}\nlargest {largest}', **around_zero(grad))
+        show(axis, grad, f'gradient: {title}', **around_zero(grad))
         draw_boundaries(axis)
-    band = boundary_band(target, 3)[0, 0].float()
-    axes[1].contour(band, [0.5], colors='black', linewidths=0.6, linestyles='dotted')
+    outline(axes[1], boundary_band(target, 3)[0, 0], 'band of the second loss')
     return figure
 
 
@@ -424,14 +473,13 @@ def draw_semantic_boundaries() -> plt.Figure:
     label = street(rows, columns)
     label[(rows - 95) ** 2 + (columns - 120) ** 2 <= 9**2] = 255
     edges = class_edges(encode(label[None], 4), radius=2)[0]
-    colors = ListedColormap(['#cfe8f7', '#b9b2a3', '#4f8f5b', '#d98c5f', 'white'])
-    figure, axes = panels(4, height=2.5)
-    show(axes[0], label.where(label != 255, 4), 'labels (white: void)', cmap=colors)
+    figure, axes = panels(4, height=3)
+    show_classes(axes[0], label.where(label != 255, 4), 'labels', {**STREET, 'void': 'black'})
     for axis, k, name in ((axes[1], 2, 'tree'), (axes[2], 3, 'house')):
-        show(axis, edges[k].float(), f'edges of the {name}', cmap='Greys')
-    shades = ListedColormap(plt.get_cmap('magma_r')([0.0, 0.25, 0.5, 0.95]))
-    counts = show(axes[3], edges.sum(0), 'classes with an edge', cmap=shades, vmin=-0.5, vmax=3.5)
-    figure.colorbar(counts, ax=axes[3], ticks=range(4), shrink=0.75)
+        colors = {'no edge': 'white', 'edge': BLUE}
+        show_classes(axis, edges[k].long(), f'edges of the {name}', colors)
+    levels = dict(cmap=plt.get_cmap(VALUES, 4), vmin=-0.5, vmax=3.5)
+    show(axes[3], edges.sum(0), 'classes with an edge', **levels)
     return figure
 
 
@@ -460,16 +508,15 @@ def scores_of(pred: Tensor, label: Tensor) -> tuple[float, float]:
 def draw_readme() -> plt.Figure:
     """A label and two predictions that boundary metrics tell apart and mIoU does not."""
     label, preds = alike()
-    colors = ListedColormap(['#bcd7ee', '#c9bca2', '#4f9d69', '#d98c5f'])
     figure, axes = panels(3, height=2.9)
     for axis, (name, shown) in zip(axes, {'label': label, **preds}.items(), strict=True):
-        title = f'{name}\n'
+        title = name
         if name != 'label':
             miou, f = scores_of(shown, label)
-            title += f'mIoU {miou:.1f}, boundary F {f:.1f}'
-        show(axis, shown, title, cmap=colors)
+            title += f': mIoU {miou:.1f}, boundary F {f:.1f}'
+        show_classes(axis, shown, title, STREET)
         for k in range(4):
-            axis.contour(label == k, [0.5], colors='black', linewidths=0.5)
+            outline(axis, label == k, 'true boundary', linewidth=0.7)
     return figure
 
 

@@ -10,12 +10,10 @@ import sys
 from importlib.util import find_spec
 from textwrap import dedent
 
-import numpy as np
 import pytest
 from mmengine.config import Config
 from mmseg.registry import HOOKS, METRICS, MODELS
 from mmseg.utils import register_all_modules
-from PIL import Image
 from torch.nn.functional import one_hot
 
 import mmseg_boundary.registered  # noqa: F401
@@ -34,7 +32,6 @@ IN_ROOT = ('README.md', 'CHANGELOG.md', '.github/CONTRIBUTING.md')
 PAGES = sorted([*(ROOT / name for name in IN_ROOT), *ROOT.glob('docs/*.md')])
 ADDING = ROOT / 'docs/adding-a-loss.md'
 ADDING_METRIC = ROOT / 'docs/adding-a-metric.md'
-FIGURES = sorted(ROOT.glob('docs/pictures/*.png'))
 LOSSES = {
     name: loss
     for name, loss in MODELS.module_dict.items()
@@ -217,25 +214,6 @@ def test_quoted_messages_exist():
     assert len(messages) >= 8
     for message in messages:
         assert any(message in each for each in said if isinstance(each, str)), message
-
-
-@pytest.mark.parametrize('path', FIGURES, ids=lambda path: path.stem)
-def test_figures_are_small(path):
-    assert path.stat().st_size < 60 * 1024
-    page = 'README.md' if path.stem == 'readme' else f'docs/{path.stem}.md'
-    assert f'pictures/{path.name}' in (ROOT / page).read_text()
-
-
-def test_figures_are_those_of_the_script(tmp_path):
-    """Up to small differences, since versions of matplotlib draw letters differently."""
-    run(sys.executable, ROOT / 'docs/pictures.py', '--out', tmp_path)
-    assert [path.name for path in FIGURES] == sorted(path.name for path in tmp_path.iterdir())
-    for path in FIGURES:
-        drawn, kept = (
-            np.asarray(Image.open(each).convert('RGB'), float)
-            for each in (tmp_path / path.name, path)
-        )
-        assert drawn.shape == kept.shape and np.abs(drawn - kept).mean() < 2, path
 
 
 def test_the_readme_is_short():
