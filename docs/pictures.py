@@ -193,8 +193,8 @@ def save(figure: plt.Figure, path: Path) -> None:
     """Writes a PNG without matplotlib's version, which would change it with every release, and with
     a fifth of the shades, which makes it smaller."""
     figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    Image.fromarray(pixels - pixels % 5).save(path, optimize=True)
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 5
+    Image.fromarray(5 * pixels.round().astype(np.uint8)).save(path, optimize=True)
 
 
 def draw_boundaries(axis: plt.Axes, label: bool = True, pred: bool = True) -> None:

@@ -1,5 +1,6 @@
 """The figures of docs/ and of the README."""
 
+import re
 import runpy
 import sys
 import unicodedata
@@ -88,7 +89,9 @@ def test_values_have_a_color_bar(drawn):
                 if image.get_array().ndim == 2:
                     assert image.colorbar is not None
                     low, high = image.get_clim()
-                    if any(word in axis.get_title() for word in ('gradient', 'logit', '$D$', 'tilde')):
+                    if any(
+                        word in axis.get_title() for word in ('gradient', 'logit', '$D$', 'tilde')
+                    ):
                         assert low == -high  # white is 0
                     else:
                         assert image.get_array().min() >= 0 and low > -1
@@ -105,3 +108,18 @@ def test_titles_can_be_read(drawn):
             assert figure.bbox.x0 <= place.x0 and place.x1 <= figure.bbox.x1
             assert figure.bbox.y0 <= place.y0 and place.y1 <= figure.bbox.y1
             assert not any(place.overlaps(other) for other in places[:number])
+
+
+def test_the_gradients_of_the_tour_have_color_bars_and_a_legend():
+    tour = (ROOT / 'docs/tour.md').read_text()
+    names = {}
+    for code in re.findall(r'^```python\n(.*?)^```', tour, re.M | re.S)[:2]:
+        exec(code, names)
+    axes = names['figure'].axes
+    images = [image for axis in axes for image in axis.images]
+    assert len(images) == 5 and all(image.colorbar for image in images)
+    (legend,) = filter(None, (axis.get_legend() for axis in axes))
+    entries = {looks(each) for each in legend.get_lines()}
+    lines = [each for axis in axes for each in axis.collections if isinstance(each, ContourSet)]
+    assert len(lines) == 10 and {looks(each) for each in lines} == entries
+    plt.close('all')
