@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmseg_boundary.files import UnwrittenFile
 from mmseg_boundary.registered import visualization
+from mmseg_boundary.registered.datasets.shapes import ShapesDataset
 from mmseg_boundary.registered.visualization import COLOURS, STRIPES, boundary_layers, paint
 from tests.support.scenes import square
 
@@ -185,6 +186,11 @@ def test_every_predicted_class_is_in_the_legend(classes, has_palette, monkeypatc
     # The legend's swatches have the full colours, one after the other.
     swatches = {tuple(colour) for colour in figure[20 * zoom :].reshape(-1, 3).tolist()}
     assert not has_palette or set(map(tuple, palette)) <= swatches
+
+
+def test_no_drawn_shape_has_the_color_of_the_true_boundary():
+    palette = [tuple(color) for color in ShapesDataset.METAINFO['palette']]
+    assert COLOURS['true'] not in palette and len({*palette}) == 6
 
 
 @pytest.mark.parametrize('shape', [(30, 200), (200, 30), (3, 3), (500, 900)])

@@ -43,7 +43,7 @@ class ShapesDataset(BaseSegDataset):
         classes=('ground', 'lens', 'table', 'cross', 'moon', 'comb'),
         # Okabe and Ito's colours, which colour-blind people can tell apart.
         palette=[
-            [60, 60, 60], [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66],
+            [60, 60, 60], [230, 159, 0], [0, 114, 178], [0, 158, 115], [240, 228, 66],
             [204, 121, 167],
         ],
     )  # fmt: skip
