@@ -13,7 +13,7 @@
 
 PYTHON ?= python3.11
 STACK ?= onedl
-LOSSES ?= ce epl
+LOSSES ?=
 ifeq ($(wildcard .ci/$(STACK).txt),)
 $(error STACK is '$(STACK)'; choose onedl (default) or mmlab)
 endif
@@ -26,7 +26,7 @@ UNITS := mmseg_boundary $(addprefix tests/, geometry losses metrics registered \
 .PHONY: demo study quick test test-slow mutants benchmark docs lint clean
 
 demo: $(INSTALLED)
-	$(VENV)/bin/python tools/demo.py --losses $(LOSSES)
+	$(VENV)/bin/python tools/demo.py $(if $(LOSSES),--losses $(LOSSES))
 
 # Two processes of one thread each, since half of the time goes to processes that tests start. The
 # files run in the order of tests/support/longest.py.

@@ -151,6 +151,9 @@ def _sentences(study: Study, split: str) -> Iterator[str]:
     baseline, what = study.titles[study.baseline], study.primary.title
     ranked = sorted(comparisons, key=_mean_or_last, reverse=True)
     if not study.compared:
+        if all(each.pairs < 2 for each in comparisons):
+            yield 'one seed says nothing about the losses.'
+            return
         yield 'a screening, which tests nothing.'
         yield f'Highest of the others is {in_words(ranked[0])} points of {what} over {baseline}.'
         return

@@ -271,6 +271,8 @@ def test_one_seed_shows_nothing(tmp_path):
     markdown = tables(tmp_path)
     assert row_of(markdown, 'val', 'BF1 <2>')['Δ F 2 px'] == '+3.00'
     assert 'One seed shows nothing' in markdown and 'What did not help' not in markdown
+    assert '- val: one seed says nothing about the losses.' in markdown
+    assert 'Highest of the others' not in markdown
 
 
 def test_an_arm_that_was_tuned_alone_has_no_row(tmp_path):
