@@ -101,11 +101,9 @@ def main() -> None:
     held_out = build_dataset(config.test_dataloader.dataset)
     scenes = list(read_scenes(nets, held_out))
     print(f'{table(nets, scenes, held_out.ignore_index)}\n')
-    print(
-        f'{len(scenes)} held-out images. One seed and a short training: another seed can turn every'
-    )
-    print('difference around, and none of them says that a loss is better. A study over seeds can:')
-    print('docs/studies.md.')
+    print(f'{len(scenes)} held-out images. One seed and a short training: another seed can turn')
+    print('every difference around, and none of them says that a loss is better. Only a study over')
+    print('seeds can: docs/studies.md.')
     print('\n=== step 4 of 4: pictures\n', flush=True)
     draw_fields(args.work_dir / 'fields.png', scenes, held_out, config.losses[-1].kernel_size)
     draw_errors(args.work_dir / 'errors.png', nets, scenes, held_out)
