@@ -26,6 +26,7 @@ OKABE_ITO = {
 def drawn(tmp_path_factory):
     """The folder and the figures of the script."""
     folder = tmp_path_factory.mktemp('pictures')
+    plt.close('all')  # what other tests left open
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['pictures.py', '--out', str(folder)])
         runpy.run_path(str(ROOT / 'docs/pictures.py'), run_name='__main__')
