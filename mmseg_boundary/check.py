@@ -228,7 +228,7 @@ def _conflict(found: Findings, stack: str, name: str, file: str) -> None:
 def _explain(found: Findings, error: Exception, stack: str, module: str | None = None) -> None:
     """Adds the problem behind the error of an import, of `module` where one was named."""
     said = f'{type(error).__name__}: {error}'
-    if hasattr(error, 'command'):  # an UnfitStack, raised by the import of `stacks`
+    if hasattr(error, 'command'):  # an UnfitInstallation, raised by the import of `stacks`
         found.problem(f'{error.problem}.', error.command)
     elif isinstance(error, KeyError) and TAKEN in str(error):
         name, _, place = error.args[0].partition(TAKEN)

@@ -9,12 +9,16 @@ one-hot masks of labels; logits or probs are what a loss receives; void pixels h
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from .choices import require_choice
+from .requirements import require_torch
+
+# Here, since every loss and metric imports this module.
+require_torch()
 
 Result = TypeVar('Result')
 UNKNOWN_LABELS = ('refuse', 'wrong')
@@ -56,8 +60,9 @@ class Target:
         return self.masks.any(3).any(2)
 
     def require_shape(self, given: Tensor, name: str = 'probs') -> None:
-        """Raises a ValueError unless `given` has a probability ('probs') or a logit ('logits') for
-        each class and pixel: any other number of classes might be broadcast."""
+        """Raises a ValueError unless `given` is a tensor with a probability ('probs') or a logit
+        ('logits') for each class and pixel: any other number of classes might be broadcast."""
+        require_tensor(name, given)
         if given.shape != self.masks.shape:
             one = 'logit' if name == 'logits' else 'probability'
             raise ValueError(
@@ -98,6 +103,36 @@ class LabelPair:
     label_as_given: Tensor
 
 
+def as_tensor(given: Any) -> Tensor:
+    """What a metric was given: a tensor as it is; an array, or what NumPy makes one of, as a copy.
+
+    >>> as_tensor([[0, 1]])
+    tensor([[0, 1]])
+    """
+    if isinstance(given, Tensor):
+        return given
+    import numpy as np
+
+    # A copy: torch refuses reversed arrays and warns of those that are read-only.
+    return torch.from_numpy(np.array(given))
+
+
+def require_tensor(name: str, given: object) -> None:
+    """Raises a ValueError unless a loss was given a tensor: arrays have no gradient.
+
+    >>> require_tensor('labels', [[0, 1]])
+    Traceback (most recent call last):
+    ValueError: labels came as a list; give a tensor, such as torch.as_tensor(labels).
+    """
+    if not isinstance(given, Tensor):
+        kind = type(given)
+        is_array = kind.__module__ == 'numpy'
+        raise ValueError(
+            f'{name} came as a {"NumPy array" if is_array else kind.__name__}; give a tensor, such '
+            f'as torch.{"from_numpy" if is_array else "as_tensor"}({name}).'
+        )
+
+
 def is_void(labels: Tensor, ignore_index: int) -> Tensor:
     """(…) bool, True at void pixels."""
     # In a narrow type -100 would wrap around to the index of a class: 156 in uint8.
@@ -114,10 +149,11 @@ def encode(labels: Tensor, num_logits: int, ignore_index: int = 255) -> Target:
         ignore_index: the void label.
 
     Raises:
-        ValueError: the labels are not three-dimensional integers, or, on the CPU, some lie outside
-            the classes. On CUDA an assertion on the device stops the process instead, since the
-            labels are not read back.
+        ValueError: the labels are no three-dimensional tensor of integers, or, on the CPU, some lie
+            outside the classes. On CUDA an assertion on the device stops the process instead, since
+            the labels are not read back.
     """
+    require_tensor('labels', labels)
     if labels.dim() != 3 or not _is_integer(labels):
         raise ValueError(
             f'labels are {tuple(labels.shape)} {labels.dtype}; give class indices of shape '
@@ -136,8 +172,8 @@ def encode(labels: Tensor, num_logits: int, ignore_index: int = 255) -> Target:
 
 
 def encode_pair(
-    pred: Tensor,
-    label: Tensor,
+    pred: Any,
+    label: Any,
     num_classes: int,
     ignore_index: int = 255,
     unknown_labels: str = 'refuse',
@@ -148,7 +184,8 @@ def encode_pair(
     MMSegmentation's IoU.
 
     Args:
-        pred, label: (H, W) integer class indices; pixels of `label` may be void.
+        pred, label: (H, W) integer class indices, tensors or NumPy arrays; pixels of `label` may be
+            void.
         num_classes: K; the classes are 0 to K-1.
         ignore_index: the void label.
         unknown_labels: what a label means that is neither a class nor void: 'refuse' raises an
@@ -160,6 +197,7 @@ def encode_pair(
             unknown and refused, or `unknown_labels` is neither.
     """
     require_unknown_labels(unknown_labels)
+    pred, label = as_tensor(pred), as_tensor(label)
     for name, given in (('pred', pred), ('label', label)):
         if given.dim() != 2 or not _is_integer(given):
             raise ValueError(

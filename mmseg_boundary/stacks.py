@@ -7,21 +7,12 @@ of them can be installed. Importing this module checks that.
 
 import importlib.metadata
 import importlib.util
+from pathlib import Path
+
+from .requirements import UnfitInstallation, require_torch
 
 MODULES = {'mmengine': 'mmengine', 'mmcv': 'mmcv', 'mmseg': 'mmsegmentation'}
 MINIMUM_VERSIONS = {'mmengine': '0.10.4', 'mmcv': '2.0.0', 'mmseg': '1.2.0'}
-
-
-class UnfitStack(RuntimeError):
-    """What is wrong with the installed stack, and the command that fixes it.
-
-    Not an ImportError: MMEngine replaces those by one that hides the message.
-    """
-
-    def __init__(self, problem: str, command: str) -> None:
-        super().__init__(f'{problem}: {command}')
-        self.problem = problem
-        self.command = command
 
 
 def installed_stack() -> str:
@@ -30,24 +21,25 @@ def installed_stack() -> str:
     A checkout on PYTHONPATH has no distribution and counts as 'mmlab', whose names it bears.
 
     Raises:
-        UnfitStack: both stacks or none are installed, or a part of the one is too old.
+        UnfitInstallation: both stacks or none are installed, or torch or a part of the stack is
+            missing or too old.
     """
     missing = [module for module in MODULES if importlib.util.find_spec(module) is None]
     if missing:
-        raise UnfitStack(
+        raise UnfitInstallation(
             f'mmseg_boundary.registered needs MMSegmentation, but {", ".join(missing)} cannot be '
-            "imported. Install one stack, in this package's folder (or, for the frozen originals, "
-            "'.[mmlab]')",
-            "pip install -e '.[onedl]'",
+            f'imported. Install one stack{_where()}',
+            _installation(),
         )
     originals = [name for name in MODULES.values() if _is_distribution(name)]
     continued = [f'onedl-{name}' for name in MODULES.values() if _is_distribution(f'onedl-{name}')]
     if originals and continued:
-        raise UnfitStack(
+        raise UnfitInstallation(
             f'Both OpenMMLab stacks are installed ({", ".join(continued + originals)}) and '
-            "overwrite each other's files. Remove all of them, then install one",
-            f"pip uninstall -y {' '.join(continued + originals)} && pip install -e '.[onedl]'",
+            f"overwrite each other's files. Remove all of them, then install one{_where()}",
+            f'pip uninstall -y {" ".join(continued + originals)} && {_installation()}',
         )
+    require_torch()
     stack = 'onedl' if continued else 'mmlab'
     _require_minimum_versions('onedl-' if stack == 'onedl' else '')
     return stack
@@ -56,6 +48,24 @@ def installed_stack() -> str:
 def has_compiled_operators() -> bool:
     """Whether mmcv's compiled operators are there: PSANet and CCNet cannot be built without."""
     return importlib.util.find_spec('mmcv._ext') is not None
+
+
+def _installation() -> str:
+    """The command that installs the maintained stack: in a clone by its extra, which whoever has
+    a wheel cannot name without a folder."""
+    if _is_clone():
+        return "pip install -e '.[onedl]'"
+    return f'pip install {" ".join(f"onedl-{name}" for name in MODULES.values())}'
+
+
+def _where() -> str:
+    if _is_clone():
+        return ", in this package's folder (or, for the frozen originals, '.[mmlab]')"
+    return ''
+
+
+def _is_clone() -> bool:
+    return Path(__file__).parents[1].joinpath('pyproject.toml').is_file()
 
 
 def _is_distribution(name: str) -> bool:
@@ -73,7 +83,7 @@ def _require_minimum_versions(prefix: str) -> None:
     for module, minimum in MINIMUM_VERSIONS.items():
         version = importlib.import_module(module).__version__
         if digit_version(version) < digit_version(minimum):
-            raise UnfitStack(
+            raise UnfitInstallation(
                 f'mmseg_boundary needs {module} {minimum} or newer, but {version} is installed',
                 f"pip install -U '{prefix}{MODULES[module]}>={minimum}'",
             )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..choices import require_choice
-from ..labels import Target, encode
+from ..labels import Target, encode, require_tensor
 from .reduction import require_class_weight
 
 PIXEL_WEIGHTS = ('refuse', 'ignore')
@@ -169,8 +169,9 @@ class DecodeHeadLoss(nn.Module, ABC):
             `reduction_override='none'`, (N, H, W) zeros without a graph.
 
         Raises:
-            ValueError: logits and labels do not fit, labels lie outside the classes, head and loss
-                have different void labels, or an argument has no meaning for this loss.
+            ValueError: logits and labels are no tensors or do not fit, labels lie outside the
+                classes, head and loss have different void labels, or an argument has no meaning for
+                this loss.
         """
         self._require_support(seg_logits, seg_label, weight, reduction_override)
         void = self._void(ignore_index)
@@ -220,6 +221,10 @@ class DecodeHeadLoss(nn.Module, ABC):
         reduction_override: str | None,
     ) -> None:
         name = type(self).__name__
+        require_tensor('logits', seg_logits)
+        require_tensor('labels', seg_label)
+        if weight is not None:
+            require_tensor('weight', weight)
         if reduction_override not in (None, 'none'):
             raise ValueError(
                 f'reduction_override is {reduction_override!r}; leave it out, since the value of '

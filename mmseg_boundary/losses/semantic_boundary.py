@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..choices import require_choice
 from ..geometry.boundary import within
-from ..labels import Target
+from ..labels import Target, require_tensor
 from .reduction import weighted_mean
 
 OUTPUT_STRIDES = (1, 2, 4)
@@ -49,6 +49,7 @@ def semantic_boundary_loss(
         On Cityscapes they have edges between instances of one class too, which no label map has.
     """
     require_semantic_boundary_options(radius, output_stride)
+    require_tensor('edge_logits', edge_logits)
     edges = pooled(class_edges(target, radius), output_stride)
     valid = pooled(target.valid, output_stride)
     if edge_logits.shape != edges.shape:

@@ -1,11 +1,12 @@
 """Pixels per class and width, and the IoU that they make."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..labels import LabelPair
+from ..labels import LabelPair, as_tensor
 
 
 def areas_within(
@@ -57,7 +58,7 @@ def overlap_within(
     return torch.stack([both, either], -1)
 
 
-def iou(counts: Tensor) -> Tensor:
+def iou(counts: Any) -> Tensor:
     """Intersection over union, in [0, 1]; NaN for a class that is in neither map of any image.
 
     Args:
@@ -66,5 +67,5 @@ def iou(counts: Tensor) -> Tensor:
     Returns:
         (...) float64.
     """
-    intersection, union = counts.double().unbind(-1)
+    intersection, union = as_tensor(counts).double().unbind(-1)
     return intersection / union

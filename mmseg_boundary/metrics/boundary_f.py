@@ -10,18 +10,18 @@ from torch import Tensor
 
 from ..choices import require_choice
 from ..geometry.boundary import MAX_SETS, class_boundaries, count_members, shared_within
-from ..labels import LabelPair, encode_pair
-from .metric import WIDTHS, Metric, Scores, Share, require_ratio
+from ..labels import LabelPair, as_tensor, encode_pair
+from .metric import WIDTHS, Metric, Scores, Share, listed, require_ratio
 
 MODES = ('present', 'gscnn', 'csurka')
 CSURKA_RATIO = 0.0075  # of the diagonal
 
 
 def boundary_f(
-    pred: Tensor,
-    label: Tensor,
+    pred: Any,
+    label: Any,
     num_classes: int,
-    tolerances: Sequence[float],
+    tolerances: Sequence[float] | float,
     ignore_index: int = 255,
     mode: str = 'present',
     unknown_labels: str = 'refuse',
@@ -36,9 +36,11 @@ def boundary_f(
     both have one, if they have the same class beside it. The image border is no boundary.
 
     Args:
-        pred, label: (H, W) integer class indices; pixels of `label` may be void.
+        pred, label: (H, W) integer class indices, tensors or NumPy arrays; pixels of `label` may be
+            void.
         num_classes: K.
-        tolerances: T values of r, in pixels, or of type `Share`, as for `boundary_f_score`.
+        tolerances: one or several values of r, in pixels, or of type `Share`, as for
+            `boundary_f_score`.
         ignore_index: the void label.
         mode: with 'csurka' boundaries are the inner ones of the classes, else DAVIS's, between
             pixels (see `geometry.boundary.class_boundaries`). Give `score_boundary_f` the same.
@@ -57,12 +59,12 @@ def boundary_f(
     height, width = pair.label.shape
     tolerances = [
         share_in_pixels(each, height, width, mode) if isinstance(each, Share) else each
-        for each in tolerances
+        for each in listed(tolerances)
     ]
     return _boundary_f(pair, tolerances, mode)
 
 
-def score_boundary_f(values: Tensor, mode: str = 'present') -> tuple[Tensor, Tensor]:
+def score_boundary_f(values: Any, mode: str = 'present') -> tuple[Tensor, Tensor]:
     """F over a data set: per class, and the mean.
 
     'present': a class's mean over the images in which it has a boundary, true or predicted; then
@@ -78,6 +80,7 @@ def score_boundary_f(values: Tensor, mode: str = 'present') -> tuple[Tensor, Ten
         (K, T) and (T,) float64 in [0, 1]; NaN for a class without a boundary anywhere.
     """
     require_mode(mode)
+    values = as_tensor(values)
     per_class = _per_class(values, mode)
     mean = _mean_over_images(values) if mode == 'csurka' else _mean_over_first(per_class)
     return per_class, mean
@@ -87,7 +90,7 @@ def boundary_f_score(
     pred: Any,
     label: Any,
     num_classes: int,
-    tolerances: Sequence[float] = WIDTHS,
+    tolerances: Sequence[float] | float = WIDTHS,
     ignore_index: int = 255,
     mode: str = 'present',
     tolerance_ratio: float | None = None,
@@ -127,7 +130,7 @@ class BoundaryF(Metric):
 
     def __init__(
         self,
-        tolerances: Sequence[float] = WIDTHS,
+        tolerances: Sequence[float] | float = WIDTHS,
         mode: str = 'present',
         tolerance_ratio: float | None = None,
     ) -> None:
@@ -191,8 +194,8 @@ def require_mode(mode: str) -> None:
     require_choice('mode', mode, MODES)
 
 
-def _require_tolerances(tolerances: Sequence[float] | float) -> tuple[float, ...]:
-    tolerances = tuple(tolerances) if isinstance(tolerances, Sequence) else (tolerances,)
+def _require_tolerances(tolerances: Any) -> tuple[float, ...]:
+    tolerances = listed(tolerances)
     numbers = all(isinstance(each, (int, float)) and 0 <= each < math.inf for each in tolerances)
     if not tolerances or not numbers:
         raise ValueError(

@@ -9,14 +9,22 @@ from torch import Tensor
 from ..geometry.distance import depth
 from ..labels import LabelPair, encode_pair
 from .areas import iou, overlap_within
-from .metric import WIDTHS, Metric, Scores, require_ratio, require_widths, width_at_ratio
+from .metric import (
+    WIDTHS,
+    Metric,
+    Scores,
+    listed,
+    require_ratio,
+    require_widths,
+    width_at_ratio,
+)
 
 
 def count_boundary_iou(
-    pred: Tensor,
-    label: Tensor,
+    pred: Any,
+    label: Any,
     num_classes: int,
-    widths: Sequence[int],
+    widths: Sequence[int] | int,
     ignore_index: int = 255,
     unknown_labels: str = 'refuse',
 ) -> Tensor:
@@ -29,9 +37,10 @@ def count_boundary_iou(
     a boundary. Void is no class either, in label and prediction.
 
     Args:
-        pred, label: (H, W) integer class indices; pixels of `label` may be void.
+        pred, label: (H, W) integer class indices, tensors or NumPy arrays; pixels of `label` may be
+            void.
         num_classes: K.
-        widths: W values of d, whole numbers of pixels, 1 or more.
+        widths: one or several values of d, whole numbers of pixels, 1 or more.
         ignore_index: the void label.
         unknown_labels: 'refuse' raises a ValueError if `label` holds what is neither a class nor
             void; with 'wrong' whatever is predicted there is wrong.
@@ -44,14 +53,15 @@ def count_boundary_iou(
         segmentation. Gül's thesis (Table 2.1) reads as if the bands lay on both sides of the
         boundary; as in the paper, theirs is the inner side alone.
     """
-    return _count(encode_pair(pred, label, num_classes, ignore_index, unknown_labels), widths)
+    pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
+    return _count(pair, listed(widths))
 
 
 def boundary_iou(
     pred: Any,
     label: Any,
     num_classes: int,
-    widths: Sequence[int] = WIDTHS,
+    widths: Sequence[int] | int = WIDTHS,
     ignore_index: int = 255,
     dilation_ratio: float | None = None,
     unknown_labels: str = 'refuse',
@@ -88,7 +98,7 @@ class BoundaryIoU(Metric):
     name = 'BoundaryIoU'
 
     def __init__(
-        self, widths: Sequence[float] = WIDTHS, dilation_ratio: float | None = None
+        self, widths: Sequence[float] | float = WIDTHS, dilation_ratio: float | None = None
     ) -> None:
         if dilation_ratio is not None:
             require_ratio(dilation_ratio)

@@ -1,14 +1,16 @@
 """How many of the wrong pixels lie near a true boundary."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from ..geometry.boundary import find_boundaries, within
-from ..labels import is_void
+from ..labels import as_tensor, is_void
 
 
 def count_contour_errors(
-    pred: Tensor, label: Tensor, ignore_index: int = 255, width: float = 3
+    pred: Any, label: Any, ignore_index: int = 255, width: float = 3
 ) -> Tensor:
     """Counts wrong pixels, near the boundaries of the label and everywhere; none at void.
 
@@ -16,25 +18,27 @@ def count_contour_errors(
     or the image ends there is none.
 
     Args:
-        pred, label: (..., H, W) integer classes, of any number: each label but void is one.
+        pred, label: (..., H, W) integer classes, of any number, tensors or NumPy arrays: each label
+            but void is one.
         ignore_index: the void label.
         width: Euclidean distance from a boundary pixel that still counts as near, in pixels.
 
     Returns:
         (2,) int64: the wrong pixels near a boundary, all wrong pixels.
     """
-    pred, label = pred.long(), label.long()  # narrow types do not compare with each other
+    # Narrow types do not compare with each other.
+    pred, label = as_tensor(pred).long(), as_tensor(label).long()
     valid = ~is_void(label, ignore_index)
     wrong = (pred != label) & valid
     near = within(find_boundaries(label, valid), width)
     return torch.stack([(wrong & near).sum(), wrong.sum()])
 
 
-def share_near_contour(counts: Tensor) -> float:
+def share_near_contour(counts: Any) -> float:
     """The share of wrong pixels near a boundary, in [0, 1]; NaN if nothing is wrong.
 
     Args:
         counts: (2,) int64 from `count_contour_errors`, summed over images.
     """
-    near, wrong = counts.double()
+    near, wrong = as_tensor(counts).double()
     return (near / wrong).item()

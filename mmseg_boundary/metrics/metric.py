@@ -5,10 +5,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from ..labels import LabelPair, encode_pair, require_unknown_labels
+from ..labels import LabelPair, as_tensor, encode_pair, require_unknown_labels
 
 WIDTHS = (1, 2, 3, 5, 9, 15)
 
@@ -126,6 +125,7 @@ class Metric(ABC):
 class Accumulator:
     """Metrics over a data set, image by image; each image is read once for all of them.
 
+    >>> import torch
     >>> from mmseg_boundary.metrics import BoundaryF, BoundaryIoU
     >>> label = torch.zeros(2, 9, 9, dtype=torch.long)
     >>> label[:, 2:7, 2:7] = 1
@@ -185,7 +185,7 @@ class Accumulator:
             ValueError: the maps are not of the same such shape and of integer types, or labels are
                 unknown and refused.
         """
-        pred, label = _as_tensor(pred), _as_tensor(label)
+        pred, label = as_tensor(pred), as_tensor(label)
         if pred.shape != label.shape or label.dim() not in (2, 3):
             raise ValueError(
                 f'pred is {tuple(pred.shape)} and label {tuple(label.shape)}; give class indices, '
@@ -222,14 +222,27 @@ def width_at_ratio(height: int, width: int, dilation_ratio: float = 0.02) -> int
     return max(1, round(dilation_ratio * math.sqrt(height**2 + width**2)))
 
 
-def require_widths(widths: Sequence[float] | float) -> tuple[float, ...]:
-    """The widths, each once, floats as `Share`.
+def listed(widths: Any) -> tuple[Any, ...]:
+    """Widths as numbers of Python: a single one, or those of a sequence, an array or a tensor.
+
+    >>> import numpy as np
+    >>> listed(1), listed(np.arange(1, 4))
+    ((1,), (1, 2, 3))
+    """
+    widths = widths.tolist() if hasattr(widths, 'tolist') else widths
+    if isinstance(widths, str) or not isinstance(widths, Iterable):
+        widths = (widths,)
+    return tuple(each.item() if hasattr(each, 'item') else each for each in widths)
+
+
+def require_widths(widths: Any) -> tuple[float, ...]:
+    """The widths, one or several, each once, floats as `Share`.
 
     Raises:
         ValueError: there is none, or one is neither a whole number of pixels, 1 or more, nor a
             float between 0 and 1.
     """
-    widths = tuple(widths) if isinstance(widths, Sequence) else (widths,)
+    widths = listed(widths)
     if not widths or not all(_is_pixels(each) or _is_share(each) for each in widths):
         raise ValueError(
             f'widths is {widths!r}; give one or more whole numbers of pixels, 1 or more each, or '
@@ -255,12 +268,3 @@ def _is_share(width: object) -> bool:
 
 def _unit(width: float) -> str:
     return 'd' if isinstance(width, Share) else 'px'
-
-
-def _as_tensor(labels: Any) -> Tensor:
-    if isinstance(labels, Tensor):
-        return labels
-    import numpy as np
-
-    # A copy: torch refuses reversed arrays and warns of those that are read-only.
-    return torch.from_numpy(np.array(labels))

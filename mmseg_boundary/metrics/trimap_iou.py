@@ -12,16 +12,16 @@ from ..geometry.boundary import find_boundaries
 from ..geometry.distance import TOLERANCE, chessboard_distance_to, distance_to
 from ..labels import LabelPair, encode_pair
 from .areas import iou, overlap_within
-from .metric import WIDTHS, Metric, Scores, require_widths
+from .metric import WIDTHS, Metric, Scores, listed, require_widths
 
 MODES = ('band', 'deeplab')
 
 
 def count_trimap_iou(
-    pred: Tensor,
-    label: Tensor,
+    pred: Any,
+    label: Any,
     num_classes: int,
-    widths: Sequence[int],
+    widths: Sequence[int] | int,
     ignore_index: int = 255,
     void_is_boundary: bool = False,
     unknown_labels: str = 'refuse',
@@ -37,9 +37,10 @@ def count_trimap_iou(
     pixels around them: the void of VOC is the boundary, and two classes that touch have none.
 
     Args:
-        pred, label: (H, W) integer class indices; pixels of `label` may be void.
+        pred, label: (H, W) integer class indices, tensors or NumPy arrays; pixels of `label` may be
+            void.
         num_classes: K.
-        widths: W values of r, whole numbers of pixels, 1 or more.
+        widths: one or several values of r, whole numbers of pixels, 1 or more.
         ignore_index: the void label.
         void_is_boundary: whether a class ends where void begins. True where annotators drew void
             along the boundaries (VOC); False where it hides what is there (Cityscapes). 'deeplab'
@@ -63,14 +64,14 @@ def count_trimap_iou(
     """
     require_trimap_mode(mode, void_is_boundary)
     pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
-    return _count(pair, widths, void_is_boundary, mode)
+    return _count(pair, listed(widths), void_is_boundary, mode)
 
 
 def trimap_iou(
     pred: Any,
     label: Any,
     num_classes: int,
-    widths: Sequence[int] = WIDTHS,
+    widths: Sequence[int] | int = WIDTHS,
     ignore_index: int = 255,
     void_is_boundary: bool = False,
     unknown_labels: str = 'refuse',
@@ -107,7 +108,7 @@ class TrimapIoU(Metric):
 
     def __init__(
         self,
-        widths: Sequence[float] = WIDTHS,
+        widths: Sequence[float] | float = WIDTHS,
         void_is_boundary: bool = False,
         mode: str = 'band',
     ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
+from ..labels import require_tensor
 from ..losses.decode_head_loss import require_ignore_index, require_loss_name
 
 
@@ -72,9 +73,12 @@ class LossWrapper(nn.Module, ABC):
             A scalar (for `reduction_override='none'` one value per pixel).
 
         Raises:
-            ValueError: the head's void label is not the one configured, `reduction_override` means
-                nothing to one of the losses, or a loss raises it.
+            ValueError: logits or labels are no tensors, the head's void label is not the one
+                configured, `reduction_override` means nothing to one of the losses, or a loss
+                raises it.
         """
+        require_tensor('logits', seg_logits)
+        require_tensor('labels', seg_label)
         if ignore_index is None:
             ignore_index = self.ignore_index
         elif self.ignore_index not in (None, ignore_index):

@@ -70,7 +70,7 @@ class BoundaryMetric(IoUMetric):
         ignore_index: int = 255,
         iou_metrics: Sequence[str] | str = ('mIoU',),
         boundary_metrics: Sequence[str] = BOUNDARY_METRICS,
-        widths: Sequence[float] = (1, 2, 3, 5, 9, 15),
+        widths: Sequence[float] | float = (1, 2, 3, 5, 9, 15),
         dilation_ratio: float = 0.02,
         boundary_f_mode: str = 'present',
         void_is_boundary: bool = False,
