@@ -4,6 +4,8 @@
 import argparse
 from pathlib import Path
 
+from .requirements import UnfitInstallation
+
 _PACKAGE = Path(__file__).parent
 # `.mim` comes with an installation; a clone on PYTHONPATH has none, but the folder itself.
 _FOLDERS = [_PACKAGE / '.mim/configs/configs', _PACKAGE.parent / 'configs']
@@ -57,7 +59,7 @@ def main() -> None:
         from .stock import write_stock
 
         write_stock(config if config.endswith('.py') else path(config), out)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, UnfitInstallation) as error:
         raise SystemExit(str(error)) from None
 
 

@@ -5,6 +5,10 @@ package cannot be imported. `python -m mmseg_boundary.config --stock CONFIG OUT`
 does.
 """
 
+# First, since it refuses an unfit installation before anything of it is imported.
+from . import stacks  # noqa: F401
+
+# isort: split
 import ast
 import inspect
 from collections.abc import Iterator

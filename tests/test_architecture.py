@@ -17,24 +17,25 @@ PACKAGE = ROOT / 'mmseg_boundary'
 PURE = {'torch', 'numpy'}
 MMSEG = PURE | {'mmengine', 'mmcv', 'mmseg'}
 IMPORTS = {
-    'labels': ({'choices'}, PURE),
+    'requirements': (set(), {'torch'}),
+    'labels': ({'choices', 'requirements'}, PURE),
     'geometry': (set(), PURE | {'cv2', 'scipy'}),
     'choices': (set(), set()),
     'losses': ({'labels', 'geometry', 'choices'}, PURE),
     'metrics': ({'labels', 'geometry', 'choices'}, PURE),
-    'stacks': (set(), MMSEG),
+    'stacks': ({'requirements'}, MMSEG),
     'compat': ({'stacks', 'files'}, MMSEG),
     'registered': (
         {'labels', 'geometry', 'losses', 'metrics', 'compat', 'files', 'report', 'stacks'},
         MMSEG | {'cv2', 'prettytable'},
     ),
     'registry': (set(), MMSEG),
-    'cli': ({'registered', 'stacks', 'compat', 'files'}, MMSEG),
+    'cli': ({'registered', 'requirements', 'stacks', 'compat', 'files'}, MMSEG),
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'files': (set(), set()),
     'report': ({'files'}, set()),
-    'config': ({'stock'}, set()),
-    'stock': ({'registered', 'files'}, MMSEG),
+    'config': ({'stock', 'requirements'}, set()),
+    'stock': ({'registered', 'files', 'stacks'}, MMSEG),
     'study': (
         {'registered', 'files', 'report', 'stacks'},
         MMSEG | {'scipy', 'matplotlib', 'jinja2', 'markupsafe', 'PIL'},

@@ -7,6 +7,10 @@ bilinearly, as the decode head upsamples its logits. The scores are near what a 
 whose head knows the shares of the classes in each square; sharper logits may lie a little above.
 """
 
+# First, since it refuses an unfit installation before anything of it is imported.
+import mmseg_boundary.cli  # noqa: F401
+
+# isort: split
 import argparse
 
 from mmengine.config import Config

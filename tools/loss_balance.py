@@ -5,6 +5,10 @@ python tools/loss_balance.py configs/pspnet_epl_shapes.py
 Runs a few training batches, forwards and backwards, without a step of the optimizer.
 """
 
+# First, since it refuses an unfit installation before anything of it is imported.
+import mmseg_boundary.cli  # noqa: F401
+
+# isort: split
 import argparse
 import math
 from collections.abc import Iterator

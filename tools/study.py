@@ -4,6 +4,10 @@ python tools/study.py run configs/studies/shapes.py --workers 2
 python tools/study.py status|stop|report configs/studies/shapes.py
 """
 
+# First, since it refuses an unfit installation before anything of it is imported.
+import mmseg_boundary.cli  # noqa: F401
+
+# isort: split
 import argparse
 import os
 import subprocess

@@ -4,6 +4,10 @@ python tools/test.py configs/pspnet_epl_shapes.py work_dirs/pspnet_epl_shapes/it
 python tools/test.py ANY_CONFIG ANY_CHECKPOINT --boundary --json numbers.json
 """
 
+# First, since it refuses an unfit installation before anything of it is imported.
+import mmseg_boundary.cli  # noqa: F401
+
+# isort: split
 import argparse
 import logging
 from contextlib import AbstractContextManager, nullcontext

@@ -11,6 +11,8 @@ import os
 # takes the core from the thread that is waited for (`tools/benchmark.py --beside 4` measures it).
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
+# First, since it refuses an unfit installation before anything of it is imported.
+import mmseg_boundary.cli  # noqa: F401
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary.cli import patches
 from mmseg_boundary.cli.arguments import add_common_arguments, add_partial_argument, load_config
