@@ -114,7 +114,9 @@ def as_tensor(given: Any) -> Tensor:
     import numpy as np
 
     # A copy: torch refuses reversed arrays and warns of those that are read-only.
-    return torch.from_numpy(np.array(given))
+    array = np.array(given)
+    # torch before 2.3 has no uint16.
+    return torch.from_numpy(array.astype(np.int64) if array.dtype.kind == 'u' else array)
 
 
 def require_tensor(name: str, given: object) -> None:

@@ -2,11 +2,50 @@
 
 import argparse
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 from .errors import stop
+
+# A dict, alone or in a list: of JSON, of Python, or as the shell leaves it, without quotes.
+DICT = re.compile(
+    r"""(^|[\[(,])\s*["']?(\{\s*["']?[A-Za-z_]\w*["']?\s*:|\{\s*\}["']?($|[\]),])|dict\()"""
+)
+
+
+class Options(DictAction):
+    """MMEngine's `DictAction`, which ends the process with a sentence for an option that it cannot
+    read, and for dicts, which it would take for strings."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Adds KEY=VALUE pairs to the options."""
+        for each in values:
+            key, equals, value = each.partition('=')
+            if not (equals and all(key.split('.'))):
+                stop(
+                    f'--cfg-options got {each!r}; give KEY=VALUE, without white space, such as '
+                    'train_cfg.max_iters=100.'
+                )
+            if any(value.count(first) != value.count(last) for first, last in ('()', '[]')):
+                stop(
+                    f'--cfg-options got {each!r}, whose brackets do not match; close each of them.'
+                )
+            if DICT.search(value):
+                stop(
+                    f'--cfg-options got {each!r}, but no value can be a dict; give each of its '
+                    f'entries as a KEY=VALUE of its own, such as {key}.NAME=VALUE, or set it in a '
+                    'config that inherits this one.'
+                )
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +63,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         help='override settings of the config: key=value pairs; lists as key="[a,b]" or key=a,b, '
         'without white space',
     )
@@ -52,13 +91,46 @@ def read_config(path: str, options: dict | None) -> Config:
         stop(f'The config {path} does not exist. `ls configs` lists ours.')
     config = Config.fromfile(path)
     if options is not None:
+        _require_places(config.to_dict(), options)
         config.merge_from_dict(options)
     return config
 
 
+def _require_places(settings: dict, options: dict) -> None:
+    """Ends the process where the key of an option leads through what has no such entry."""
+    for key in options:
+        names, node = key.split('.'), settings
+        for index, name in enumerate(names):
+            place = '.'.join(names[:index])
+            if place in options:
+                stop(f'--cfg-options sets {place} and {key} in it; leave out one of them.')
+            if isinstance(node, dict):
+                if name not in node or f'{place}.{name}._delete_'.lstrip('.') in options:
+                    break
+                node = node[name]
+            elif not isinstance(node, (list, tuple)):
+                stop(
+                    f'--cfg-options sets {key}, but in the config {place} is {node!r}, which has '
+                    f'no entries; to put a dict in its place, add {place}._delete_=True.'
+                )
+            elif isinstance(node, tuple) or index == len(names) - 1:
+                stop(
+                    f'--cfg-options sets {key}, but single values in a list cannot be replaced; '
+                    f'give the whole list, {place}=[...].'
+                )
+            elif not (name.isdigit() and int(name) < len(node)):
+                stop(
+                    f'--cfg-options sets {key}, but in the config {place} has {len(node)} entries; '
+                    f'give an index from 0 to {len(node) - 1}.'
+                )
+            else:
+                node = node[int(name)]
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """The config file with the command line's overrides, a work folder and the launcher."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    slurm = os.environ.get('SLURM_LOCALID') if args.launcher == 'slurm' else None
+    os.environ.setdefault('LOCAL_RANK', slurm or str(args.local_rank))
     config = read_config(args.config, args.cfg_options)
     config.launcher = args.launcher
     if args.work_dir is not None:

@@ -118,6 +118,9 @@ def _sentence_for(config: Config, error: Exception) -> tuple[str | None, bool]:
             sentence = _misspelt(config, cause)
             if sentence:
                 return sentence, False
+        single = re.search(r'Expected more than 1 value per channel.*\[([\d, ]+)\]', str(cause))
+        if isinstance(cause, ValueError) and single:
+            return _single_value(config, single[1]), True
         unknown = re.search(r'Target (-?\d+) is out of bounds', str(cause))
         if isinstance(cause, IndexError) and unknown:
             return _label_out_of_range(unknown[1]), True
@@ -206,6 +209,21 @@ def _label_out_of_range(label: str) -> str:
     return (
         f'labels hold [{label}], which is neither a class of the head nor void. Check the number '
         "of classes of every head, their ignore_index and the data set's label map."
+    )
+
+
+def _single_value(config: Config, shape: str) -> str:
+    batch_size = (config.get('train_dataloader') or {}).get('batch_size')
+    remedy = (
+        'train_dataloader.batch_size is 1: give 2 or more'
+        if batch_size == 1
+        else 'the last batch of an epoch has one image: leave it out with --cfg-options '
+        'train_dataloader.drop_last=True'
+    )
+    return (
+        f'A batch norm got one value per channel ({shape.replace(", ", " x ")}), which has no '
+        f'variance to normalize by; {remedy}, or take another norm in the config, such as '
+        "norm_cfg=dict(type='GN', num_groups=8)."
     )
 
 

@@ -1,21 +1,26 @@
-"""Checks before a run that its operators, data and checkpoints are there."""
+"""Checks before a run that its operators, data, checkpoints and device are there."""
 
 import os
+import re
 from inspect import signature
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmseg.registry import DATASETS
 
 from .. import stacks
 from .config_tree import checkpoints_in, dicts_in
 from .errors import stop
 
+MIXED_PRECISION = 'AmpOptimWrapper'
+# As MMEngine finds {{$NAME:default}}.
+VARIABLE = re.compile(r"""\{\{['"]?\s*\$(\w+)\s*:\s*(\S*?)\s*['"]?\}\}""")
 HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
 
 def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
-    """Ends the process if an operator, a data set or a checkpoint of the run is missing.
+    """Ends the process if an operator, a data set, a checkpoint or the GPU of the run is missing.
 
     Args:
         config: the whole config.
@@ -26,7 +31,9 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
     """
     _require_operators(config.model)
     for name in dataloaders:
-        _require_data(name, config.get(name))
+        _require_data(name, config)
+    if 'train_dataloader' in dataloaders:
+        _require_device(config)
     # A run that is resumed reads its own instead of `load_from`.
     unread = config.get('load_from') if config.get('resume') else None
     for checkpoint in checkpoints_in(config, 'train_dataloader' in dataloaders):
@@ -57,8 +64,19 @@ def _require_operators(model: dict) -> None:
             )
 
 
-def _require_data(dataloader: str, config: dict | None) -> None:
-    for key, dataset in dicts_in(config, dataloader):
+def _require_device(config: Config) -> None:
+    kinds = [node.get('type') for _, node in dicts_in(config.get('optim_wrapper'))]
+    names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]
+    if MIXED_PRECISION in names and get_device() in ('cpu', 'mps'):
+        stop(
+            f'Mixed precision (--amp, or {MIXED_PRECISION} in the config) needs a GPU, and torch '
+            'finds none. Train without it; `python -m mmseg_boundary.check` says what torch is '
+            'built for.'
+        )
+
+
+def _require_data(dataloader: str, config: Config) -> None:
+    for key, dataset in dicts_in(config.get(dataloader), dataloader):
         # Only the file system can be checked here, no other storage.
         if not dataset.get('data_root') or dataset.get('backend_args'):
             continue
@@ -73,7 +91,7 @@ def _require_data(dataloader: str, config: dict | None) -> None:
                 stop(
                     f'The data set is not there: {path} ({key}, {dataset.get("type")}) does not '
                     f'exist. Put or link the data at {dataset["data_root"]}, or name its place: '
-                    f'--cfg-options {key}.data_root=/path/to/data'
+                    f'{_ways_to_name(dataset["data_root"], config)}'
                 )
             # a list says which images there are, and else the folder does
             suffix = _image_suffix(dataset)
@@ -83,6 +101,23 @@ def _require_data(dataloader: str, config: dict | None) -> None:
                     f'The data set is empty: {path} ({key}, {dataset.get("type")}) has no images'
                     f'{wanted}. Is it the right place?'
                 )
+
+
+def _ways_to_name(root: str, config: Config) -> str:
+    """The variable that the config reads this folder from, if it does, and the options that name
+    another folder for all data sets of the config that lie in it."""
+    variables = {
+        f'{name}=/path/to/data, or '
+        for name, default in VARIABLE.findall(config.text)
+        if os.environ.get(name, default) == root
+    }
+    options = [
+        f'{key}.data_root=/path/to/data'
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+        for key, node in dicts_in(config.get(loader), loader)
+        if node.get('data_root') == root
+    ]
+    return f'{"".join(sorted(variables))}--cfg-options {" ".join(options)}'
 
 
 def _image_suffix(dataset: dict) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 from datetime import timedelta
 from typing import NoReturn
@@ -21,6 +22,8 @@ def is_first_rank(config: Config) -> bool:
 
 def prepare_cpu_ranks(config: Config) -> None:
     """Prepares several ranks without a GPU: gloo instead of NCCL, no device for the wrapper."""
+    if config.get('launcher') == 'slurm':
+        _translate_slurm()
     # MMEngine asks CUDA for a device when it makes the group itself.
     timeout = config.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
     torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
@@ -36,6 +39,17 @@ def prepare_cpu_ranks(config: Config) -> None:
         node['type'] = 'BN'
     if synchronised and torch.distributed.get_rank() == 0:
         print_log('No GPU: SyncBN runs as BN, whose statistics are those of each rank.')
+
+
+def _translate_slurm() -> None:
+    """Sets what torchrun would, from what srun sets; as MMEngine does."""
+    of_slurm = {'RANK': 'PROCID', 'LOCAL_RANK': 'LOCALID', 'WORLD_SIZE': 'NTASKS'}
+    os.environ.update({name: os.environ[f'SLURM_{slurm}'] for name, slurm in of_slurm.items()})
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+        nodes = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        os.environ['MASTER_ADDR'] = nodes.split()[0]
 
 
 def leave() -> None:

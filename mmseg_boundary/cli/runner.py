@@ -43,7 +43,7 @@ def build_runner(config: Config, dataloaders: tuple[str, ...], partial: bool = F
     require_folder(config.work_dir, 'The work folder (--work-dir)')
     training = 'train_dataloader' in dataloaders
     notes = _begin(config) if training else []
-    if config.launcher == 'pytorch' and get_device() == 'cpu':
+    if config.launcher in ('pytorch', 'slurm') and get_device() == 'cpu':
         prepare_cpu_ranks(config)
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     runner.register_hook(GatherInWorkFolder())
