@@ -11,11 +11,18 @@
 # STACK=onedl|mmlab the OpenMMLab stack (see README); each has its own virtual environment
 # PYTHON=...        the interpreter to build it from
 
+HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
+ifneq ($(HERE),$(CURDIR))
+$(error This Makefile works in its own folder, not in $(CURDIR); call make -C $(HERE) $(MAKECMDGOALS))
+endif
+
 PYTHON ?= python3.11
 STACK ?= onedl
 LOSSES ?=
-ifeq ($(wildcard .ci/$(STACK).txt),)
+ifneq ($(STACK),onedl)
+ifneq ($(STACK),mmlab)
 $(error STACK is '$(STACK)'; choose onedl (default) or mmlab)
+endif
 endif
 VENV := .venv/$(STACK)
 INSTALLED := $(VENV)/installed

@@ -35,9 +35,9 @@ def trained(tmp_path_factory):
 def clone(folder):
     """A copy of what an installation is made from, since building writes into it."""
     ignore = shutil.ignore_patterns('__pycache__', '.mim')
-    for name in ('mmseg_boundary', 'configs', 'tools'):
+    for name in ('mmseg_boundary', 'configs', 'tools', 'tests'):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, folder)
     return folder
 

@@ -69,6 +69,25 @@ def test_wheel_and_sdist_carry_every_config_and_tool_once(distributions):
     assert not [name for name in names if '.mim' in name]
 
 
+def test_the_sdist_has_no_tests(distributions):
+    """A clone has them; some alone could not run."""
+    with tarfile.open(distributions[0]) as archive:
+        names = [name.partition('/')[2] for name in archive.getnames()]
+    assert 'mmseg_boundary/labels.py' in names
+    assert not [name for name in names if name.startswith('tests')]
+    with zipfile.ZipFile(distributions[1]) as archive:
+        assert not [name for name in archive.namelist() if name.startswith('tests')]
+
+
+def test_a_wheel_names_a_command_that_needs_no_folder_of_ours(installed, tmp_path):
+    """Where the stack is missing."""
+    script = "import sys; sys.modules['mmcv'] = None; import mmseg_boundary.stacks"
+    done = attempt(installed, '-c', script, cwd=tmp_path, PYTHONPATH='')
+    said = done.stdout.strip().splitlines()[-1]
+    assert done.returncode == 1 and 'mmcv cannot be imported. Install one stack: ' in said
+    assert said.endswith('pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation')
+
+
 def test_the_wheel_is_typed_and_says_what_it_is(distributions):
     with zipfile.ZipFile(distributions[1]) as archive:
         names = archive.namelist()
