@@ -103,6 +103,26 @@ def test_no_stack(monkeypatch):
     assert 'mmseg cannot be imported' in sentence and command == "pip install -e '.[onedl]'"
 
 
+@pytest.mark.parametrize('hidden', ['find_spec', '_is_distribution'])
+def test_a_wheel_has_no_folder_of_ours(hidden, monkeypatch):
+    """In which `pip install -e` would find anything."""
+    monkeypatch.setattr(stacks, '_is_clone', lambda: False)
+    if hidden == 'find_spec':
+        monkeypatch.setattr(importlib.util, hidden, lambda name: None)
+    else:
+        monkeypatch.setattr(stacks, hidden, lambda name: True)
+    sentence, command = only_problem()
+    assert command.endswith('pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation')
+    assert '-e' not in command.split() and 'folder' not in sentence
+
+
+def test_a_torch_that_is_too_old(monkeypatch):
+    monkeypatch.setattr(torch, '__version__', '1.13.1')
+    found = check.look()
+    assert "pip install -U 'torch>=2.1'" in [command for _, command in found.problems]
+    assert dict(found.facts)['stack'] == 'broken'
+
+
 def test_both_stacks(monkeypatch):
     monkeypatch.setattr(stacks, '_is_distribution', lambda name: True)
     sentence, command = only_problem()

@@ -1,5 +1,6 @@
 """Ranks without a GPU, and which of them is the first."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -50,3 +51,29 @@ def test_without_a_gpu_the_config_is_made_for_gloo(monkeypatch):
         find_unused_parameters=True,
         device_ids=None,
     )
+
+
+@pytest.mark.parametrize('given', [{}, dict(MASTER_ADDR='10.0.0.1', MASTER_PORT='1234')])
+def test_ranks_of_slurm_make_a_group_as_those_of_torchrun(given, monkeypatch, tmp_path):
+    """MMEngine asks CUDA for a device there. Address and port may be given, as to MMEngine."""
+    (tmp_path / 'scontrol').write_text('#!/bin/sh\nprintf "%s\\n" "$3-1" "$3-2"\n')
+    (tmp_path / 'scontrol').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}{os.pathsep}{os.environ["PATH"]}')
+    names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
+    for name in names:
+        monkeypatch.setenv(name, '')  # so that it is restored
+        monkeypatch.delenv(name)
+    slurm = dict(PROCID='3', LOCALID='1', NTASKS='4', NODELIST='node')
+    for name, value in {**{f'SLURM_{key}': slurm[key] for key in slurm}, **given}.items():
+        monkeypatch.setenv(name, value)
+    made = []
+    monkeypatch.setattr(
+        torch.distributed,
+        'init_process_group',
+        lambda *_, **__: made.append([os.environ[name] for name in names]),
+    )
+    config = Config(dict(launcher='slurm', model={}))
+    prepare_cpu_ranks(config)
+    address = [given.get('MASTER_ADDR', 'node-1'), given.get('MASTER_PORT', '29500')]
+    assert made == [['3', '1', '4', *address]]
+    assert config.model_wrapper_cfg.device_ids is None

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmseg_boundary.cli import resuming
+from mmseg_boundary.cli import resuming, runner
 from mmseg_boundary.cli.runner import build_runner, check_losses
 from mmseg_boundary.registered import CheckFiniteLossHook
 
@@ -24,6 +24,19 @@ def test_a_config_may_have_the_hook_warn():
     config = Config(dict(custom_hooks=[dict(given)]))
     check_losses(config)
     assert config.custom_hooks == [given]
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm'])
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
+def test_ranks_without_a_gpu_make_their_group_here(launcher, device, monkeypatch, place):
+    """With one MMEngine makes it."""
+    monkeypatch.setattr(runner, 'get_device', lambda: device)
+    monkeypatch.setattr(runner, 'prepare_cpu_ranks', lambda config: 1 / 0)
+    monkeypatch.setattr(runner.Runner, 'from_cfg', lambda config: [][0])
+    config = Config.fromfile(place / 'config.py')
+    config.launcher, config.work_dir = launcher, str(place / 'work')
+    with pytest.raises(ZeroDivisionError if device == 'cpu' else IndexError):
+        build_runner(config, ('test_dataloader',))
 
 
 @pytest.mark.parametrize(

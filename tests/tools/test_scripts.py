@@ -53,6 +53,8 @@ def nothing_set(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name in ('GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK', 'SRUN_ARGS', 'PYTHONPATH'):
         monkeypatch.delenv(name, raising=False)
+    for name in ('GRES', 'PYTHON'):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize('name', SCRIPTS)
@@ -83,6 +85,17 @@ def test_the_arguments_of_srun(name, launched, tmp_path):
     assert '' not in plain and '--gres=gpu:4' in plain and '--ntasks=4' in plain
     words = launched(name, *SCRIPTS[name], GPUS='2', GPUS_PER_NODE='1')[3]
     assert {'--ntasks=2', '--gres=gpu:1', '--ntasks-per-node=1'} <= set(words)
+
+
+@pytest.mark.parametrize('name', SLURM)
+def test_a_cluster_without_a_gpu_and_another_interpreter(name, launched):
+    plain = launched(name, *SCRIPTS[name])[3]
+    assert '--gres=gpu:4' in plain and plain[plain.index('-u') - 1] == 'python'
+    words = launched(name, *SCRIPTS[name], GRES='', PYTHON='/my own/python')[3]
+    expected = [word for word in plain if word != '--gres=gpu:4']
+    expected[expected.index('python')] = '/my own/python'
+    assert words == expected
+    assert '--gres=gpu:a100:2' in launched(name, *SCRIPTS[name], GRES='gpu:a100:2')[3]
 
 
 @pytest.mark.parametrize('name', SCRIPTS)
