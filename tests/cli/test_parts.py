@@ -4,8 +4,10 @@ import re
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper
 
 from mmseg_boundary import stacks
+from mmseg_boundary.cli import parts
 from mmseg_boundary.cli.parts import require_parts
 from mmseg_boundary.cli.runner import build_runner
 from tests.support.commands import ROOT, SHAPES, attempt, free_port, sentence
@@ -22,6 +24,83 @@ def test_missing_data(config, tmp_path):
     option = re.search(r'--cfg-options (train_dataloader\.\S+)=/path/to/data', said)[1]
     said = sentence(*command, '--cfg-options', f'{option}={tmp_path}')
     assert said.startswith(f'The data set is not there: {tmp_path}/')
+
+
+CAMVID = ROOT / 'configs/pspnet_epl_camvid.py'
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def said_of(config, dataloaders=LOADERS):
+    with pytest.raises(SystemExit) as end:
+        require_parts(config, dataloaders)
+    return end.value.code
+
+
+@pytest.mark.parametrize('root', [None, '/no/where'])
+def test_the_folder_of_camvid_is_named_once_for_all_loaders(root, tmp_path, monkeypatch):
+    """By the variable that the config reads, set or not, or by options."""
+    monkeypatch.delenv('CAMVID_ROOT', raising=False)
+    if root:
+        monkeypatch.setenv('CAMVID_ROOT', root)
+    config = Config.fromfile(CAMVID)
+    said = said_of(config)
+    options = [f'{loader}.dataset.data_root=/path/to/data' for loader in LOADERS]
+    ways = f'CAMVID_ROOT=/path/to/data, or --cfg-options {" ".join(options)}'
+    assert said.startswith(f'The data set is not there: {root or "data/CamVid"}/train (')
+    assert said.endswith(f' or name its place: {ways}')
+    for name in ('train', 'val'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'a.png').touch()
+    monkeypatch.setenv('CAMVID_ROOT', str(tmp_path))
+    require_parts(Config.fromfile(CAMVID), LOADERS)
+    given = dict(option.split('=') for option in options)
+    config.merge_from_dict(dict.fromkeys(given, str(tmp_path)))
+    require_parts(config, LOADERS)
+
+
+def test_a_variable_that_the_data_are_not_read_from_is_no_remedy(tmp_path, monkeypatch):
+    """Of two variables the one is named; neither where an option has set another folder."""
+    monkeypatch.delenv('CAMVID_ROOT', raising=False)
+    monkeypatch.delenv('CAMVID_HALF_ROOT', raising=False)
+    config = Config.fromfile(ROOT / 'configs/pspnet_ce_camvidhalf.py')
+    said = said_of(config)
+    assert 'name its place: CAMVID_HALF_ROOT=' in said and 'CAMVID_ROOT' not in said
+    config.merge_from_dict({'train_dataloader.dataset.data_root': str(tmp_path)})
+    said = said_of(config)
+    assert said.endswith(': --cfg-options train_dataloader.dataset.data_root=/path/to/data')
+
+
+def test_a_config_of_another_project_may_read_a_variable_too(tmp_path, monkeypatch):
+    monkeypatch.delenv('MY_DATA', raising=False)
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = ['{SHAPES}']\ntest_dataloader = dict(dataset=dict(_delete_=True, "
+        "type='BaseSegDataset', data_root='{{ $MY_DATA:no/where }}', "
+        "data_prefix=dict(img_path='images')))\n"
+    )
+    said = said_of(Config.fromfile(tmp_path / 'mine.py'), ('test_dataloader',))
+    assert 'name its place: MY_DATA=/path/to/data, or --cfg-options test_' in said
+
+
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        dict(type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
+        dict(type=AmpOptimWrapper, optimizer=dict(type='SGD', lr=0.1)),
+        dict(constructor='Several', net=dict(type='AmpOptimWrapper'), other=dict(type='SGD')),
+    ],
+    ids=['by name', 'by class', 'one of several'],
+)
+def test_mixed_precision_needs_a_gpu(wrapper, monkeypatch):
+    config = Config.fromfile(SHAPES)
+    config.optim_wrapper = wrapper
+    for device, refused in (('cpu', True), ('mps', True), ('cuda', False), ('npu', False)):
+        monkeypatch.setattr(parts, 'get_device', lambda: device)
+        if refused:
+            assert said_of(config).startswith('Mixed precision (--amp, or AmpOptimWrapper in the')
+        else:
+            require_parts(config, LOADERS)
+    monkeypatch.setattr(parts, 'get_device', lambda: 'cpu')
+    require_parts(config, ('test_dataloader',))  # a test has no optimizer
 
 
 def test_missing_data_is_said_once_by_several_ranks(tmp_path):
