@@ -1,7 +1,12 @@
+import inspect
+
+import numpy as np
 import pytest
 import torch
 
+from mmseg_boundary import losses
 from mmseg_boundary.labels import (
+    as_tensor,
     encode,
     encode_pair,
     is_void,
@@ -126,3 +131,44 @@ def test_results_are_cached_by_function_and_options():
     assert target.cached(times, 3).amax() == 3
     assert target.cached(times, 2).amax() == 2
     assert target.cached(times, 2) is target.cached(times, 2)
+
+
+# --- Arrays ---------------------------------------------------------------------------------------
+
+MODULES = [name for name in losses.__all__ if inspect.isclass(getattr(losses, name))]
+FUNCTIONS = [name for name in losses.__all__ if name not in MODULES]
+LOGITS, LABELS = np.zeros((2, 3, 8, 8), np.float32), np.zeros((2, 8, 8), np.int64)
+
+
+@pytest.mark.parametrize('name', MODULES)
+@pytest.mark.parametrize('arrays', ['logits', 'labels', 'weight'])
+def test_a_loss_names_the_array_that_it_was_given(name, arrays):
+    """Its gradient would go nowhere."""
+    given = dict(logits=torch.tensor(LOGITS), labels=torch.tensor(LABELS), weight=None)
+    given[arrays] = dict(logits=LOGITS, labels=LABELS, weight=LABELS)[arrays]
+    said = f'{arrays} came as a NumPy array; give a tensor, such as torch.from_numpy'
+    with pytest.raises(ValueError, match=rf'^{said}\({arrays}\)\.$'):
+        getattr(losses, name)()(*given.values())
+
+
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_so_does_a_pure_function(name):
+    with pytest.raises(ValueError, match=r'came as a NumPy array; .* torch.from_numpy\('):
+        getattr(losses, name)(LOGITS, encode(torch.tensor(LABELS), 3))
+
+
+def test_labels_that_are_no_tensor_are_refused():
+    with pytest.raises(ValueError, match=r'^labels came as a NumPy array; .*from_numpy\(labels\)'):
+        encode(LABELS, 3)
+    with pytest.raises(ValueError, match=r'^labels came as a list; .* torch.as_tensor\(labels\)'):
+        encode(LABELS.tolist(), 3)
+
+
+@pytest.mark.parametrize('kind', ['u1', 'u2', 'u4', 'u8', 'i1', 'i2', 'i4', 'i8', '?'])
+def test_an_array_becomes_a_tensor_of_its_own(kind):
+    """Torch before 2.3 has no wide unsigned type."""
+    array = np.array([[0, 1], [1, 0]], kind)
+    tensor = as_tensor(array)
+    assert tensor.tolist() == array.tolist() and tensor.dtype.is_floating_point is False
+    tensor.fill_(0)
+    assert array.any() and as_tensor(tensor) is tensor

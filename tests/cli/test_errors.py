@@ -73,6 +73,23 @@ def test_errors_in_programs_keep_their_traceback(error):
     assert caught.value is error
 
 
+@pytest.mark.parametrize(
+    'batch_size, said',
+    [
+        (1, 'train_dataloader.batch_size is 1: give 2 or more, or take another norm'),
+        (2, 'the last batch of an epoch has one image: .* train_dataloader.drop_last=True, or'),
+        (None, 'the last batch of an epoch has one image: '),
+    ],
+)
+@pytest.mark.parametrize('norm', [torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm])
+def test_a_batch_of_one_image_has_no_variance(batch_size, said, norm):
+    """Where a head pools it to a single pixel."""
+    config = Config(dict(model={}, train_dataloader=dict(batch_size=batch_size)))
+    with pytest.raises(SystemExit, match=rf'per channel \(1 x 4 x 1 x 1\), .*; {said}'):
+        with plain_errors(config):
+            norm(4)(torch.zeros(1, 4, 1, 1))
+
+
 def test_a_device_that_is_full_does_not_make_a_checkpoint_damaged(tmp_path):
     """Resuming reads onto the device."""
     torch.save(dict(state_dict={'weight': torch.ones(3)}), tmp_path / 'a.pth')

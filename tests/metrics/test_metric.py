@@ -17,8 +17,10 @@ from mmseg_boundary.metrics import (
     boundary_f_score,
     boundary_iou,
     count_boundary_iou,
+    count_contour_errors,
     iou,
     score_boundary_f,
+    share_near_contour,
     trimap_iou,
 )
 from mmseg_boundary.metrics.boundary_f import csurka_tolerance
@@ -111,6 +113,47 @@ def test_numpy_arrays_are_taken(name, given):
     same(call(*map(given, STACK), 4, WIDTHS), scored(name, PAIRS))
     same(call(given(STACK[0])[0], STACK[1][0].numpy(), 4, WIDTHS), scored(name, PAIRS[:1]))
     assert all(maps.equal(old) for maps, old in zip(STACK, before, strict=True))
+
+
+@pytest.mark.parametrize('kind', [torch.Tensor.numpy, torch.Tensor.tolist], ids=['NumPy', 'lists'])
+def test_the_functions_beneath_take_arrays_too(kind):
+    maps = [maps[0] for maps in STACK]
+    given = [kind(each) for each in maps]
+    names = [name for name in NAMES if METRICS[name].count]
+    assert {'BoundaryIoU', 'BoundaryF', 'TrimapIoU'} <= {*names}
+    for name in names:
+        expected, found = (counted(name)(*each, 4, WIDTHS) for each in (maps, given))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        scores = score_boundary_f if found.is_floating_point() else iou
+        of_tensor, of_array = (scores(each[None]) for each in (found, found.numpy()))
+        torch.testing.assert_close(of_array, of_tensor, rtol=0, atol=0, equal_nan=True)
+    errors = count_contour_errors(*maps)
+    assert errors.equal(count_contour_errors(*given)) and errors[1] > 0
+    assert share_near_contour(errors.numpy()) == share_near_contour(errors)
+
+
+@each_metric
+@pytest.mark.parametrize(
+    'given',
+    [3, np.int64(3), np.array(3), np.array([3]), [np.int64(3)], torch.tensor([3]), torch.tensor(3)],
+    ids=repr,
+)
+def test_a_single_width_and_an_array_of_widths(name, given):
+    call, metric = METRICS[name].call, class_of(name)
+    expected = call(*STACK, 4, (3,))
+    for scores, theirs in zip(call(*STACK, 4, given), expected, strict=True):
+        torch.testing.assert_close(scores, theirs, rtol=0, atol=0, equal_nan=True)
+    assert metric(given).columns == ['3px'] and type(metric(given).widths[0]) is int
+    if METRICS[name].count:
+        records = [counted(name)(*PAIRS[0], 4, widths) for widths in (given, (3,))]
+        torch.testing.assert_close(*records, rtol=0, atol=0, equal_nan=True)
+
+
+@each_metric
+@pytest.mark.parametrize('given', ['3', '', [[1, 2]], np.array([[1, 2]]), None, [None]], ids=repr)
+def test_what_is_no_width(name, given):
+    with pytest.raises(ValueError, match=r'(widths is|tolerances are) \('):
+        class_of(name)(given)
 
 
 def test_a_width_relative_to_the_diagonal_comes_first():

@@ -242,3 +242,18 @@ def test_the_scope_of_a_run_ends_with_its_test():
         SCOPED_METRICS.build(dict(type='IoUMetric'))
     last_run.forget()
     SCOPED_METRICS.build(dict(type='IoUMetric'))
+
+
+@pytest.mark.parametrize(
+    'wrapper',
+    [
+        dict(type='LossSum', losses=[dict(type='CrossEntropyLoss')]),
+        dict(type='NeighbourPenalised', loss=dict(type='CrossEntropyLoss')),
+    ],
+    ids=lambda wrapper: wrapper['type'],
+)
+def test_a_wrapper_names_the_array_that_it_was_given(wrapper):
+    logits, labels = torch.randn(2, 3, 9, 9), torch.randint(3, (2, 9, 9))
+    for given in ((logits.numpy(), labels), (logits, labels.numpy())):
+        with pytest.raises(ValueError, match='came as a NumPy array; give a tensor, such as torch'):
+            MODELS.build(wrapper)(*given)

@@ -404,6 +404,15 @@ def test_details_hold_the_numbers_of_the_tables():
 # --- Errors ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize('widths', [1, np.int64(1), np.arange(1, 2)], ids=repr)
+def test_a_single_width(widths):
+    """As `--cfg-options test_evaluator.widths=1` gives it."""
+    metric = build(widths=widths)
+    scores = evaluate(metric)
+    assert metric.details['widths'] == [1] and scores == evaluate(build(widths=[1]))
+    assert 'mBoundaryF_1px' in scores and 'mBoundaryF_2px' not in scores
+
+
 @pytest.mark.parametrize(
     'arguments, words',
     [

@@ -6,6 +6,8 @@ docs/errors.md is the table of it. To write it anew:
 """
 
 import gc
+import importlib
+import importlib.util
 import json
 import os
 import re
@@ -23,6 +25,8 @@ from mmengine.runner import CheckpointLoader
 from mmseg.registry import HOOKS
 
 from mmseg_boundary import config as of_config
+from mmseg_boundary import stacks
+from mmseg_boundary.cli import parts
 from mmseg_boundary.cli.lock import claim
 from mmseg_boundary.labels import encode, encode_pair
 from mmseg_boundary.losses import (
@@ -33,6 +37,7 @@ from mmseg_boundary.losses import (
     EPLPointLoss,
     HausdorffDTLoss,
     StructureLoss,
+    epl_point_loss,
     neighbour_penalised,
 )
 from mmseg_boundary.metrics import (
@@ -45,7 +50,7 @@ from mmseg_boundary.metrics import (
 from mmseg_boundary.registered.models import SemanticBoundaryHead
 from mmseg_boundary.report import write_report
 from tests.support import last_run
-from tests.support.commands import ROOT
+from tests.support.commands import ROOT, sentence
 from tests.support.hostile import Touch
 from tests.support.small_run import (
     SIZE,
@@ -169,6 +174,62 @@ def no_images(folder):
     for image in (folder / 'data/images').iterdir():
         image.unlink()
     return train(folder)
+
+
+def no_camvid(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('CAMVID_ROOT', str(folder / 'nowhere'))
+        return train(folder, config=ROOT / 'configs/pspnet_epl_camvid.py')
+
+
+def mixed_precision_without_a_gpu(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, 'get_device', lambda: 'cpu')
+        return train(folder, flags=['--amp'])
+
+
+def batch_of_one_image(folder):
+    return train(folder, 'train_dataloader.batch_size=1')
+
+
+def dict_as_an_option(folder):
+    return train(folder, 'model.decode_head.loss_decode.1={"type":"BF1Loss"}')
+
+
+def index_beyond_a_list(folder):
+    return train(folder, 'model.decode_head.loss_decode.2.loss_weight=0.5')
+
+
+def entry_of_none(folder):
+    return train(folder, 'optim_wrapper.clip_grad.max_norm=1')
+
+
+def option_without_a_value(folder):
+    return train(folder, 'model.pretrained')
+
+
+NO_STACK = "import sys\nfor name in ('mmengine', 'mmcv', 'mmseg'):\n    sys.modules[name] = None\n"
+
+
+def without_a_stack(folder, tool='train'):
+    (folder / 'first').mkdir()
+    (folder / 'first/sitecustomize.py').write_text(NO_STACK)
+    return said_in_a_process(folder, tool)
+
+
+def with_both_stacks(folder):
+    for name in ('mmengine', 'mmcv', 'mmsegmentation'):
+        for place in (name, f'onedl_{name}'):
+            place = folder / f'first/{place}-9.0.0.dist-info'
+            place.mkdir(parents=True)
+            (place / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {place.stem}\n')
+    return said_in_a_process(folder, 'train')
+
+
+def said_in_a_process(folder, tool):
+    """What a tool says where Python finds the files in FOLDER/first before all others."""
+    command = (ROOT / f'tools/{tool}.py', *(['run'] if tool == 'study' else []), 'config.py')
+    return sentence(*command, PYTHONPATH=f'{folder}/first{os.pathsep}{ROOT}')
 
 
 def no_config(folder):
@@ -470,6 +531,17 @@ def balance_of_another_net(folder):
     return run_tool('loss_balance', folder / 'config.py', folder / 'good.pth', *options)
 
 
+def truncated_image_in(tool, folder):
+    """A tool that reads batches itself."""
+    truncate(folder / 'data/images/b.png')
+    return run_tool(tool, folder / 'config.py')
+
+
+def index_beyond_a_list_of_a_balance(folder):
+    option = 'model.decode_head.loss_decode.2.loss_weight=0.5'
+    return run_tool('loss_balance', folder / 'config.py', '--cfg-options', option)
+
+
 def study(changes):
     """`study.py run` of a made-up study with some changes."""
     return lambda folder: run_tool('study', 'run', write_study(folder, changes))
@@ -544,7 +616,10 @@ LEFT_BY_TWO_RUNS = ['epoch_1.pth', 'iter_2.pth']
 TOOL_CASES = {
     'train.py': {
         'a missing config': no_config,
+        'a stack that is missing': without_a_stack,
+        'both stacks': with_both_stacks,
         'missing data': no_data,
+        "CamVid's folder is missing": no_camvid,
         'data without images': no_images,
         'a missing image': no_such_image,
         'a truncated image': truncated_image,
@@ -567,6 +642,12 @@ TOOL_CASES = {
         'a schedule for such a loss': schedule_for_a_loss_that_is_not_called,
         'a loss of distances in `NeighbourPenalised`': loss_of_distances_in_neighbour_penalised,
         'no loss in `NeighbourPenalised`': no_loss_in_neighbour_penalised,
+        'a dict in `--cfg-options`': dict_as_an_option,
+        'an index beyond its list in `--cfg-options`': index_beyond_a_list,
+        'an entry of None in `--cfg-options`': entry_of_none,
+        'a key without a value in `--cfg-options`': option_without_a_value,
+        '`--amp` without a GPU': mixed_precision_without_a_gpu,
+        'batches of one image, and a batch norm': batch_of_one_image,
         'a loss that is NaN': non_finite_loss,
         'a full disk, and a checkpoint': full_disk_and_a_checkpoint,
         'a work folder that is a file': work_folder_is_a_file,
@@ -625,7 +706,12 @@ TOOL_CASES = {
         'a misspelt key': study({'budgets': 3}),
         'the folder of a commit, and `--in-place`': rows_of_a_commit_in_place,
     },
-    'loss_balance.py': {'a checkpoint of another net': balance_of_another_net},
+    'loss_balance.py': {
+        'a checkpoint of another net': balance_of_another_net,
+        'a truncated image': lambda folder: truncated_image_in('loss_balance', folder),
+        'an index beyond its list in `--cfg-options`': index_beyond_a_list_of_a_balance,
+    },
+    'ceiling.py': {'a truncated image': lambda folder: truncated_image_in('ceiling', folder)},
     'plot_boundary.py': {
         'a figure that exists': figure_that_exists,
         'an unknown class': unknown_class,
@@ -645,10 +731,27 @@ TOOL_CASES = {
 LOGITS = torch.zeros(2, 3, 8, 8)
 LABELS = torch.zeros(2, 8, 8, dtype=torch.long)
 
+
+def imported_beside_an_old_torch():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, '__version__', '1.13.1')
+        patch.delitem(sys.modules, 'mmseg_boundary.labels')
+        importlib.import_module('mmseg_boundary.labels')
+
+
+def registered_without_a_stack():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacks, '_is_clone', lambda: False)
+        patch.setattr(importlib.util, 'find_spec', lambda name: None)
+        stacks.installed_stack()
+
+
 CALLS = {
     'labels out of range': lambda: EPLLoss()(LOGITS, LABELS + 3),
     'negative labels': lambda: EPLLoss()(LOGITS, LABELS - 1),
     'more classes in the labels than logits': lambda: EPLLoss()(LOGITS[:, :2], LABELS + 2),
+    'NumPy arrays': lambda: EPLLoss()(LOGITS, LABELS.numpy()),
+    'a pure function, NumPy arrays': lambda: epl_point_loss(LOGITS.numpy(), encode(LABELS, 3)),
     'labels of a float type': lambda: EPLLoss()(LOGITS, LABELS.float()),
     'labels of type bool': lambda: EPLLoss()(LOGITS, LABELS.bool()),
     'logits of another size than the labels': lambda: EPLLoss()(LOGITS[..., :4], LABELS),
@@ -694,6 +797,8 @@ CALLS = {
     'an accumulator, no image': lambda: Accumulator([BoundaryF()], 3).compute(),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
     'the semantic boundary head, one stage': lambda: SemanticBoundaryHead([64], [3], num_classes=3),
+    'imported beside an old torch': imported_beside_an_old_torch,
+    'registered without a stack, from a wheel': registered_without_a_stack,
     'that head as decode head, in a test': lambda: SemanticBoundaryHead(
         [8, 16], [0, 1], num_classes=3
     ).predict([], [], None),
@@ -769,8 +874,9 @@ def page(tools):
         '',
         '## A loss or a metric, called',
         '',
-        'A `ValueError` (a `RuntimeError` for the gradient penalty), on the CPU. On CUDA values',
-        'are not read back: labels out of range are a `device-side assert` there.',
+        'A `ValueError` (a `RuntimeError` for the gradient penalty and where the package cannot',
+        'be imported), on the CPU. On CUDA values are not read back: labels out of range are a',
+        '`device-side assert` there. Metrics take NumPy arrays too, and a single width, `widths=1`.',
         '',
         *table({title: said_by(call) for title, call in CALLS.items()}),
         '',
@@ -800,3 +906,10 @@ def test_the_page_is_what_is_said(tmp_path):
     for written, said in zip(PAGE.read_text().splitlines(), given):
         assert written == said
     assert len(PAGE.read_text().splitlines()) == len(given)
+
+
+@pytest.mark.parametrize('tool', ['train', 'test', 'loss_balance', 'ceiling', 'study'])
+def test_no_tool_begins_without_a_stack(tool, tmp_path):
+    said = without_a_stack(tmp_path, tool)
+    assert said.startswith('mmseg_boundary.registered needs MMSegmentation, but mmengine, mmcv, ')
+    assert said.endswith("'.[mmlab]'): pip install -e '.[onedl]'")
