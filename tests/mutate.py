@@ -34,6 +34,7 @@ TESTS = {
     'tests/losses/test_cross_entropies.py '
     'tests/losses/test_kervadec.py tests/losses/test_distance_transform.py '
     'tests/metrics/test_definitions.py tests/registered/test_losses.py',
+    'requirements.py': 'mmseg_boundary/requirements.py tests/test_requirements.py',
     'geometry/boundary.py': 'mmseg_boundary/geometry/boundary.py tests/geometry/test_boundary.py '
     'tests/metrics/test_definitions.py',
     'geometry/distance.py': 'mmseg_boundary/geometry/distance.py tests/geometry/test_distance.py '
@@ -106,6 +107,10 @@ class Mutant(NamedTuple):
 
 # {file of the package: (old text, new text) of its mutants}
 MUTANTS = {
+    'requirements.py': [
+        ('< release(MINIMUM_TORCH)', '<= release(MINIMUM_TORCH)'),
+        ('[:2]', '[:1]'),
+    ],
     'labels.py': [
         ('labels.long() == ignore_index', 'labels.long() >= ignore_index'),
         ('labels.long() == ignore_index', 'labels == ignore_index'),
@@ -118,6 +123,8 @@ MUTANTS = {
         ('void, len(classes))', 'void, len(classes) + 1)'),
         ('elif unknown.any()', 'elif unknown.all()'),
         ('max(num_logits, 2)', 'num_logits'),
+        ('np.array(given)', 'np.asarray(given)'),
+        ('if not isinstance(given, Tensor):', 'if False:'),
         ('    labels = labels.long()\n    classes', '    classes'),
         (' or labels.is_complex()', ''),
         ('[self.valid & ~self.masks, self.masks]', '[~self.masks, self.masks]'),
@@ -608,7 +615,8 @@ MUTANTS = {
         ('not isinstance(width, bool) and ', ''),
         ('if isinstance(each, Share) else each for', 'for'),
         ('0 < ratio <= 1', '0 < ratio'),
-        ('np.array(labels)', 'labels'),
+        ("widths.tolist() if hasattr(widths, 'tolist') else widths", 'widths'),
+        ("each.item() if hasattr(each, 'item') else each", 'each'),
         (
             'self.records = {metric.name: []',
             "self.records = {metric.name: getattr(self, 'records', {}).get(metric.name, [])",

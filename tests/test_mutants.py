@@ -18,7 +18,7 @@ def test_every_file_of_the_pure_packages_has_mutants():
     """And so has every other module with a formula."""
     registered = ('loss_wrapper', 'neighbour_penalised', 'visualization')
     others = {f'registered/{name}.py' for name in registered} | {'study/statistics.py'}
-    files = {'choices.py', 'labels.py', *others} | {
+    files = {'choices.py', 'labels.py', 'requirements.py', *others} | {
         str(path.relative_to(PACKAGE))
         for package in PURE
         for path in (PACKAGE / package).rglob('*.py')

@@ -876,7 +876,7 @@ def page(tools):
         '',
         'A `ValueError` (a `RuntimeError` for the gradient penalty and where the package cannot',
         'be imported), on the CPU. On CUDA values are not read back: labels out of range are a',
-        '`device-side assert` there. Metrics take NumPy arrays too, and a single width, `widths=1`.',
+        '`device-side assert` there. Metrics take NumPy arrays too, and one width, `widths=1`.',
         '',
         *table({title: said_by(call) for title, call in CALLS.items()}),
         '',
