@@ -21,6 +21,7 @@ from mmseg_boundary import metrics
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 from mmseg_boundary.metrics import Metric
 from mmseg_boundary.registered.loss_wrapper import LossWrapper
+from mmseg_boundary.requirements import MINIMUM_TORCH
 from tests.support.commands import LIMIT, environment_for, run
 from tests.support.losses import LOSSES as LOSS_ROWS
 from tests.support.metrics import METRICS as METRIC_ROWS
@@ -195,6 +196,11 @@ def test_the_arguments_of_the_semantic_boundary_head_are_its_signature():
         given = head[name].default
         required = given is inspect.Parameter.empty
         assert (default == 'required') if required else (ast.literal_eval(default) == given), name
+
+
+def test_the_oldest_torch_is_named():
+    for name in ('README.md', 'docs/troubleshooting.md'):
+        assert f'torch {MINIMUM_TORCH} or newer' in (ROOT / name).read_text()
 
 
 def test_quoted_messages_exist():

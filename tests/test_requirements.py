@@ -8,7 +8,6 @@ import torch
 
 from mmseg_boundary import requirements
 from mmseg_boundary.requirements import MINIMUM_TORCH, UnfitInstallation, require_torch
-from tests.support.skips import ROOT
 
 OLD = f'mmseg_boundary needs torch {MINIMUM_TORCH} or newer, but 1.13.1 is installed: '
 
@@ -44,8 +43,3 @@ def test_what_needs_torch_refuses_an_old_one(module, monkeypatch):
     with pytest.raises(UnfitInstallation) as caught:
         importlib.import_module(f'mmseg_boundary.{module}')
     assert str(caught.value).startswith(OLD)
-
-
-def test_the_pages_name_it():
-    readme, page = ((ROOT / name).read_text() for name in ('README.md', 'docs/troubleshooting.md'))
-    assert f'torch {MINIMUM_TORCH} or newer' in readme and f'torch {MINIMUM_TORCH} or newer' in page
