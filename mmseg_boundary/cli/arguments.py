@@ -35,15 +35,17 @@ class Options(DictAction):
                     f'--cfg-options got {each!r}; give KEY=VALUE, without white space, such as '
                     'train_cfg.max_iters=100.'
                 )
-            if any(value.count(first) != value.count(last) for first, last in ('()', '[]')):
-                stop(
-                    f'--cfg-options got {each!r}, whose brackets do not match; close each of them.'
-                )
             if DICT.search(value):
                 stop(
                     f'--cfg-options got {each!r}, but no value can be a dict; give each of its '
                     f'entries as a KEY=VALUE of its own, such as {key}.NAME=VALUE, or set it in a '
                     'config that inherits this one.'
+                )
+            try:
+                self._parse_iterable(value)
+            except AssertionError:
+                stop(
+                    f'--cfg-options got {each!r}, whose brackets do not match; close each of them.'
                 )
         super().__call__(parser, namespace, values, option_string)
 

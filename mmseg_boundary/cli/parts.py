@@ -20,7 +20,7 @@ HEADS_WITH_OPERATORS = {'PSAHead': 'PSAMask', 'CCHead': 'CrissCrossAttention'}
 
 
 def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
-    """Ends the process if an operator, a data set, a checkpoint or the GPU of the run is missing.
+    """Ends the process if an operator, a data set or a checkpoint of the run is missing.
 
     Args:
         config: the whole config.
@@ -32,8 +32,6 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
     _require_operators(config.model)
     for name in dataloaders:
         _require_data(name, config)
-    if 'train_dataloader' in dataloaders:
-        _require_device(config)
     # A run that is resumed reads its own instead of `load_from`.
     unread = config.get('load_from') if config.get('resume') else None
     for checkpoint in checkpoints_in(config, 'train_dataloader' in dataloaders):
@@ -50,6 +48,22 @@ def require_checkpoint(name: str) -> None:
         )
 
 
+def require_device(config: Config) -> None:
+    """Ends the process where a training in mixed precision has no GPU.
+
+    Raises:
+        SystemExit: says what to do.
+    """
+    kinds = [node.get('type') for _, node in dicts_in(config.get('optim_wrapper'))]
+    names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]
+    if MIXED_PRECISION in names and get_device() in ('cpu', 'mps'):
+        stop(
+            f'Mixed precision (--amp, or {MIXED_PRECISION} in the config) needs a GPU, and torch '
+            'finds none. Train without it; `python -m mmseg_boundary.check` says what torch is '
+            'built for.'
+        )
+
+
 def _require_operators(model: dict) -> None:
     if stacks.has_compiled_operators():
         return
@@ -62,17 +76,6 @@ def _require_operators(model: dict) -> None:
                 'its operators. Compile it (mmlab: with setuptools below 81): pip install '
                 f'--no-build-isolation --no-cache-dir --force-reinstall --no-deps {mmcv}'
             )
-
-
-def _require_device(config: Config) -> None:
-    kinds = [node.get('type') for _, node in dicts_in(config.get('optim_wrapper'))]
-    names = [kind if isinstance(kind, str) else getattr(kind, '__name__', '') for kind in kinds]
-    if MIXED_PRECISION in names and get_device() in ('cpu', 'mps'):
-        stop(
-            f'Mixed precision (--amp, or {MIXED_PRECISION} in the config) needs a GPU, and torch '
-            'finds none. Train without it; `python -m mmseg_boundary.check` says what torch is '
-            'built for.'
-        )
 
 
 def _require_data(dataloader: str, config: Config) -> None:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from . import checkpoints, lock, resuming
 from .gathering import GatherInWorkFolder
 from .outputs import require_folder
-from .parts import require_checkpoint, require_parts
+from .parts import require_checkpoint, require_device, require_parts
 from .ranks import is_first_rank, prepare_cpu_ranks
 
 
@@ -42,6 +42,8 @@ def build_runner(config: Config, dataloaders: tuple[str, ...], partial: bool = F
     require_parts(config, dataloaders)
     require_folder(config.work_dir, 'The work folder (--work-dir)')
     training = 'train_dataloader' in dataloaders
+    if training:
+        require_device(config)
     notes = _begin(config) if training else []
     if config.launcher in ('pytorch', 'slurm') and get_device() == 'cpu':
         prepare_cpu_ranks(config)

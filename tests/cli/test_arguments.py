@@ -79,6 +79,7 @@ def test_a_dict_is_no_value(option, said_of):
         ('hook.name={}_best.pth', '{}_best.pth'),
         ('hook.name={:03d}.pth', '{:03d}.pth'),
         ('hook.name=a=b', 'a=b'),
+        ('hook.name=/a(1/b]', '/a(1/b]'),
         ('hook.name=[(1,2),[a,b],c]', [(1, 2), ['a', 'b'], 'c']),
         ('hook.name=1,2', [1, 2]),
         ('hook.name=', ''),
