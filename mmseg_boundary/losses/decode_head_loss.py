@@ -1,6 +1,7 @@
 """What the losses have in common as modules: they take logits and labels, as MMSegmentation's
 decode heads give them, and share what is computed from the labels."""
 
+import inspect
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -31,6 +32,19 @@ def require_ignore_index(ignore_index: int | None) -> None:
         raise ValueError(
             f"ignore_index is {ignore_index!r}; give a whole number, or None for the head's."
         )
+
+
+def settings_of(loss: nn.Module, options: dict[str, Any]) -> str:
+    """The arguments that a loss has now, beside its class in `repr`; a schedule moves weights.
+
+    What a loss hands to its parts, and so does not keep, stands in their own lines.
+
+    Args:
+        options: those that are no attributes of the loss.
+    """
+    held = {**vars(loss), **loss._buffers, **options}
+    names = inspect.signature(type(loss)).parameters
+    return ', '.join(f'{name}={held[name]!r}' for name in names if name in held)
 
 
 class _Entry(NamedTuple):
@@ -186,6 +200,10 @@ class DecodeHeadLoss(nn.Module, ABC):
             target = shared_target(seg_label, seg_logits, void)
             given = logits if self.takes_logits else self._probabilities(logits)
             return self.loss_weight * self.term(given, target, weight)
+
+    def extra_repr(self) -> str:
+        """The settings, which torch's `repr` of a module leaves to its class."""
+        return settings_of(self, getattr(self, 'options', {}))
 
     @abstractmethod
     def term(self, probs: Tensor, target: Target, weight: Tensor | None, /) -> Tensor:

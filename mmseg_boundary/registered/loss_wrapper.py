@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 
 from ..labels import require_tensor
-from ..losses.decode_head_loss import require_ignore_index, require_loss_name
+from ..losses.decode_head_loss import require_ignore_index, require_loss_name, settings_of
 
 
 class LossWrapper(nn.Module, ABC):
@@ -46,6 +46,10 @@ class LossWrapper(nn.Module, ABC):
     def held(self) -> dict[str, nn.Module]:
         """The losses by their places: 'losses[0]'."""
         return {self.place.format(index): loss for index, loss in enumerate(self.losses)}
+
+    def extra_repr(self) -> str:
+        """The settings; torch adds the losses."""
+        return settings_of(self, {})
 
     @abstractmethod
     def value(self, seg_logits: Tensor, seg_label: Tensor, given: dict) -> Tensor:

@@ -240,6 +240,23 @@ def test_every_argument_is_tried(name):
 
 
 @pytest.mark.parametrize('name', LOSSES)
+def test_repr_shows_every_argument(name):
+    """Its value now, since a schedule moves weights. EPLLoss hands most of its own to its parts."""
+    row, of_all = LOSSES[name], {'loss_name': 'loss_x', 'ignore_index': 7}
+    cases = [({}, *each) for each in (row.arguments | of_all).items()]
+    for given_too, argument, other in [*cases, *row.with_others]:
+        pair = [repr(build(name, **given_too, **each)) for each in ({}, {argument: other})]
+        assert pair[0] != pair[1], argument
+    loss = MODELS.build(dict(type=name))
+    shown = repr(loss)
+    for argument, parameter in inspect.signature(type(loss)).parameters.items():
+        in_parts = name == 'EPLLoss' and argument in ('point_weight', 'line_weight')
+        assert f'{"loss_weight" if in_parts else argument}={parameter.default!r}' in shown
+    loss.loss_weight = 0.125
+    assert repr(loss) == shown.replace('loss_weight=1.0', 'loss_weight=0.125', 1) != shown
+
+
+@pytest.mark.parametrize('name', LOSSES)
 def test_the_void_label_is_the_heads_or_that_of_the_loss_or_255(name):
     one = scene(3, (2, 12, 14), seed=3)
     other = one.labels.where(one.labels != 255, 77)

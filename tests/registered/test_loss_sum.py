@@ -165,6 +165,16 @@ def test_copies_and_checkpoints():
         assert twin(logits, labels).equal(loss(logits, labels))
 
 
+def test_repr_shows_the_settings_and_the_losses():
+    shown = repr(built(CE, nets.EPL, loss_weight=0.5, ignore_index=7))
+    own, *losses = shown.splitlines()[1:]
+    assert own == "  ignore_index=7, loss_weight=0.5, loss_name='loss_sum'"
+    assert any('(0): CrossEntropyLoss' in line for line in losses)
+    assert any('(line): EPLLineLoss(kernel_size=' in line for line in losses)
+    wrapper = MODELS.build(dict(type='NeighbourPenalised', loss=CE, window=5))
+    assert 'window=5, keep=False, ignore_index=None, loss_weight=1.0' in repr(wrapper)
+
+
 @pytest.mark.parametrize(
     'arguments, words',
     [
