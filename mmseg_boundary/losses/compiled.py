@@ -15,7 +15,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-# A training writes this logger's messages into its log; a script shows the warnings, once each.
+# A training writes this logger's messages into its log: the first that compiles, and the first of
+# what is slower than it could be. A script shows the latter, the warnings, once each.
 logger = logging.getLogger(__name__)
 logger.addHandler(logging.NullHandler())
 

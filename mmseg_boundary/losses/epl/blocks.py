@@ -5,14 +5,13 @@ kept: a block of classes is summed up as soon as its fields exist, and these are
 the gradient.
 """
 
-import functools
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from ...labels import Target, encode
-from ..compiled import compiled, is_compiled
+from ..compiled import compiled, is_compiled, logger
 
 
 def class_blocks(probs: Tensor) -> Iterator[tuple[int, slice]]:
@@ -70,15 +69,23 @@ def _kind(probs: Tensor) -> tuple[bool, bool]:
     return _classes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
 
 
+compiled_forms: set[tuple] = set()
+
+
 def compile_kernels(run: Callable[..., Tensor], probs: Tensor, *options: object) -> None:
     """Compiles the kernels that `run(probs, target, *options)` and its gradient need, if they are
-    to be compiled for `probs` and are not yet."""
-    if is_compiled(probs):
-        _compile_once(run, options, _kind(probs), probs.dtype, probs.device)
+    to be compiled for `probs` and are not yet, and says so before: training seems to hang."""
+    if not is_compiled(probs):
+        return
+    form = run, options, _kind(probs), probs.dtype, probs.device
+    if form not in compiled_forms:
+        batch = '×'.join(map(str, probs.shape))
+        logger.info(f'EPL compiles its kernels for {batch}, some seconds')
+        _compile(*form)
+        compiled_forms.add(form)
 
 
-@functools.cache
-def _compile_once(
+def _compile(
     run: Callable[..., Tensor],
     options: tuple,
     kind: tuple[bool, bool],
