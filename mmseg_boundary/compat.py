@@ -10,7 +10,10 @@ module patches nothing.
 from .stacks import STACK
 
 # isort: split
+import logging
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -83,6 +86,52 @@ def prefer_greater(keys: Iterable[str]) -> None:
 
 
 # --- For our tools alone --------------------------------------------------------------------------
+
+
+@cache
+def silence_imports() -> None:
+    """Keeps what the stacks say of themselves when they are imported out of the output; call it
+    before MMSegmentation is imported. Everything else is said as before."""
+    import mmengine.logging
+
+    # onedl: prints, twice, that a package is missing which no user of ours can have.
+    print_log, said = mmengine.logging.print_log, 'Could not import OneDL'
+    mmengine.logging.print_log = lambda msg, logger=None, level=logging.INFO: (
+        None
+        if (msg, logger, level) == (said, None, logging.DEBUG)
+        else print_log(msg, logger, level)
+    )
+    # onedl: warns that mmcv has no compiled operators. `cli.parts` says so where a net needs one.
+    warnings.filterwarnings(
+        'ignore', 'Fail to import ``MultiScaleDeformableAttention``', module='mmcv'
+    )
+    # mmlab: looks up a `package::` of a config in pkg_resources, which says at each import and
+    # reload that it is deprecated (setuptools 80 and 81).
+    warnings.filterwarnings(
+        'ignore', 'pkg_resources is deprecated', module=r'(mmengine\..*|importlib)$'
+    )
+
+
+def build_without_deprecated_functions() -> None:
+    """Lets MMSegmentation's decode heads build their parts without a warning about MMSegmentation;
+    other code that calls the same functions is warned as before. May be repeated."""
+    from mmseg.models import builder, decode_heads  # noqa: F401
+    from mmseg.registry import MODELS, TASK_UTILS
+    from mmseg.structures import build_pixel_sampler
+
+    # mmlab: build_loss. both: build_pixel_sampler.
+    build = {
+        builder.build_loss: MODELS.build,
+        build_pixel_sampler: lambda cfg, **default_args: TASK_UTILS.build(
+            cfg, default_args=default_args
+        ),
+    }
+    for name, module in list(sys.modules.items()):
+        if name.startswith('mmseg.models.decode_heads.'):
+            for function in ('build_loss', 'build_pixel_sampler'):
+                held = getattr(module, function, None)
+                if held in build:
+                    setattr(module, function, build[held])
 
 
 def load_checkpoints_with(load: Callable, safe_globals: Callable[[], list]) -> None:

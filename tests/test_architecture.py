@@ -34,7 +34,7 @@ IMPORTS = {
     'check': (set(), set()),  # imports by name, to tell what cannot be imported
     'files': (set(), set()),
     'report': ({'files'}, set()),
-    'config': ({'stock', 'requirements'}, set()),
+    'config': ({'stock', 'cli', 'requirements'}, set()),
     'stock': ({'registered', 'files', 'stacks'}, MMSEG),
     'study': (
         {'registered', 'files', 'report', 'stacks'},

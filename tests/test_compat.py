@@ -108,6 +108,80 @@ def test_the_ways_out_where_mmseg_is_not_found_as_a_base(tmp_path):
     assert 'file READ PSPHead' in said and 'ours READ PSPHead' in said
 
 
+# --- What the stacks say of themselves ------------------------------------------------------------
+
+# A tool, up to its config, and then what a project may do in it.
+SAYING = """
+import mmseg_boundary.cli
+import mmseg.apis
+from mmseg_boundary.cli import patches
+patches.install()
+from mmengine.utils import is_installed
+from mmseg.registry import MODELS
+assert is_installed('torch')
+loss, sampler = dict(type='DiceLoss'), dict(type='OHEMPixelSampler', thresh=0.7)
+head = dict(type='FCNHead', in_channels=4, channels=4, num_classes=3)
+head = MODELS.build(head | dict(loss_decode=[loss, loss], sampler=sampler))
+assert len(head.loss_decode) == 2 and head.sampler.context is head
+
+import project
+project.build(loss, sampler)
+"""
+PROJECT = """
+import warnings
+from mmengine.logging import print_log
+from mmseg.models import build_loss
+from mmseg.structures import build_pixel_sampler
+
+def build(loss, sampler):
+    print('Could not import project')
+    print_log('Could not import OneDL')
+    print_log('Could not import project', level=10)
+    warnings.warn('pkg_resources is deprecated, says project')
+    warnings.warn('Fail to import ``MultiScaleDeformableAttention``, says project')
+    build_loss(loss)
+    build_pixel_sampler(sampler, context=None)
+"""
+PKG_RESOURCES = """
+import warnings
+warnings.warn('pkg_resources is deprecated as an API.', UserWarning, stacklevel=2)
+class DistributionNotFound(Exception): pass
+def get_distribution(package): pass
+"""
+
+
+def test_a_tool_says_nothing_of_the_stacks_and_all_of_the_project(tmp_path):
+    (tmp_path / 'project.py').write_text(PROJECT)
+    (tmp_path / 'pkg_resources.py').write_text(PKG_RESOURCES)
+    said = run(sys.executable, '-u', '-c', SAYING, cwd=tmp_path, PYTHONPATH=f'{tmp_path}:{ROOT}')
+    lines = [line for line in said.splitlines() if not line.startswith('  ')]  # lines of the source
+    assert [line.rpartition('Warning: ')[2].strip() for line in lines] == [
+        'Could not import project',
+        'Could not import OneDL',
+        'Could not import project',
+        'pkg_resources is deprecated, says project',
+        'Fail to import ``MultiScaleDeformableAttention``, says project',
+        '``build_loss`` would be deprecated soon, please use ``mmseg.registry.MODELS.build()``',
+        '``build_pixel_sampler`` would be deprecated soon, please use '
+        '``mmseg.registry.TASK_UTILS.build()``',
+    ]
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'tools').glob('*.py')), ids=lambda path: path.name)
+def test_a_tool_is_quiet_before_it_imports_mmsegmentation(path):
+    """Before what imports it too; imports within functions come later."""
+    names = [
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    ]
+    noisy = ('mmseg.', 'mmseg_boundary.registered', 'mmseg_boundary.study.checks')
+    for place, name in enumerate(names):
+        if f'{name}.'.startswith(noisy):
+            assert any(each.startswith('mmseg_boundary.cli') for each in names[:place]), name
+
+
 # --- Where patches stand --------------------------------------------------------------------------
 
 SOURCES = [*(ROOT / 'mmseg_boundary').rglob('*.py'), *(ROOT / 'tools').glob('*.py')]

@@ -29,6 +29,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
+import mmseg_boundary.cli  # noqa: F401
 from mmseg_boundary.files import atomic_write
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums

@@ -26,9 +26,11 @@ def one_thread():
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """The work folder of one tiny run: checkpoints of the iterations 2 and 4, logs, validation."""
+    """The work folder of one tiny run: checkpoints of the iterations 2 and 4, logs, validation; and
+    what it said."""
     folder = tmp_path_factory.mktemp('trained')
-    train(folder, options=['default_hooks.checkpoint.save_best=mBoundaryF_3px'])
+    said = train(folder, options=['default_hooks.checkpoint.save_best=mBoundaryF_3px'])
+    (folder / 'said.txt').write_text(said)
     return folder
 
 

@@ -1,6 +1,7 @@
 """tools/train.py and dist_train.sh as real processes."""
 
 import os
+import re
 import runpy
 import subprocess
 
@@ -31,6 +32,13 @@ def test_it_logs_every_loss_and_validates(trained):
         assert values['loss'] == pytest.approx(parts, abs=1e-3)
     assert 'mIoU' in scalars(trained)[-1]
     assert (trained / 'best_mBoundaryF_3px_iter_4.pth').is_file()
+
+
+def test_its_log_is_the_first_that_it_says(trained):
+    """What MMSegmentation says of itself while it is imported, or builds a head, is kept out."""
+    said = (trained / 'said.txt').read_text()
+    assert re.match(r'[\d/]+ [\d:]+ - mmengine - INFO - ', said), said[:500]
+    assert 'would be deprecated soon, please use ``mmseg.registry' not in said
 
 
 def test_a_resumed_run_goes_on_as_if_unbroken(trained, tmp_path):

@@ -260,6 +260,7 @@ def step(setting: Setting) -> Iterator[Row]:
     from mmseg.structures import SegDataSample
     from mmseg.utils import register_all_modules
 
+    import mmseg_boundary.cli  # noqa: F401
     import mmseg_boundary.registered  # noqa: F401
     from mmseg_boundary.registered.model_losses import OURS
 
@@ -367,6 +368,9 @@ def others(setting: Setting) -> Iterator[Row]:
 
 def pairs() -> dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]]:
     """{name: (the loss of ours that is nearest, theirs)}; MONAI's where it is installed."""
+    import mmseg_boundary.cli  # noqa: F401
+
+    # isort: split
     from mmseg.models import losses as mmseg
 
     found = {
