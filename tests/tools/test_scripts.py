@@ -1,10 +1,11 @@
-"""The shell scripts: what torchrun and srun get, which stand-ins on the PATH print here."""
+"""The shell scripts: what Python and srun get, which stand-ins on the PATH print here."""
 
 import subprocess
+import sys
 
 import pytest
 
-from tests.support.commands import ROOT, environment_for
+from tests.support.commands import ROOT, attempt, environment_for
 
 # {script: its arguments up to those of the tool}
 SCRIPTS = {
@@ -14,6 +15,7 @@ SCRIPTS = {
     'slurm_test': ['part', 'job', 'a config.py', 'a.pth'],
 }
 SLURM = [name for name in SCRIPTS if name.startswith('slurm')]
+DIST = [name for name in SCRIPTS if name.startswith('dist')]
 
 
 @pytest.fixture
@@ -21,8 +23,8 @@ def launched(tmp_path):
     """A function that runs a script: (status, what it said, the launcher's PYTHONPATH and
     arguments, None where none was started)."""
     printed = tmp_path / 'printed'
-    for launcher in ('torchrun', 'srun'):
-        path = tmp_path / 'bin' / launcher
+    for launcher in ('bin/python', 'bin/srun', 'my own/python3.11'):
+        path = tmp_path / launcher
         path.parent.mkdir(exist_ok=True)
         path.write_text(f'#!/bin/sh\nprintf "%s\\0" "${{PYTHONPATH-unset}}" "$@" > {printed}\n')
         path.chmod(0o755)
@@ -106,3 +108,26 @@ def test_too_few_arguments(name, options, launched):
     for arguments in (needed[:count] for count in range(len(needed))):
         status, said, path, words = launched(name, *arguments, options=options)
         assert status != 0 and f'bash tools/{name}.sh ' in said and path is None, said
+
+
+@pytest.mark.parametrize('name', DIST)
+def test_another_interpreter(name, launched, tmp_path):
+    """Alone: nothing of that name is on the PATH."""
+    plain = launched(name, *SCRIPTS[name])
+    (tmp_path / 'bin/python').write_text('#!/bin/sh\nexit 3\n')
+    assert launched(name, *SCRIPTS[name])[0] == 3
+    assert launched(name, *SCRIPTS[name], PYTHON=f'{tmp_path}/my own/python3.11') == plain
+
+
+def test_torchrun_is_that_of_the_interpreter(tmp_path):
+    """Without a look into the current folder, where a module may have a name of Python's."""
+    (tmp_path / 'random.py').write_text('raise SystemExit("of the current folder")')
+    done = attempt(
+        'bash',
+        ROOT / 'tools/dist_train.sh',
+        'config.py',
+        'two',
+        cwd=tmp_path,
+        PYTHON=sys.executable,
+    )
+    assert done.returncode != 0 and 'Unsupported nproc_per_node value: two' in done.stdout
