@@ -4,24 +4,28 @@ import ast
 import inspect
 import re
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import tomllib
 from mmengine.config import Config
 from mmseg.registry import HOOKS, METRICS, MODELS
 from mmseg.utils import register_all_modules
 from torch.nn.functional import one_hot
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary import metrics
+from mmseg_boundary import check, metrics
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 from mmseg_boundary.metrics import Metric
 from mmseg_boundary.registered.loss_wrapper import LossWrapper
 from mmseg_boundary.requirements import MINIMUM_TORCH
+from mmseg_boundary.stacks import STACK
 from tests.support.commands import LIMIT, environment_for, run
 from tests.support.losses import LOSSES as LOSS_ROWS
 from tests.support.metrics import METRICS as METRIC_ROWS
@@ -234,6 +238,59 @@ def test_the_readme_is_short():
     names = {each.name for each in classes if issubclass(each, Metric) and each is not Metric}
     assert {'BoundaryIoU', 'BoundaryF', 'TrimapIoU'} <= names
     assert all(f'`m{name}_3px`' in readme for name in names)
+
+
+def pins_of(stack):
+    """{distribution: version} of what CI installs."""
+    lines = (ROOT / f'.ci/{stack}.txt').read_text().splitlines()
+    return dict(line.split('==') for line in lines if '==' in line and not line.startswith('#'))
+
+
+def test_the_versions_are_those_of_ci():
+    readme, page = ((ROOT / name).read_text() for name in ('README.md', 'docs/installing.md'))
+    onedl, mmlab = (pins_of(stack) for stack in ('onedl', 'mmlab'))
+    torch, ours, theirs = (
+        onedl['torch'], onedl['onedl-mmsegmentation'], mmlab['mmsegmentation'],
+    )  # fmt: skip
+    assert torch == mmlab['torch']
+    said = f'torch {torch}, and MMSegmentation {ours} (onedl) or {theirs} (mmlab)'
+    assert said in ' '.join(readme.split())
+    parts = ('mmengine', 'mmcv', 'mmsegmentation')
+    rows = {row.split('|')[1].strip(' `'): row for row in rows_of('in CI', page).splitlines()}
+    for stack, pins, prefix in (('onedl', onedl, 'onedl-'), ('mmlab', mmlab, '')):
+        cells = [cell.split(', ')[0].strip() for cell in rows[f'STACK={stack}'].split('|')[3:7]]
+        words = prefix.replace('-', ' ')
+        assert cells == [torch, *(f'{words}{pins[f"{prefix}{part}"]}' for part in parts)]
+
+
+@pytest.mark.parametrize('name', ['README.md', 'docs/installing.md'])
+def test_the_stacks_are_installed_with_what_exists(name):
+    """The command that compiles mmcv is that of `check`, where nothing is installed yet."""
+    lines = [line.split('  #')[0] for line in shell_lines(ROOT / name)]
+    compiled = check._reinstall('mmlab', 'mmcv').replace(' --force-reinstall --no-deps', '')
+    assert compiled in lines and lines.index(compiled) > lines.index('pip install torch')
+    assert lines.index("pip install -e '.[mmlab,logs]'") == lines.index(compiled) + 1
+    extras = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project'][
+        'optional-dependencies'
+    ]
+    wanted = {each for line in lines for each in re.findall(r'\.\[([\w,]+)\]', line)}
+    assert wanted == {'onedl,logs', 'mmlab,logs'}
+    assert {part for each in wanted for part in each.split(',')} <= set(extras)
+    assert extras['logs'] == ['seaborn', 'tensorboard'] and set(extras['logs']) <= set(
+        pins_of(STACK)
+    )
+
+
+def test_mmsegmentations_own_tools_are_where_the_pages_say():
+    (command,) = [
+        line for line in shell_lines(ROOT / 'docs/installing.md') if line.startswith('python -c')
+    ]
+    folder = Path(run(sys.executable, *shlex.split(command)[1:]).strip())
+    assert (folder / 'analysis_tools/analyze_logs.py').is_file()
+    said = re.search(
+        r'own tools are in its package, in `([\w/.]+)`', (ROOT / 'README.md').read_text()
+    )
+    assert folder.as_posix().endswith(f'/{said[1]}')
 
 
 def test_every_page_can_be_reached():
