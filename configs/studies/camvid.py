@@ -29,6 +29,7 @@ published = dict(start=0.5, seeds=[0, 1, 2])
 study = dict(
     question='Which loss meets the boundaries of CamVid best?',
     base='configs/pspnet_ce_camvidhalf.py',
+    options={'optim_wrapper.optimizer.lr': 0.01},  # by configs/studies/camvid_schedule.py
     arms=dict(
         ce=dict(title='CE', losses=[ce]),
         ce_twice=dict(title='CE, twice as long', losses=[ce], iterations=9200, seeds=[0, 1]),
