@@ -115,8 +115,9 @@ def as_tensor(given: Any) -> Tensor:
 
     # A copy: torch refuses reversed arrays and warns of those that are read-only.
     array = np.array(given)
-    # torch before 2.3 has no uint16.
-    return torch.from_numpy(array.astype(np.int64) if array.dtype.kind == 'u' else array)
+    # torch before 2.3 has no unsigned type but uint8.
+    is_wide = array.dtype.kind == 'u' and array.dtype.itemsize > 1
+    return torch.from_numpy(array.astype(np.int64) if is_wide else array)
 
 
 def require_tensor(name: str, given: object) -> None:

@@ -121,9 +121,11 @@ def _require_places(settings: dict, options: dict) -> None:
                     f'give the whole list, {place}=[...].'
                 )
             elif not (name.isdigit() and int(name) < len(node)):
+                last = len(node) - 1
+                remedy = f'give an index from 0 to {last}' if node else f'give it, {place}=[...]'
                 stop(
-                    f'--cfg-options sets {key}, but in the config {place} has {len(node)} entries; '
-                    f'give an index from 0 to {len(node) - 1}.'
+                    f'--cfg-options sets {key}, but in the config {place} is a list of length '
+                    f'{len(node)}; {remedy}.'
                 )
             else:
                 node = node[int(name)]

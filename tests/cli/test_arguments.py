@@ -15,6 +15,7 @@ model = dict(
     heads=[dict(type='A', losses=[dict(weight=1.0), dict(weight=2.0)]), dict(type='B')],
     size=(64, 64),
     rates=[1, 2],
+    none=[],
 )
 hook = dict(name='epoch_{}.pth')
 """
@@ -92,10 +93,17 @@ def test_other_values_are_read_as_by_mmengine(option, value, given):
 @pytest.mark.parametrize(
     'options, said',
     [
-        (['model.heads.2.type=C'], 'model.heads has 2 entries; give an index from 0 to 1.'),
-        (['model.heads.0.losses.7.weight=1'], 'heads.0.losses has 2 entries; give an index from 0'),
-        (['model.heads.-1.type=C'], 'model.heads has 2 entries; give an index from 0 to 1.'),
-        (['model.heads.first.type=C'], 'model.heads has 2 entries; give an index from 0 to 1.'),
+        (['model.heads.2.type=C'], 'model.heads is a list of length 2; give an index from 0 to 1.'),
+        (['model.heads.0.losses.7.weight=1'], 'heads.0.losses is a list of length 2; give an'),
+        (
+            ['model.heads.-1.type=C'],
+            'model.heads is a list of length 2; give an index from 0 to 1.',
+        ),
+        (
+            ['model.heads.first.type=C'],
+            'model.heads is a list of length 2; give an index from 0 to 1.',
+        ),
+        (['model.none.0.type=C'], 'model.none is a list of length 0; give it, model.none=[...].'),
         (['model.rates.0=3'], 'cannot be replaced; give the whole list, model.rates=[...].'),
         (['model.size.0=32'], 'cannot be replaced; give the whole list, model.size=[...].'),
         (['model.heads.1=None'], 'cannot be replaced; give the whole list, model.heads=[...].'),
