@@ -7,6 +7,10 @@ the working tree as it is: this file runs it, prints its scores and draws the er
 net is an arm of that file; one more arm there is one more here.
 """
 
+# First, since it refuses an unfit installation before anything of it is imported.
+import mmseg_boundary.cli  # noqa: F401
+
+# isort: split
 import argparse
 import os
 import shutil
@@ -29,7 +33,6 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
-import mmseg_boundary.cli  # noqa: F401
 from mmseg_boundary.files import atomic_write
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
