@@ -1,27 +1,18 @@
-# Why does BF1 cost IoU where there is one class and one logit? Each arm leaves the cross-entropy's
-# training at half. The arms tell explanations apart: the share of the cross-entropy in a step
-# (weight 0.5), images of short contours, which count as much as others (pooled), and the tolerance
-# (4 px instead of 2).
+# Why does BF1 cost IoU where there is one class and one logit? The config as it is, one seed; with
+# it the cross-entropy's net predicts no nucleus at all. nuclei_bf1_initial.py says why, and goes on
+# with another start.
 ce = dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)
 bwce = dict(type='BoundaryWeightedCELoss', use_sigmoid=True)
 dice = dict(type='SoftDiceLoss', use_sigmoid=True)
-
-
-def bf1(**options):
-    return dict(type='BF1Loss', use_sigmoid=True, loss_weight=2, **options)
-
+bf1 = dict(type='BF1Loss', use_sigmoid=True, loss_weight=2)
 
 study = dict(
-    question='What does BF1 change on nuclei, one class with one logit, and by what?',
+    question='What does BF1 change on nuclei, one class with one logit?',
     base='configs/unet/unet-s5-d16_ce_nuclei.py',
     arms=dict(
-        ce=dict(title='CE', losses=[ce], seeds=[0, 1]),
-        bf1=dict(title='CE + BF1', losses=[ce, bf1()], start=0.5, seeds=[0, 1]),
+        ce=dict(title='CE', losses=[ce]),
+        bf1=dict(title='CE + BF1', losses=[ce, bf1], start=0.5),
         bwce_dice=dict(title='boundary-weighted CE + Dice', losses=[bwce, dice], start=0.5),
-        dice_bf1=dict(title='CE + Dice + BF1', losses=[ce, dice, bf1()], start=0.5),
-        bf1_pooled=dict(title='CE + pooled BF1', losses=[ce, bf1(per_image=False)], start=0.5),
-        bf1_wide=dict(title='CE + BF1, theta 9', losses=[ce, bf1(theta=9)], start=0.5),
-        bf1_low=dict(title='CE + BF1 at 0.5', losses=[ce, dict(bf1(), loss_weight=0.5)], start=0.5),
     ),
     base_arm='ce',
     baselines=['ce', 'bwce_dice'],
