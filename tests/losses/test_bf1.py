@@ -101,6 +101,37 @@ def test_agrees_with_the_definition(scene):
         assert ours.item() == pytest.approx(theirs, rel=1e-8, abs=1e-10)
 
 
+# --- One class: what docs/bf1.md says of it -------------------------------------------------------
+
+
+@pytest.mark.parametrize('theta, slope', [(5, -1), (1, 1)])
+def test_a_contour_within_the_tolerance_is_held(theta, slope):
+    """The ring around the square is predicted, too: with a tolerance the loss raises it, without
+    one, as a cross-entropy, it lowers it."""
+    square = SQUARE[:, None] > 0
+    ring = window_max(square, 3) & ~square
+    probs = (0.1 + 0.8 * square.double() + 0.5 * ring).requires_grad_()
+    bf1_loss(probs, encode(SQUARE, 1), theta=theta).backward()
+    assert probs.grad[ring].sum().item() * slope > 0.1
+
+
+@given(scenes(num_logits=(1,)), st.floats(0, 0.5))
+def test_no_level_of_the_probabilities_is_preferred(scene, level):
+    """Not even one above the threshold; void, which has no level, is left out."""
+    target = encode(scene.labels.where(scene.labels != scene.void, 0), 1)
+    low, high = (bf1_loss(each + scene.probs / 2, target).item() for each in (0, level))
+    assert low == pytest.approx(high, abs=1e-9)
+
+
+def test_a_false_object_in_an_image_without_a_contour_costs_something_if_pooled():
+    labels = torch.cat([SQUARE, 0 * SQUARE])
+    right = encode(labels, 1)
+    false = torch.cat([SQUARE, SQUARE])[:, None].double()
+    assert bf1_loss(false, right).item() == pytest.approx(0, abs=1e-6)
+    # half of the predicted boundary is false: 1 - 2 x 0.5 / 1.5
+    assert bf1_loss(false, right, per_image=False).item() == pytest.approx(1 / 3, abs=1e-6)
+
+
 # --- The fast form against the readable one -------------------------------------------------------
 
 OPTIONS = [
