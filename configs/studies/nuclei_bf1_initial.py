@@ -22,13 +22,12 @@ study = dict(
         'model.decode_head.init_cfg': dict(type='Normal', std=0.3, override=dict(name='conv_seg'))
     },
     arms=dict(
-        ce=dict(title='CE', losses=[ce], seeds=[0, 1]),
-        bf1=dict(title='CE + BF1', losses=[ce, bf1()], start=0.5, seeds=[0, 1]),
+        ce=dict(title='CE', losses=[ce]),
+        bf1=dict(title='CE + BF1', losses=[ce, bf1()], start=0.5),
         bf1_exact=dict(title='CE + BF1, theta 1', losses=[ce, bf1(theta=1)], start=0.5),
+        bf1_low=dict(title='CE + BF1 at 0.5', losses=[ce, bf1(0.5)], start=0.5),
         bwce_dice=dict(title='boundary-weighted CE + Dice', losses=[bwce, dice], start=0.5),
         bf1_pooled=dict(title='CE + pooled BF1', losses=[ce, bf1(per_image=False)], start=0.5),
-        dice_bf1=dict(title='CE + Dice + BF1', losses=[ce, dice, bf1()], start=0.5),
-        bf1_low=dict(title='CE + BF1 at 0.5', losses=[ce, bf1(0.5)], start=0.5),
     ),
     base_arm='ce',
     baselines=['ce', 'bwce_dice'],
