@@ -3,8 +3,11 @@
 The hand-worked scene: 9 x 9, class 1 in rows and columns 2-6, class 0 elsewhere.
 """
 
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,7 @@ from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from tests.support import naive
 from tests.support.readable import bf1 as readable
 from tests.support.scenes import scene, scenes
+from tests.support.skips import ROOT
 
 SQUARE = torch.zeros(1, 9, 9, dtype=torch.long)
 SQUARE[:, 2:7, 2:7] = 1
@@ -123,6 +127,15 @@ def test_no_level_of_the_probabilities_is_preferred(scene, level):
     assert low == pytest.approx(high, abs=1e-9)
 
 
+def test_an_outline_is_as_good_as_the_object_to_one_logit():
+    """Both of its contours are within the tolerance; to two logits the hole has one that is not."""
+    label = disc(15)
+    outline = label & ~disc(12)
+    assert bf1_loss(outline[None].double(), encode(label.long(), 1)).item() < 1e-6
+    both = torch.stack([~outline, outline], 1).double()
+    assert bf1_loss(both, encode(label.long(), 2)).item() > 0.1
+
+
 def test_a_false_object_in_an_image_without_a_contour_costs_something_if_pooled():
     labels = torch.cat([SQUARE, 0 * SQUARE])
     right = encode(labels, 1)
@@ -130,6 +143,37 @@ def test_a_false_object_in_an_image_without_a_contour_costs_something_if_pooled(
     assert bf1_loss(false, right).item() == pytest.approx(0, abs=1e-6)
     # half of the predicted boundary is false: 1 - 2 x 0.5 / 1.5
     assert bf1_loss(false, right, per_image=False).item() == pytest.approx(1 / 3, abs=1e-6)
+
+
+def disc(radius):
+    rows, columns = torch.meshgrid(*2 * (torch.arange(-20, 20),), indexing='ij')
+    return (rows**2 + columns**2 <= radius**2)[None]
+
+
+def iou_after_training(radius, weight):
+    """Of logits that begin 2 px around a disc, after 200 steps of CE + weight x BF1."""
+    true = disc(radius)
+    noise = torch.randn(1, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    logits = (2.0 * disc(radius + 2) - 1 + 0.3 * noise).requires_grad_()
+    target = encode(true.long(), 1)
+    optimizer = torch.optim.Adam([logits], lr=0.05)
+    for _ in range(200):
+        ce = F.binary_cross_entropy_with_logits(logits, true[None].float())
+        (ce + weight * bf1_loss(logits.sigmoid(), target)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    pred = logits[0] > 0
+    return ((pred & true).sum() / (pred | true).sum()).item()
+
+
+def test_small_objects_pay_for_the_tolerance_as_the_page_says():
+    page = (ROOT / 'docs/bf1.md').read_text()
+    heading, *rows = re.findall(r'^\| (radius|\d+ px) \| (.*) \|$', page, re.M)
+    weights = [float(each) for each in re.findall(r'[\d.]+', heading[1])]
+    assert len(rows) == len(weights) == 3
+    for radius, cells in rows:
+        found = [iou_after_training(int(radius.split()[0]), weight) for weight in weights]
+        assert [float(each) for each in cells.split(' | ')] == pytest.approx(found, abs=0.03)
 
 
 # --- The fast form against the readable one -------------------------------------------------------
