@@ -3,8 +3,11 @@
 The hand-worked scene: 9 x 9, class 1 in rows and columns 2-6, class 0 elsewhere.
 """
 
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,7 @@ from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from tests.support import naive
 from tests.support.readable import bf1 as readable
 from tests.support.scenes import scene, scenes
+from tests.support.skips import ROOT
 
 SQUARE = torch.zeros(1, 9, 9, dtype=torch.long)
 SQUARE[:, 2:7, 2:7] = 1
@@ -99,6 +103,79 @@ def test_agrees_with_the_definition(scene):
         ours = bf1_loss(scene.probs, scene.target, **option)
         theirs = naive.bf1_loss(scene.probs, scene.labels, scene.void, **option)
         assert ours.item() == pytest.approx(theirs, rel=1e-8, abs=1e-10)
+
+
+# --- One class: what docs/bf1.md says of it -------------------------------------------------------
+
+
+@pytest.mark.parametrize('theta, slope', [(5, -1), (1, 1)])
+def test_a_contour_within_the_tolerance_is_held(theta, slope):
+    """The ring around the square is predicted, too: with a tolerance the loss raises it, without
+    one, as a cross-entropy, it lowers it."""
+    square = SQUARE[:, None] > 0
+    ring = window_max(square, 3) & ~square
+    probs = (0.1 + 0.8 * square.double() + 0.5 * ring).requires_grad_()
+    bf1_loss(probs, encode(SQUARE, 1), theta=theta).backward()
+    assert probs.grad[ring].sum().item() * slope > 0.1
+
+
+@given(scenes(num_logits=(1,)), st.floats(0, 0.5))
+def test_no_level_of_the_probabilities_is_preferred(scene, level):
+    """Not even one above the threshold; void, which has no level, is left out."""
+    target = encode(scene.labels.where(scene.labels != scene.void, 0), 1)
+    low, high = (bf1_loss(each + scene.probs / 2, target).item() for each in (0, level))
+    assert low == pytest.approx(high, abs=1e-9)
+
+
+def test_an_outline_is_as_good_as_the_object_to_one_logit():
+    """Both of its contours are within the tolerance; to two logits the hole has one that is not."""
+    label = disc(15)
+    outline = label & ~disc(12)
+    assert bf1_loss(outline[None].double(), encode(label.long(), 1)).item() < 1e-6
+    both = torch.stack([~outline, outline], 1).double()
+    assert bf1_loss(both, encode(label.long(), 2)).item() > 0.1
+
+
+def test_a_false_object_in_an_image_without_a_contour_costs_something_if_pooled():
+    labels = torch.cat([SQUARE, 0 * SQUARE])
+    right = encode(labels, 1)
+    false = torch.cat([SQUARE, SQUARE])[:, None].double()
+    assert bf1_loss(false, right).item() == pytest.approx(0, abs=1e-6)
+    # half of the predicted boundary is false: 1 - 2 x 0.5 / 1.5
+    assert bf1_loss(false, right, per_image=False).item() == pytest.approx(1 / 3, abs=1e-6)
+
+
+def disc(radius):
+    rows, columns = torch.meshgrid(*2 * (torch.arange(-20, 20),), indexing='ij')
+    return (rows**2 + columns**2 <= radius**2)[None]
+
+
+def ious_after_training(radii, weight):
+    """Of logits that begin 2 px around discs, after 200 steps of CE + weight x BF1."""
+    true = torch.stack([disc(radius) for radius in radii])
+    wider = torch.stack([disc(radius + 2) for radius in radii]).float()
+    noise = torch.randn(40, 40, generator=torch.Generator().manual_seed(0))
+    logits = (2 * wider - 1 + 0.3 * noise).requires_grad_()
+    target = encode(true[:, 0].long(), 1)
+    optimizer = torch.optim.Adam([logits], lr=0.05)
+    for _ in range(200):
+        ce = F.binary_cross_entropy_with_logits(logits, true.float())
+        (ce + weight * bf1_loss(logits.sigmoid(), target)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    pred = logits > 0
+    return ((pred & true).sum((1, 2, 3)) / (pred | true).sum((1, 2, 3))).tolist()
+
+
+def test_small_objects_pay_for_the_tolerance_as_the_page_says():
+    page = (ROOT / 'docs/bf1.md').read_text()
+    lines = re.findall(r'^\| (?:radius|\d+ px) \|.*', page, re.M)
+    weights, *rows = [re.findall(r'[\d.]+', line) for line in lines]
+    radii = [int(row[0]) for row in rows]
+    assert len(radii) == len(weights) == 3
+    for column, weight in enumerate(weights, 1):
+        found = ious_after_training(radii, float(weight))
+        assert [float(row[column]) for row in rows] == pytest.approx(found, abs=0.03)
 
 
 # --- The fast form against the readable one -------------------------------------------------------

@@ -641,3 +641,20 @@ def test_differences_that_are_quoted_stand_on_a_page_of_results(page):
     quoted = re.findall(rf'{number} \[{number}, {number}\]', (ROOT / page).read_text())
     pages = [folder.with_suffix('.md').read_text() for folder in RESULTS]
     assert quoted and all(any(each in text for text in pages) for each in quoted)
+
+
+def test_the_runs_of_one_class_are_quoted_as_their_rows_say():
+    page = (ROOT / 'docs/bf1.md').read_text()
+    quoted = re.findall(r'^\| (.+) \| ([12]) \| (\d) \| ([\d.| ]+) \|$', page, re.M)
+    studies = {'1': 'nuclei_bf1_initial', '2': 'nuclei_bf1_two_logits'}
+    rows = []
+    for logits, name in studies.items():
+        folder = ROOT / 'docs/results' / name
+        arms = json.loads((folder / 'study.json').read_text())['arms']
+        titles = {arm['name']: arm['title'] for arm in arms}
+        for row in map(json.loads, (each.read_text() for each in folder.glob('rows/*.json'))):
+            metrics, iou = row['metrics'], row['per_class']['IoU']['nucleus']
+            scores = metrics['mBoundaryF_1px'], metrics['mBoundaryF_3px'], iou
+            numbers = ' | '.join(f'{each:.2f}' for each in scores)
+            rows.append((titles[row['arm']], logits, str(row['seed']), numbers))
+    assert sorted(quoted) == sorted(rows)
