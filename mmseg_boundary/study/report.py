@@ -550,7 +550,7 @@ def _statistics(study: Study, shown: Sequence[str]) -> Section:
                 f'{_share(bootstrap_coverage(seeds, blocks))} of the intervals over seeds and '
                 'images hold the truth, not 95 %.'
             )
-        elif blocks:
+        elif blocks and blocks < FEWEST_BLOCKS:
             text.append(
                 f'{split} has {blocks} blocks of consecutive images, and an interval over images '
                 f'needs {FEWEST_BLOCKS}: there is none.'
