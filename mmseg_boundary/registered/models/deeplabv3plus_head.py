@@ -9,7 +9,7 @@ from mmseg.utils import ConfigType, OptMultiConfig
 from torch import Tensor, nn
 
 from .layers import separable_conv, with_norm
-from .smp import SMPHead
+from .smp import SMPHead, require_lengths
 
 
 class ASPP(nn.Module):
@@ -88,12 +88,13 @@ class DeepLabV3PlusHead(SMPHead):
         init_cfg: OptMultiConfig = None,
         **options,
     ) -> None:
-        if not len(in_channels) == len(in_index) == 2:
-            raise ValueError(
-                f'DeepLabV3PlusHead got in_channels={tuple(in_channels)!r} and '
-                f'in_index={tuple(in_index)!r}; give two of each, of the feature at stride 4 and '
-                'of the last one.'
-            )
+        require_lengths(
+            'DeepLabV3PlusHead',
+            2,
+            'give two of each, of the feature at stride 4 and of the last one',
+            in_channels=in_channels,
+            in_index=in_index,
+        )
         super().__init__(
             in_channels,
             channels,

@@ -68,6 +68,15 @@ class SMPHead(BaseDecodeHead):
         return self.segmentation_head[0]
 
 
+def require_lengths(name: str, count: int | None, remedy: str, **given: Sequence[int]) -> None:
+    """Raises a ValueError unless each of the arguments has `count` numbers; None is as many of
+    each, two or more."""
+    lengths = {len(each) if isinstance(each, Sequence) else 0 for each in given.values()}
+    if len(lengths) > 1 or min(lengths) < 2 or lengths != {count or min(lengths)}:
+        listed = ', '.join(f'{key}={value!r}' for key, value in given.items())
+        raise ValueError(f'{name} got {listed}; {remedy}.')
+
+
 @MODELS.register_module()
 class SMPEncoderDecoder(EncoderDecoder):
     """MMSegmentation's `EncoderDecoder`, which takes state dicts of segmentation_models_pytorch

@@ -9,7 +9,7 @@ from mmseg.utils import ConfigType, OptMultiConfig
 from torch import Tensor, nn
 
 from .layers import with_norm
-from .smp import SMPHead
+from .smp import SMPHead, require_lengths
 
 
 class UNetBlock(nn.Module):
@@ -68,12 +68,14 @@ class UNetHead(SMPHead):
         init_cfg: OptMultiConfig = None,
         **options,
     ) -> None:
-        if not 2 <= len(in_channels) == len(decoder_channels) == len(in_index):
-            raise ValueError(
-                f'UNetHead got in_channels={tuple(in_channels)!r}, in_index={tuple(in_index)!r} '
-                f'and decoder_channels={tuple(decoder_channels)!r}; give as many of each, two or '
-                'more.'
-            )
+        require_lengths(
+            'UNetHead',
+            None,
+            'give as many of each, two or more',
+            in_channels=in_channels,
+            in_index=in_index,
+            decoder_channels=decoder_channels,
+        )
         super().__init__(
             in_channels,
             decoder_channels[-1],

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
@@ -160,39 +159,29 @@ def test_any_size_of_images(network):
 
 @pytest.mark.parametrize('network', NETWORKS)
 def test_each_normalization_is_the_configured_one(network):
-    _, encoder = network.split('-')
+    norm_cfg = dict(type='GN', num_groups=1)
     with torch.device('meta'):
-        head = build(network, 3, small=True, norm_cfg=dict(type='SyncBN')).decode_head
-        backbone = MODELS.build(
-            dict(ENCODERS[encoder][0], norm_cfg=dict(type='SyncBN', requires_grad=True))
-        )
-    for part in (head, backbone):
-        kinds = {
-            type(each)
-            for each in part.modules()
-            if isinstance(each, nn.modules.batchnorm._BatchNorm)
-        }
-        assert kinds == {nn.SyncBatchNorm}
+        model = build(network, 3, small=True, norm_cfg=norm_cfg)
+        backbone = MODELS.build(dict(ENCODERS[network.split('-')[1]][0], norm_cfg=norm_cfg))
+    for part in (model.decode_head, backbone):
+        kinds = {type(each) for each in part.modules() if 'Norm' in type(each).__name__}
+        assert kinds == {nn.GroupNorm}
 
 
 @pytest.mark.parametrize('network', ['unet-r34', 'deeplabv3plus-mbv2'])
 def test_weights_begin_as_published(network):
     """Kaiming's uniform distribution in the decoder, Xavier's for the logits, biases of 0."""
-    model = build(network, 19, small=True)
-    model.init_weights()
-    head = model.decode_head
+    torch.manual_seed(0)
+    head = build(network, 19, small=True).decode_head
+    head.init_weights()
     for name, each in head.named_parameters():
-        fan_in = each[0].numel()
-        bound = (6 / fan_in) ** 0.5
-        if name.startswith('segmentation_head'):
-            bound = (
-                (6 / (fan_in + each.numel() / fan_in * each[0, 0].numel())) ** 0.5
-                if each.dim() > 1
-                else 0
-            )
-        if each.dim() == 4 and each.numel() > 200:
-            assert 0.95 * bound < each.abs().max() <= bound, name
-            assert each.std().item() == pytest.approx(bound / 3**0.5, rel=0.1), name
+        if each.dim() == 4:
+            fans = each[0].numel()
+            if name.startswith('segmentation_head'):
+                fans = fans + each[:, 0].numel()
+            bound = (6 / fans) ** 0.5
+            assert 0.8 * bound < each.abs().max() <= bound, name
+            assert each.std().item() == pytest.approx(bound / 3**0.5, rel=0.2), name
         elif name.endswith('bias'):
             assert each.eq(0).all(), name
 
@@ -271,7 +260,8 @@ def test_one_step_with_epl(network, num_logits):
     batch = preprocessed(model, max(num_logits, 2), *size)
     total, log = model.parse_losses(model.loss(batch['inputs'], batch['data_samples']))
     assert log['loss'].isfinite() and log['loss'] > 0
-    OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0)).update_params(total)
+    total.backward()
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
     for name, each in model.decode_head.named_parameters():
         assert not each.equal(before[name]), name
     for name, each in model.named_parameters():
@@ -305,11 +295,15 @@ def test_features_are_chosen_by_their_stride():
         ),
         (
             dict(type='UNetHead', in_channels=(4, 8), num_classes=3),
-            r'in_channels=\(4, 8\), in_index=\(0, 1, 2, 3, 4\) and decoder_channels=\(256, 128, ',
+            r'in_channels=\(4, 8\), in_index=\(0, 1, 2, 3, 4\), decoder_channels=\(256, 128, ',
+        ),
+        (
+            dict(type='UNetHead', in_channels=4, in_index=0, num_classes=3),
+            r'UNetHead got in_channels=4, in_index=0, decoder_channels=.* of each, two or more.$',
         ),
         (
             dict(type='DeepLabV3PlusHead', in_channels=(4, 8, 8), num_classes=3),
-            r'in_channels=\(4, 8, 8\) and in_index=\(1, 4\); give two of each',
+            r'in_channels=\(4, 8, 8\), in_index=\(1, 4\); give two of each',
         ),
     ],
 )
