@@ -119,6 +119,13 @@ TESTED_IN = {
     'losses/decode_head_loss.py': ('registered/test_battery.py', 'what every loss inherits'),
     'registered/loss_wrapper.py': ('registered/test_loss_sum.py', 'what wrappers inherit'),
     'metrics/areas.py': ('metrics/test_definitions.py', 'the counts of two metrics'),
+    'registered/models/deeplabv3plus_head.py': (
+        'registered/models/test_smp.py',
+        'compared with the package that it is of',
+    ),
+    'registered/models/encoders.py': ('registered/models/test_smp.py', 'parts of its networks'),
+    'registered/models/layers.py': ('registered/models/test_smp.py', 'parts of its networks'),
+    'registered/models/unet_head.py': ('registered/models/test_smp.py', 'part of its networks'),
     'registered/datasets/paired_folders.py': (
         'registered/datasets/test_nuclei.py',
         'what two data sets inherit',

@@ -47,7 +47,13 @@ from mmseg_boundary.metrics import (
     boundary_iou,
     trimap_iou,
 )
-from mmseg_boundary.registered.models import SemanticBoundaryHead
+from mmseg_boundary.registered.models import (
+    DeepLabV3PlusHead,
+    MobileNetV2Encoder,
+    ResNetEncoder,
+    SemanticBoundaryHead,
+    UNetHead,
+)
 from mmseg_boundary.report import write_report
 from tests.support import last_run
 from tests.support.commands import ROOT, sentence
@@ -797,6 +803,14 @@ CALLS = {
     'an accumulator, no image': lambda: Accumulator([BoundaryF()], 3).compute(),
     'a gradient penalty with EPL or BF1 in it': lambda: gradient_penalty(BF1Loss()).backward(),
     'the semantic boundary head, one stage': lambda: SemanticBoundaryHead([64], [3], num_classes=3),
+    'a U-Net, fewer features than blocks': lambda: UNetHead([64, 256], num_classes=3),
+    'the head of DeepLabV3+, one feature': lambda: DeepLabV3PlusHead([512], num_classes=3),
+    'an encoder, a feature that it has not': lambda: ResNetEncoder(34, out_indices=(1, 5)),
+    'an encoder, the stem of ResNetV1c': lambda: ResNetEncoder(50, deep_stem=True),
+    'an encoder, strides of another network': lambda: MobileNetV2Encoder(strides=(1, 2, 2, 1)),
+    'an encoder, two ways to begin': lambda: MobileNetV2Encoder(
+        pretrained='mobilenet_v2.pth', init_cfg=dict(type='Kaiming')
+    ),
     'imported beside an old torch': imported_beside_an_old_torch,
     'registered without a stack, from a wheel': registered_without_a_stack,
     'that head as decode head, in a test': lambda: SemanticBoundaryHead(

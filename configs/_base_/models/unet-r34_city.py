@@ -1,0 +1,44 @@
+# The thesis' U-Net and protocol: whole images of 256x512, padded to a square, without augmentation.
+_base_ = [
+    '../datasets/city.py',
+    'mmseg::_base_/datasets/cityscapes.py',
+    '../schedules/thesis.py',
+]
+pretrained = 'https://download.pytorch.org/models/resnet34-b627a593.pth'
+model = dict(
+    type='SMPEncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512),
+    ),
+    pretrained=pretrained,
+    backbone=dict(type='ResNetEncoder', depth=34, norm_cfg=dict(type='SyncBN')),
+    decode_head=dict(
+        type='UNetHead',
+        in_channels=(64, 64, 128, 256, 512),
+        num_classes=19,
+        norm_cfg=dict(type='SyncBN'),
+    ),
+    test_cfg=dict(mode='whole'),
+)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=(512, 256), keep_ratio=True),
+    dict(type='PackSegInputs'),
+]
+# The labels stay at their full size, to which the logits are resized.
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(512, 256), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
