@@ -4,8 +4,9 @@ That package asks for torchvision, of which there is no build for the CPU, and w
 torch into a stack. It has an environment of its own, outside of this folder:
 
     python3.11 -m venv ENV
-    ENV/bin/pip install torch==2.13.0 numpy 'huggingface_hub<1' safetensors pyyaml
-    ENV/bin/pip install --no-deps segmentation_models_pytorch==0.6.0 timm==1.0.31 torchvision
+    ENV/bin/pip install torch==2.13.0 numpy pillow 'huggingface_hub<1' safetensors pyyaml
+    ENV/bin/pip install --no-deps torchvision==0.29.2 timm==1.0.31
+    ENV/bin/pip install --no-deps segmentation_models_pytorch==0.6.0
     ENV/bin/python -m tests.registered.models.make_smp_fixture
 """
 
