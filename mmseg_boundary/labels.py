@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .choices import require_choice
+from .devices import is_queued
 from .requirements import require_torch
 
 # Here, since every loss and metric imports this module.
@@ -265,7 +266,7 @@ def _is_unknown(labels: Tensor, void: Tensor, num_classes: int) -> Tensor:
 
 def _require_known(labels: Tensor, void: Tensor, classes: Tensor, ignore_index: int) -> None:
     unknown = _is_unknown(labels, void, len(classes))
-    if labels.is_cuda:
+    if is_queued(labels):
         torch._assert_async(~unknown.any())  # pyright: ignore[reportPrivateImportUsage]
     elif unknown.any():
         unknown = labels[unknown].unique().tolist()

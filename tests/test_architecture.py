@@ -18,10 +18,11 @@ PURE = {'torch', 'numpy'}
 MMSEG = PURE | {'mmengine', 'mmcv', 'mmseg'}
 IMPORTS = {
     'requirements': (set(), {'torch'}),
-    'labels': ({'choices', 'requirements'}, PURE),
-    'geometry': (set(), PURE | {'cv2', 'scipy'}),
+    'devices': (set(), {'torch'}),
+    'labels': ({'choices', 'devices', 'requirements'}, PURE),
+    'geometry': ({'devices'}, PURE | {'cv2', 'scipy'}),
     'choices': (set(), set()),
-    'losses': ({'labels', 'geometry', 'choices'}, PURE),
+    'losses': ({'labels', 'geometry', 'choices', 'devices'}, PURE),
     'metrics': ({'labels', 'geometry', 'choices'}, PURE),
     'stacks': ({'requirements'}, MMSEG),
     'compat': ({'stacks', 'files'}, MMSEG),

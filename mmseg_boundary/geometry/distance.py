@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..devices import is_queued
+
 TOLERANCE = 1e-3  # px, by which two engines may differ
 METRICS = ('euclidean', 'chessboard', 'taxicab')
 # 256 MiB of float32: the most that a step of the column pass holds, unless one row needs more.
@@ -35,7 +37,7 @@ def distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
         (..., H, W) float32, to 1e-3 px; inf where no pixel of the mask is True, or none within
         `max_distance`.
     """
-    if mask.is_cuda:
+    if is_queued(mask):
         return torch_distance_to(mask, max_distance)
     distances = _mask_by_mask(_euclidean_engine(), mask)
     return distances if max_distance is None else _without_far(distances, max_distance)

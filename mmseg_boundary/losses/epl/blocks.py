@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ...devices import is_queued
 from ...labels import Target, encode
 from ..compiled import compiled, is_compiled, logger
 
@@ -26,7 +27,7 @@ def _classes_at_once(probs: Tensor) -> int:
     """On the CPU about what its caches hold; on CUDA enough to fill the device. Never a single one
     beside several, for which kernels are compiled anew."""
     classes, pixels = probs.shape[1], probs.shape[2] * probs.shape[3]
-    budget = 2**26 if probs.is_cuda else 2**17
+    budget = 2**26 if is_queued(probs) else 2**17
     divisors = [count for count in range(1, classes + 1) if classes % count == 0]
     return max(count for count in divisors if count == 1 or count * pixels <= budget)
 

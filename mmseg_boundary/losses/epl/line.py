@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...choices import require_choice
+from ...devices import is_queued
 from ...labels import Target
 from ..compiled import left_out_of_graphs
 from ..once_differentiable import once_differentiable
@@ -236,7 +237,7 @@ def _sums_of_prediction(probs: Tensor, target: Target, form: LineForm) -> Tensor
 
 def _without_lines(masks: Tensor, form: LineForm) -> bool:
     """Whether all the classes are absent; False on CUDA, where nothing is read back."""
-    return not form.authors and not masks.is_cuda and not masks.any()
+    return not form.authors and not is_queued(masks) and not masks.any()
 
 
 def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
