@@ -20,7 +20,7 @@ from mmseg_boundary.cli.errors import plain_errors, stop
 from mmseg_boundary.cli.preflight import prepare_training
 from mmseg_boundary.cli.ranks import leave
 from mmseg_boundary.cli.runner import build_runner, check_losses
-from mmseg_boundary.losses.compiled import compile_from
+from mmseg_boundary.compiled import compile_from
 
 
 def parse_args() -> argparse.Namespace:

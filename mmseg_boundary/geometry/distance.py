@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..compiled import compiled, is_compiled
 from ..devices import is_queued
 
 TOLERANCE = 1e-3  # px, by which two engines may differ
@@ -52,7 +53,12 @@ def torch_distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor
         d^2(y, x) = min over v of  g^2(v, x) + (y - v)^2
     """
     *_, height, width = mask.shape
-    squared = _distance_along_rows(mask).square().reshape(-1, height, width)
+    along_rows = _distance_along_rows(mask).reshape(-1, height, width)
+    if is_compiled(along_rows.unsqueeze(0)):
+        form = along_rows.device, len(along_rows) > 1  # torch compiles for a size of 1 anew
+        distances = compiled(_nearest_over_rows, form)(along_rows).view(mask.shape)
+        return distances if max_distance is None else _without_far(distances, max_distance)
+    squared = along_rows.square_()
     reach = height if max_distance is None else int(max_distance)
     # A step of `reach` rows reads 3 `reach`; a larger one would save nothing.
     window = min(height, 3 * reach + 1)
@@ -106,6 +112,8 @@ def distances_between(regions: Tensor, metric: str = 'euclidean') -> tuple[Tenso
     """
     euclidean = metric == 'euclidean'
     outside = distance_to(regions) if euclidean else chamfer_distance_to(regions, metric)
+    if is_queued(regions):  # few launches, and a map more
+        return outside, outside.masked_fill(regions, torch.inf).amin(1, keepdim=True)
     # From its own region a pixel is 0 px away: the nearest other one is the second nearest.
     nearest = second = torch.full_like(outside[:, :1], torch.inf)
     for distances in outside.split(1, 1):
@@ -176,10 +184,22 @@ def _empty(shape: torch.Size) -> Tensor:
 def _distance_along_rows(mask: Tensor) -> Tensor:
     """(..., H, W) float32, the distance to the nearest True pixel of the row; inf without one."""
     width = mask.shape[-1]
-    columns = torch.arange(width, device=mask.device, dtype=torch.float32).expand(mask.shape)
-    before = columns.where(mask, -torch.inf).cummax(-1).values
-    after = columns.where(mask, torch.inf).flip(-1).cummin(-1).values.flip(-1)
-    return torch.minimum(columns - before, after - columns)
+    # In a short type: cumulative extrema write int64 indices too, and nobody reads them.
+    dtype = torch.int16 if 3 * width < 2**15 else torch.int32
+    columns = torch.arange(width, device=mask.device, dtype=dtype).expand(mask.shape)
+    before = columns.where(mask, -width).cummax(-1).values
+    after = columns.where(mask, 2 * width).flip(-1).cummin(-1).values.flip(-1)
+    gaps = torch.minimum(columns - before, after - columns)
+    return gaps.float().masked_fill_(gaps >= width, torch.inf)
+
+
+def _nearest_over_rows(along_rows: Tensor) -> Tensor:
+    """The distances of (P, H, W) masks, from those along the rows. Only compiled: as it stands it
+    makes a map for every row. The least of numbers is the same in any order, so that the result
+    does not depend on the sizes that it was compiled for."""
+    rows = torch.arange(along_rows.shape[1], device=along_rows.device, dtype=torch.float32)
+    gaps = (rows[:, None] - rows).square().unsqueeze(-1)
+    return (along_rows.square().unsqueeze(1) + gaps).amin(2).sqrt()
 
 
 def _without_far(distances: Tensor, max_distance: float) -> Tensor:

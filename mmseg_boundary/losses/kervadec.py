@@ -67,7 +67,8 @@ def kervadec_boundary_loss(
         # Where a map of distances is not 0, its largest |D_k| is 1 or more.
         signed = signed / signed.abs().amax((2, 3), keepdim=True).clamp(min=1)
 
-    cost = (shares_of(weights) * signed * probs).sum(1, keepdim=True)
+    # In place, since every map of the size of the probabilities counts. `masked` has copied it.
+    cost = (signed.mul_(shares_of(weights)) * probs).sum(1, keepdim=True)
     return mean_over_pixels(cost, target, pixel_weight)
 
 

@@ -4,7 +4,7 @@ import logging
 
 from mmengine.logging import MMLogger
 
-from ..losses import compiled
+from .. import compiled
 
 
 class CompilerLog(logging.Handler):

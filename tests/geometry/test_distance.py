@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 from torch.utils.data import DataLoader
 
+from mmseg_boundary import compiled
 from mmseg_boundary.geometry import distance
 from mmseg_boundary.geometry.distance import (
     TOLERANCE,
@@ -40,11 +41,20 @@ def small_steps(mask, max_distance=None):
         return torch_distance_to(mask, max_distance)
 
 
+def in_one_pass(mask, max_distance=None):
+    """The torch engine as it is compiled, uncompiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distance, 'is_compiled', lambda masks: True)
+        patch.setattr(distance, 'compiled', lambda kernel, form: kernel)
+        return torch_distance_to(mask, max_distance)
+
+
 ENGINES = [
     distance_to,
     scipy_engine,
     torch_distance_to,
     small_steps,
+    in_one_pass,
     pytest.param(cuda_engine, marks=needs_gpu),
 ]
 each_engine = pytest.mark.parametrize('engine', ENGINES)
@@ -241,6 +251,36 @@ def test_without_another_side_there_is_no_distance(regions):
     outside, inside = distances_between(regions)
     assert inside[0, 0][regions[0].any(0)].isinf().all()
     assert signed_distances(regions, outside, inside).eq(0).all()
+
+
+@pytest.mark.slow  # it compiles
+def test_the_compiled_pass_agrees_with_the_plain_one(monkeypatch):
+    scattered = torch.rand(3, 70, 90, generator=torch.manual_seed(0)) < 0.01
+    masks = [scattered, scattered[:1], scattered[:2, :9, :50], torch.zeros(2, 5, 6, dtype=bool)]
+    plain = [torch_distance_to(mask) for mask in masks]
+    monkeypatch.setattr(compiled, 'LARGE', 0)
+    monkeypatch.setattr(compiled, '_warn', pytest.fail)
+    for mask, expected in zip(masks, plain, strict=True):
+        assert torch.equal(torch_distance_to(mask), expected)
+
+
+@pytest.mark.parametrize('regions', [[[0, 0, 1, 1, 2, 3]], [[3, 3, 1, 1, 3, 3]], [[3] * 6]])
+def test_a_device_finds_the_nearest_other_region_too(regions, monkeypatch):
+    """Of three, and void."""
+    regions = (torch.tensor(regions) == torch.arange(3).view(3, 1, 1)).unsqueeze(0)
+    expected = distances_between(regions)
+    monkeypatch.setattr(distance, 'is_queued', lambda tensor: True)
+    torch.testing.assert_close(distances_between(regions), expected)
+
+
+@pytest.mark.parametrize('width', [10_922, 10_923])
+def test_wide_rows_do_not_overflow(width):
+    mask = torch.zeros(2, width, dtype=torch.bool)
+    mask[0, 0] = True
+    distances = torch_distance_to(mask)
+    assert distances[0, -1] == width - 1
+    assert torch_distance_to(mask.flip(1))[0, 0] == width - 1
+    assert torch_distance_to(mask[1:]).isinf().all()
 
 
 @needs_gpu

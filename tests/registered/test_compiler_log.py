@@ -5,7 +5,7 @@ import torch
 from mmengine.logging import MMLogger
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary.losses import compiled
+from mmseg_boundary import compiled
 from mmseg_boundary.losses.epl import blocks
 
 

@@ -39,8 +39,8 @@ from torch.utils._python_dispatch import (
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 import mmseg_boundary
+from mmseg_boundary import compiled
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses import compiled
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 from mmseg_boundary.losses.epl import blocks
 
@@ -135,9 +135,13 @@ def cost_of(loss: Callable[[Tensor, Tensor], Tensor], shape: Sequence[int], comp
 def from_logits(loss: DecodeHeadLoss) -> Callable[[Tensor, Tensor], Tensor]:
     """What a loss computes as a module, but for its checks and autocast, which meta has not."""
 
+    targets = []
+
     def value(logits: Tensor, labels: Tensor) -> Tensor:
         given = logits if loss.takes_logits else logits.softmax(1)
-        return loss.term(given, encode(labels, logits.shape[1]), None)
+        target = encode(labels, logits.shape[1])
+        targets.append(target)  # which a training keeps for as long as the logits
+        return loss.term(given, target, None)
 
     return value
 

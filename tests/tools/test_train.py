@@ -12,7 +12,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS
 
-from mmseg_boundary.losses import compiled
+from mmseg_boundary import compiled
 from tests.support.commands import LIMIT, ROOT, SHAPES, TINY, environment_for, free_port, run, train
 from tests.support.logs import losses, scalars, text_of
 from tests.support.skips import CAMVID, needs_camvid

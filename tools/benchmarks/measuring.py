@@ -14,8 +14,8 @@ import cv2
 import torch
 
 from mmseg_boundary import losses as ours
+from mmseg_boundary.compiled import compile_from
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses.compiled import compile_from
 
 from . import peers
 from .cases import SUBJECTS, Row, Setting, loss_runs

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ...compiled import compiled, is_compiled, logger
 from ...devices import is_queued
 from ...labels import Target, encode
-from ..compiled import compiled, is_compiled, logger
 
 
 def class_blocks(probs: Tensor) -> Iterator[tuple[int, slice]]:

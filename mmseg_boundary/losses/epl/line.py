@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ...choices import require_choice
+from ...compiled import left_out_of_graphs
 from ...devices import is_queued
 from ...labels import Target
-from ..compiled import left_out_of_graphs
 from ..once_differentiable import once_differentiable
 from ..reduction import as_class_weight, mean_over
 from .blocks import (

@@ -15,8 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmseg_boundary import compiled
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses import compiled, epl, epl_line_loss, epl_point_loss
+from mmseg_boundary.losses import epl, epl_line_loss, epl_point_loss
 from mmseg_boundary.losses.epl import blocks, reference
 from mmseg_boundary.losses.epl.line import (
     LineForm,
