@@ -397,6 +397,13 @@ MUTANTS = {
         ('rank, width - 1)', 'rank, width - 2)'),
         ('before, 31)', 'before, 8)'),
         ('.where(size > 0, nothing)', ''),
+        # by_digits
+        ('2 ** min(4, bits - shift) - 1', '15'),
+        ('(counts <= rank', '(counts < rank'),
+        ('(rank - before).int()', 'rank.int()'),
+        ('(index < trial) & ties', '(index <= trial) & ties'),
+        ('masked_fill(fields.amax(1).isnan().unsqueeze(1), torch.nan)', 'clone()'),
+        ('low.masked_fill(is_empty, 1)', 'low'),
         ('.masked_fill(fields.isnan().any(1), torch.nan)', ''),
     ],
     'losses/epl/rays.py': [

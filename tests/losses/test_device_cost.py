@@ -144,8 +144,8 @@ UNITS = 'launches', 'bytes', 'peak'
 BOUNDS = {
     ('cross-entropy', CITY): (6, 2.8, 3.0),
     ('cross-entropy', ADE): (6, 2.7, 3.0),
-    ('EPL, w=23', CITY): (1751, 390.8, 32.4),
-    ('EPL, w=23', ADE): (3361, 388.8, 17.3),
+    ('EPL, w=23', CITY): (667, 184.4, 32.4),
+    ('EPL, w=23', ADE): (1193, 183.3, 17.3),
     ('Kervadec', CITY): (60, 15.7, 4.8),
     ('Kervadec', ADE): (60, 15.3, 4.8),
     ('distance transform', CITY): (98, 22.0, 5.6),

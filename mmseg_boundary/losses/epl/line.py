@@ -284,7 +284,8 @@ def line_sums(
             over. Ties go by index, row by row.
     """
     counts = kernels(level_counts, form.h)(target_field)
-    window = rank_window(energies, counts[0], counts[1:].sum(0))
+    compiling = None if kernels is as_it_stands else kernels
+    window = rank_window(energies, counts[0], counts[1:].sum(0), compiling)
     predicted = kernels(sums_of_prediction, form)(target_field, energies, window)
     return predicted, sums_of_target(target_field, counts, num_valid, form), window
 

@@ -1,6 +1,7 @@
 """Which pixels of a field hold given ranks, by value and then by index, without sorted indices."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,7 +43,12 @@ def empty_window(shape: tuple[int, ...], like: Tensor) -> RankWindow:
     return RankWindow(like.new_ones(shape), index, like.new_zeros(shape), index.clone())
 
 
-def rank_window(fields: Tensor, start: Tensor, size: Tensor) -> RankWindow:
+def rank_window(
+    fields: Tensor,
+    start: Tensor,
+    size: Tensor,
+    kernels: Callable[..., Callable] | None = None,
+) -> RankWindow:
     """The window of the `size` pixels with the ranks from `start` on, the lowest value first.
 
     >>> field = torch.tensor([[0.5, 0.1, 0.5, 0.5, 0.9]])
@@ -53,12 +59,16 @@ def rank_window(fields: Tensor, start: Tensor, size: Tensor) -> RankWindow:
     Args:
         fields: (..., M) float32 or float64, none negative; inf is a value like others.
         start, size: (...) integer, with start + size <= M; a window of size 0 holds no pixel.
+        kernels: `blocks.kernels_for`, if it compiles.
 
     Returns:
         Bounds of the shape of `start`. On CUDA nothing is read back.
     """
     rows = fields.flatten(0, -2)
-    find = by_selection if np is not None and fields.is_cpu else by_bisection
+    if np is not None and fields.is_cpu:
+        find = by_selection
+    else:
+        find = partial(by_digits, kernels=kernels) if kernels else by_bisection
     bounds = find(rows, start.flatten(), size.flatten())
     return RankWindow(*(bound.view(start.shape) for bound in bounds))
 
@@ -130,7 +140,7 @@ def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, .
     """`rank_window` of (R, M) fields without sorting, bit by bit: a value has the rank r if at most
     r others lie below it."""
     width = 8 * fields.element_size()
-    bits = (fields + 0).view(torch.int32 if width == 32 else torch.int64)
+    bits = _in_the_order_of(fields)
     index = torch.arange(fields.shape[1], device=fields.device, dtype=torch.int32)
 
     def largest(lies_below: Callable[[Tensor], Tensor], rank: Tensor, bits: int) -> Tensor:
@@ -150,3 +160,70 @@ def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, .
         value = value.masked_fill(fields.isnan().any(1), torch.nan).where(size > 0, nothing)
         bounds += [value, tie.squeeze(1).to(torch.int32)]
     return tuple(bounds)
+
+
+_TRIALS = 15  # that a pass over the pixels counts: four bits of a value
+
+
+def by_digits(
+    fields: Tensor, start: Tensor, size: Tensor, kernels: Callable[..., Callable]
+) -> tuple[Tensor, ...]:
+    """`by_bisection`, four bits and both bounds at a time: each pass counts the pixels below all
+    the values that the next digit allows. That pays if a pass is one kernel: `kernels` compiles.
+
+    The counts are whole numbers, the same in any order.
+    """
+    bits = _in_the_order_of(fields)
+    num_bits, num_index_bits = 8 * fields.element_size() - 1, (fields.shape[1] - 1).bit_length()
+    below, below_among_ties = kernels(counts_below), kernels(counts_of_ties_below)
+
+    def largest(
+        lies_below: Callable[[Tensor], Tensor], rank: Tensor, bits: int
+    ) -> tuple[Tensor, Tensor]:
+        """The largest value of so many bits with at most `rank` below, and how many are."""
+        value, count = torch.zeros_like(rank), torch.zeros_like(rank)
+        for shift in reversed(range(0, bits, 4)):
+            highest = 2 ** min(4, bits - shift) - 1
+            digits = torch.arange(_TRIALS + 1, device=rank.device, dtype=rank.dtype)
+            trials = value.unsqueeze(-1) + (digits.clamp(max=highest) << shift)
+            counts = lies_below(trials[..., 1:]).to(rank.dtype)
+            digit = (counts <= rank.unsqueeze(-1)).sum(-1, keepdim=True).clamp(max=highest)
+            counts = torch.cat([count.unsqueeze(-1), counts], -1)
+            value, count = (each.gather(-1, digit).squeeze(-1) for each in (trials, counts))
+        return value, count
+
+    rank = torch.stack([start, start + size - 1], 1).to(bits.dtype)
+    value, before = largest(lambda trials: below(bits, trials), rank, num_bits)
+    tie, _ = largest(
+        lambda trials: below_among_ties(bits, value, trials),
+        (rank - before).int(),
+        num_index_bits,
+    )
+    value = value.view(fields.dtype).masked_fill(fields.amax(1).isnan().unsqueeze(1), torch.nan)
+    is_empty = size == 0
+    low, high = value.unbind(1)
+    first, last = tie.unbind(1)
+    return low.masked_fill(is_empty, 1), first, high.masked_fill(is_empty, 0), last
+
+
+def counts_below(bits: Tensor, trials: Tensor) -> Tensor:
+    """(R, 2, T) int32: how many of the (R, M) values lie below each of the trials."""
+    per_trial = trials.flatten(1).unsqueeze(-1).unbind(1)
+    counts = [(bits < trial).sum(-1, dtype=torch.int32) for trial in per_trial]
+    return torch.stack(counts, 1).view(trials.shape)
+
+
+def counts_of_ties_below(bits: Tensor, value: Tensor, trials: Tensor) -> Tensor:
+    """(R, 2, T) int32: how many of the pixels with the (R, 2) values have an index below."""
+    index = torch.arange(bits.shape[1], device=bits.device, dtype=torch.int32)
+    counts = []
+    for place in range(2):
+        ties = bits == value[:, place, None]
+        for trial in trials[:, place].unsqueeze(-1).unbind(1):
+            counts.append(((index < trial) & ties).sum(-1, dtype=torch.int32))
+    return torch.stack(counts, 1).view(trials.shape)
+
+
+def _in_the_order_of(fields: Tensor) -> Tensor:
+    """Integers in the order of floats of which none is negative: their bits, -0 as 0."""
+    return (fields + 0).view(torch.int32 if fields.element_size() == 4 else torch.int64)

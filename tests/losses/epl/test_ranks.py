@@ -3,15 +3,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmseg_boundary.losses.epl.blocks import as_it_stands
 from mmseg_boundary.losses.epl.ranks import (
     RankWindow,
     by_bisection,
+    by_digits,
     by_selection,
     empty_window,
     rank_window,
 )
 
-METHODS = [by_selection, by_bisection]
+
+def by_digits_uncompiled(fields, start, size):
+    return by_digits(fields, start, size, as_it_stands)
+
+
+METHODS = [by_selection, by_bisection, by_digits_uncompiled]
 
 
 def by_stable_sort(field, start, size):
