@@ -47,13 +47,15 @@ def is_compiled(batch: Tensor) -> bool:
 
 
 @functools.cache
-def compiled(kernel: Callable, form: Hashable) -> Callable:
+def compiled(kernel: Callable, form: Hashable, otherwise: Callable | None = None) -> Callable:
     """`kernel`, compiled by its first call, for all sizes of its tensors above 1.
 
     Args:
         kernel: a function of tensors, named tuples of them, and constants.
         form: all else that the result is compiled for. torch keeps eight variants of a function,
             which all callers share; here each form has a function of its own.
+        otherwise: what takes the place of a kernel that torch cannot compile, for one that must not
+            run as it stands.
     """
     code, name = kernel.__code__.replace(), kernel.__name__
     own = types.FunctionType(code, kernel.__globals__, name, kernel.__defaults__)
@@ -77,7 +79,7 @@ def compiled(kernel: Callable, form: Hashable) -> Callable:
                     f'torch has given up compiling {name} ({reason}). From here on it runs as it '
                     'stands, several times slower.'
                 )
-        return kernel(*args)
+        return (otherwise or kernel)(*args)
 
     return call
 

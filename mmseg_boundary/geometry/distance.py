@@ -56,21 +56,10 @@ def torch_distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor
     along_rows = _distance_along_rows(mask).reshape(-1, height, width)
     if is_compiled(along_rows.unsqueeze(0)):
         form = along_rows.device, len(along_rows) > 1  # torch compiles for a size of 1 anew
-        distances = compiled(_nearest_over_rows, form)(along_rows).view(mask.shape)
-        return distances if max_distance is None else _without_far(distances, max_distance)
-    squared = along_rows.square_()
-    reach = height if max_distance is None else int(max_distance)
-    # A step of `reach` rows reads 3 `reach`; a larger one would save nothing.
-    window = min(height, 3 * reach + 1)
-    step = max(1, min(reach, _STEP_SIZE // max(1, squared.shape[0] * window * width)))
-    rows = torch.arange(height, device=mask.device, dtype=torch.float32)
-    nearest = torch.empty_like(squared)
-    for first in range(0, height, step):
-        last = min(first + step, height)
-        near = slice(max(0, first - reach), last + reach)
-        gaps = (rows[first:last, None] - rows[near]).square()[..., None]
-        nearest[:, first:last] = (squared[:, None, near] + gaps).amin(2)
-    distances = nearest.sqrt().view(mask.shape)
+        distances = compiled(_nearest_over_rows, form, _nearest_in_steps)(along_rows)
+    else:
+        distances = _nearest_in_steps(along_rows, max_distance)
+    distances = distances.view(mask.shape)
     return distances if max_distance is None else _without_far(distances, max_distance)
 
 
@@ -200,6 +189,24 @@ def _nearest_over_rows(along_rows: Tensor) -> Tensor:
     rows = torch.arange(along_rows.shape[1], device=along_rows.device, dtype=torch.float32)
     gaps = (rows[:, None] - rows).square().unsqueeze(-1)
     return (along_rows.square().unsqueeze(1) + gaps).amin(2).sqrt()
+
+
+def _nearest_in_steps(along_rows: Tensor, max_distance: float | None = None) -> Tensor:
+    """`_nearest_over_rows` in steps that fit into the memory; right up to `max_distance`."""
+    squared = along_rows.square_()
+    _, height, width = squared.shape
+    reach = height if max_distance is None else int(max_distance)
+    # A step of `reach` rows reads 3 `reach`; a larger one would save nothing.
+    window = min(height, 3 * reach + 1)
+    step = max(1, min(reach, _STEP_SIZE // max(1, squared.shape[0] * window * width)))
+    rows = torch.arange(height, device=squared.device, dtype=torch.float32)
+    nearest = torch.empty_like(squared)
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        near = slice(max(0, first - reach), last + reach)
+        gaps = (rows[first:last, None] - rows[near]).square()[..., None]
+        nearest[:, first:last] = (squared[:, None, near] + gaps).amin(2)
+    return nearest.sqrt()
 
 
 def _without_far(distances: Tensor, max_distance: float) -> Tensor:

@@ -45,7 +45,7 @@ def in_one_pass(mask, max_distance=None):
     """The torch engine as it is compiled, uncompiled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distance, 'is_compiled', lambda masks: True)
-        patch.setattr(distance, 'compiled', lambda kernel, form: kernel)
+        patch.setattr(distance, 'compiled', lambda kernel, *_: kernel)
         return torch_distance_to(mask, max_distance)
 
 
@@ -261,6 +261,21 @@ def test_the_compiled_pass_agrees_with_the_plain_one(monkeypatch):
     monkeypatch.setattr(compiled, 'LARGE', 0)
     monkeypatch.setattr(compiled, '_warn', pytest.fail)
     for mask, expected in zip(masks, plain, strict=True):
+        assert torch.equal(torch_distance_to(mask), expected)
+
+
+def test_what_torch_cannot_compile_runs_in_steps(monkeypatch):
+    """As it stands, the compiled pass would hold a map for every row."""
+    mask = torch.rand(3, 40, 50, generator=torch.manual_seed(0)) < 0.01
+    expected = torch_distance_to(mask)
+
+    def given_up(*args, **kwargs):
+        raise RuntimeError('no more variants')
+
+    monkeypatch.setattr(torch, 'compile', lambda kernel, **options: given_up)
+    monkeypatch.setattr(distance, 'is_compiled', lambda masks: True)
+    monkeypatch.setattr(distance, '_nearest_over_rows', lambda along_rows: pytest.fail('held'))
+    with pytest.warns(UserWarning, match='given up'):
         assert torch.equal(torch_distance_to(mask), expected)
 
 
