@@ -10,8 +10,9 @@ from tests.support.skips import ROOT
 
 
 def make(*arguments, cwd=ROOT):
-    # `make test` hands its own arguments on to every make below it.
-    environment = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'STACK')}
+    # `make test` hands its arguments on to every make below it, which then also prints its folder.
+    handed_on = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'STACK')
+    environment = {k: v for k, v in os.environ.items() if k not in handed_on}
     return subprocess.run(
         ['make', '-n', *arguments], cwd=cwd, env=environment, capture_output=True, text=True
     )
