@@ -4,9 +4,10 @@
 # they are (none, theta 1), and images of short contours, which count as much as others (pooled).
 # nuclei_bf1_two_logits.py is about the other side of contours.
 #
-# The head's last layer begins near 0, and its inputs are not negative: the first steps make all of
-# its weights negative, since most pixels are background. Then no logit exceeds the bias, and nuclei
-# appear only when that has risen above 0. With larger weights there are inputs of both signs.
+# In nuclei_bf1.py the head's last layer begins near 0, and its inputs are not negative: the first
+# steps make all of its weights negative, since most pixels are background. Then no logit exceeds the
+# bias, and nuclei appear only when that has risen above 0. With the config's larger weights there are
+# inputs of both signs.
 ce = dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)
 bwce = dict(type='BoundaryWeightedCELoss', use_sigmoid=True)
 dice = dict(type='SoftDiceLoss', use_sigmoid=True)
@@ -19,9 +20,6 @@ def bf1(loss_weight=2, **options):
 study = dict(
     question='What does BF1 change on nuclei, one class with one logit, and by what?',
     base='configs/unet/unet-s5-d16_ce_nuclei.py',
-    options={
-        'model.decode_head.init_cfg': dict(type='Normal', std=0.3, override=dict(name='conv_seg'))
-    },
     arms=dict(
         ce=dict(title='CE', losses=[ce]),
         bf1=dict(title='CE + BF1', losses=[ce, bf1()], start=0.5),

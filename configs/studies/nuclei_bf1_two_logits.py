@@ -8,7 +8,6 @@ study = dict(
     options={
         'model.decode_head.out_channels': 2,
         'model.decode_head.threshold': None,
-        'model.decode_head.init_cfg': dict(type='Normal', std=0.3, override=dict(name='conv_seg')),
     },
     arms=dict(
         ce=dict(title='CE', losses=[ce]),
