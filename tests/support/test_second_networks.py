@@ -10,14 +10,17 @@ import torch.nn.functional as F
 
 from tests.support import second_networks
 from tests.support.second_networks import (
+    ASPP,
     DRND,
     WRN38,
     BasicBlock,
+    Bottleneck,
     Gate,
     GSCNNHead,
     JFZDecoder,
     NVIDIADecoder,
     PSAHead,
+    Residual,
     WideBlock,
     attention_loss,
     dual_task_loss,
@@ -191,6 +194,27 @@ def test_the_reach_of_dilated_layers(trunk, first, reach):
     assert found == reach
 
 
+@pytest.mark.parametrize(
+    'block, norm',
+    [
+        (BasicBlock(8, 8), 'bn1'),
+        (Bottleneck(8, 2), 'bn1'),
+        (Bottleneck(8, 2), 'bn2'),
+        (Residual(8), 'bn1'),
+    ],
+)
+def test_a_block_adds_its_input(block, norm):
+    """Where the ReLU behind a normalization cuts everything, the block is a ReLU of its input."""
+    getattr(block.eval(), norm).bias.data.fill_(-1e3)
+    x = torch.randn(2, 8, 5, 5)
+    assert block(x).equal(F.relu(x))
+
+
+def test_the_layers_of_drn_end_with_a_relu():
+    for output in DRND(depths=(1,) * 8, widths=(4,) * 9)(torch.randn(2, 3, 32, 32)):
+        assert (output >= 0).all() and (output == 0).any()
+
+
 # --- Decoders -------------------------------------------------------------------------------------
 
 
@@ -226,6 +250,50 @@ def test_the_decoder_of_nvidia():
         assert 105_062_720 + count(head) == 137_103_936
         logits = head(torch.empty(2, 128, 280, 280), torch.empty(2, 4096, 70, 70))
     assert logits.shape == (2, 19, 280, 280)
+
+
+@pytest.mark.parametrize(
+    'head, branches, first',
+    [
+        (JFZDecoder(3, 4, 5, (1, 2), 6, 2), ['point', 'dilated.0', 'dilated.1', 'pool'], 'merge'),
+        (NVIDIADecoder(3, 4, 5, (1, 2), 6, 2), ['pool', 'point', 'dilated.0', 'dilated.1'], 'low'),
+        (
+            NVIDIADecoder(3, 4, 5, (1, 2), 6, 2, edge=True),
+            ['pool', 'edge', 'point', 'dilated.0', 'dilated.1'],
+            'low',
+        ),
+    ],
+    ids=['jfz', 'NVIDIA', 'GSCNN'],
+)
+def test_the_order_in_which_a_decoder_concatenates(head, branches, first):
+    """The channels that `merge` and the first 3 x 3 read first, by who learns where they read
+    nothing else."""
+    edge = [torch.rand(4, 1, 16, 16)] if 'edge' in branches else []
+    inputs = [torch.rand(4, 3, 8, 8), torch.rand(4, 4, 4, 4), *edge]
+
+    def who_learns(reader, channels):
+        weight = reader.conv.weight if hasattr(reader, 'conv') else reader.weight
+        kept = weight.data.clone()
+        weight.data[:, : channels.start], weight.data[:, channels.stop :] = 0, 0
+        head.zero_grad()
+        (head.train()(*inputs) ** 2).sum().backward()
+        weight.data.copy_(kept)
+        return {name for name, each in head.named_parameters() if each.grad.abs().sum() > 1e-9}
+
+    for place, branch in enumerate(branches):
+        learning = who_learns(head.merge, slice(6 * place, 6 * place + 6))
+        assert [each for each in branches if f'aspp.{each}.conv.weight' in learning] == [branch]
+    width = dict(merge=6, low=2)[first]
+    learning = who_learns(head.first, slice(0, width))
+    parts = {name.split('.')[0] for name in learning}
+    assert {'merge', 'low'} & parts == {first}
+
+
+def test_image_pooling_is_a_mean():
+    aspp = ASPP(4, 6, (1, 2))
+    aspp.pool = torch.nn.Identity()
+    x = torch.randn(2, 4, 3, 5)
+    torch.testing.assert_close(aspp(x)[0], x.mean((2, 3), True).expand_as(x))
 
 
 def test_a_decoder_drops_only_in_training():
@@ -397,6 +465,9 @@ def test_attention_loss():
     edge_logits[0, 0, 1] = 1.39
     labels[0, 1, 3] = 255
     expected = F.cross_entropy(logits[0, :, 1, :3].T, labels[0, 1, :3])
+    torch.testing.assert_close(attention_loss(logits, edge_logits, labels), expected)
+    labels[0, 1, 1:] = 255
+    expected = F.cross_entropy(logits[0, :, 1, :1].T, labels[0, 1, :1])
     torch.testing.assert_close(attention_loss(logits, edge_logits, labels), expected)
 
 
