@@ -20,6 +20,7 @@ from mmseg_boundary.study.runs import FailedRun
 from mmseg_boundary.study.schedule import Study, Workers, stop
 
 ROOT = Path(__file__).resolve().parents[1]
+SCALES = 'configs/studies/scales'
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +30,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir',
         type=Path,
-        help='its folder (default: work_dirs/studies/NAME, or NAME_in_place)',
+        help='its folder (default: work_dirs/studies/NAME, or NAME_in_place); of a study with '
+        'parts, the one that holds theirs',
+    )
+    parser.add_argument('--part', help='one part of a study that has several (default: all)')
+    parser.add_argument(
+        '--scale',
+        help='small networks and data in place of its own: a file in configs/studies/scales, such '
+        'as tiny',
     )
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='runs at a time')
     parser.add_argument('--keep', action='store_true', help='keep all weights')
@@ -46,17 +54,31 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    name = f'{args.study.stem}_in_place' if args.in_place else args.study.stem
-    folder = args.work_dir or ROOT / 'work_dirs/studies' / name
     try:
-        if args.action == 'stop':
-            print(f'{stop(folder.resolve())} processes ended.')
-            return
         root = ROOT if args.in_place else repository()
-        study = Study(plan.read(args.study, root), folder)
-        dict(run=run, status=status, report=report)[args.action](study, args, root)
+        for each in plans(args, root):
+            do = dict(run=run, status=status, report=report, stop=end)[args.action]
+            do(Study(each, folder_of(each, args)), args, root)
     except (plan.UnfitStudy, FailedRun) as error:
         raise SystemExit(str(error)) from None
+
+
+def plans(args: argparse.Namespace, root: Path) -> list[plan.Plan]:
+    """Those of the study's parts, at the scale that is asked for."""
+    parts = plan.parts(args.study) if args.part is None else [args.part]
+    found = [plan.read(args.study, root, part) for part in parts]
+    if args.scale is None:
+        return found
+    scale = plan.read_scale(root / SCALES / f'{args.scale}.py', root)
+    return [each.at(scale) for each in found]
+
+
+def folder_of(study: plan.Plan, args: argparse.Namespace) -> Path:
+    """The folder of a study; for its parts, one each in `--work-dir`."""
+    name = f'{study.name}_in_place' if args.in_place else study.name
+    if args.work_dir is None:
+        return ROOT / 'work_dirs/studies' / name
+    return args.work_dir if plan.parts(args.study) == [None] else args.work_dir / name
 
 
 def repository() -> Path:
@@ -64,6 +86,11 @@ def repository() -> Path:
     command = ['git', '-C', str(ROOT), 'rev-parse', '--show-toplevel']
     found = subprocess.run(command, capture_output=True, text=True)
     return Path(found.stdout.strip()) if found.returncode == 0 else ROOT
+
+
+def end(study: Study, args: argparse.Namespace, root: Path) -> None:
+    """Ends what works on the study."""
+    print(f'{stop(study.folder)} processes ended.')
 
 
 def run(study: Study, args: argparse.Namespace, root: Path) -> None:

@@ -5,9 +5,9 @@
 # nuclei_bf1_two_logits.py is about the other side of contours.
 #
 # In nuclei_bf1.py the head's last layer begins near 0, and its inputs are not negative: the first
-# steps make all of its weights negative, since most pixels are background. Then no logit exceeds the
-# bias, and nuclei appear only when that has risen above 0. With the config's larger weights there are
-# inputs of both signs.
+# steps make all of its weights negative, since most pixels are background. Then no logit exceeds
+# the bias, and nuclei appear only when that has risen above 0. With the config's larger weights
+# there are inputs of both signs.
 ce = dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)
 bwce = dict(type='BoundaryWeightedCELoss', use_sigmoid=True)
 dice = dict(type='SoftDiceLoss', use_sigmoid=True)

@@ -2,4 +2,4 @@
 the report."""
 
 # What a training leaves in its work folder. Here, since its hooks import nothing else of a study.
-MEASURED, DIVERGED = 'measured.json', 'diverged.json'
+MEASURED, DIVERGED, VALIDATED = 'measured.json', 'diverged.json', 'validated.json'

@@ -38,7 +38,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Curve:
-    """An arm over widths: its scores, and its paired differences from the baseline."""
+    """An arm over widths or iterations: its scores, and its paired differences from the
+    baseline."""
 
     title: str
     place: int
@@ -112,6 +113,22 @@ def over_widths(curves: Sequence[Curve], label: str, unit: str = 'px') -> str:
     for axes in (above, below):
         axes.grid(color=LINE, linewidth=0.6)
     return _svg(figure, f'widths {label}')
+
+
+@matplotlib.rc_context(STYLE)
+def over_iterations(curves: Sequence[Curve], label: str) -> str:
+    """The scores over a training."""
+    figure = _figure(height=3.2)
+    axes = figure.subplots()
+    for curve in curves:
+        line = '-' if curve.place < SERIES else '--'
+        color = _series_color(curve.place)
+        values = list(curve.scores), list(curve.scores.values())
+        axes.plot(*values, color=color, linestyle=line, marker='o', markersize=3, linewidth=1.6)
+    axes.set_ylabel(label)
+    axes.set_xlabel('iteration')
+    axes.grid(color=LINE, linewidth=0.6)
+    return _svg(figure, f'iterations {label}')
 
 
 def _figure(height: float) -> Figure:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import resource
@@ -19,7 +20,7 @@ from mmseg.registry import HOOKS
 from ..registered.check_finite_loss import non_finite
 from ..report import write_report
 from ..stacks import MODULES, STACK
-from . import DIVERGED, MEASURED
+from . import DIVERGED, MEASURED, VALIDATED
 
 WARM_UP = 20  # iterations, whose seconds are not counted
 
@@ -31,19 +32,28 @@ class StudyRun(Hook):
 
     In the work folder it writes `measured.json` (seconds per iteration of forward, with the losses,
     and backward: the median after the first 20 of a process; peak memory above that of the built
-    net; parameters; versions).
+    net; parameters; versions) and, if there are validations, `validated.json` ({iteration: score}).
 
     Args:
         interval: of the checkpoints, in iterations.
         states: the iterations whose checkpoints are kept.
         folder: where they are kept, as `iter_N.pth`.
         stop: whether training ends when all states are there, because its end is known.
+        score: the key of the evaluator that validations are about.
     """
 
     priority = 'LOWEST'  # after CheckpointHook
 
-    def __init__(self, interval: int, states: list[int], folder: str, stop: bool = False) -> None:
+    def __init__(
+        self,
+        interval: int,
+        states: list[int],
+        folder: str,
+        stop: bool = False,
+        score: str | None = None,
+    ) -> None:
         self.interval = interval
+        self.score = score
         self.states = states
         self.folder = Path(folder)
         self.stop = stop
@@ -81,6 +91,14 @@ class StudyRun(Hook):
                     other.unlink()
         self._write_measured(runner)
         self._stop_when_kept(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Writes down a score; a resumed run comes to the same one again."""
+        path = Path(runner.work_dir, VALIDATED)
+        scores = json.loads(path.read_text()) if path.is_file() else {}
+        value = (metrics or {})[self.score]
+        scores[str(runner.iter)] = None if math.isnan(value) else value
+        write_report(path, scores)
 
     def _keep_states(self, folder: Path) -> None:
         for iteration in self.states:

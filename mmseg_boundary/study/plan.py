@@ -3,13 +3,14 @@
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 from mmengine.config import Config
 
+from . import papers
 from .statistics import LEVEL, smallest_adjusted_p
 
 MAX_FINALS = 6
@@ -35,6 +36,7 @@ class Arm:
         iterations: None is the study's.
         seeds: None are the study's; none, `[]`, leaves it with the tuning.
         cost: of one iteration, as a multiple of the base arm's; for the estimate alone.
+        published: {column: value} that one row of the published numbers alone has; {} for none.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Arm:
     iterations: int | None = None
     seeds: list | None = None
     cost: float = 1.0
+    published: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,52 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """A score that is measured on the first split over the whole of each final training.
+
+    Attributes:
+        key: of the evaluator.
+        points: how often, at equal distances.
+        reach: the score that an arm is asked when it reaches it first; None for none.
+    """
+
+    key: str
+    points: int
+    reach: float | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a study's networks and data are replaced by, so that it ends in less time.
+
+    Attributes:
+        title: what this is, for the report.
+        images: what they are trained on, for the report.
+        data: a config from which all but the model is taken: data, optimizer, schedule. The
+            number of classes is that of its decode head.
+        one_logit: the same for models with one logit.
+        iterations: of all trainings.
+        small: {type of a backbone or head: arguments that make it small}; every backbone needs
+            some.
+        channels: of all heads, at most.
+        seconds, budget: as of a study.
+    """
+
+    name: str
+    title: str
+    images: str
+    data: str
+    one_logit: str
+    iterations: int
+    small: dict
+    channels: int
+    budget: float
+    seconds: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A study's file, checked."""
+    """A study's file, or a part of it, checked."""
 
     name: str
     question: str
@@ -113,7 +160,13 @@ class Plan:
     seconds: dict
     options: dict
     tuning: Tuning | None
+    data: str
+    tta: bool
     published: str | None
+    published_scores: dict
+    seed_options: dict
+    validation: Validation | None = None
+    scale: Scale | None = None
 
     def runs(self) -> list['Run']:
         """All runs, those first that others begin from."""
@@ -200,7 +253,7 @@ class Plan:
                     config=self.arms[run.arm].config or self.base,
                     start=self.start_of(run.arm, run.stage),
                     iterations=self.iterations_of(run.arm),
-                    study_options=self.options,
+                    study_options=self.options | self.seed_options.get(run.seed, {}),
                     stage_options=self.tuning.options if run.stage == 'tuning' else {},
                     setting=index,
                 )
@@ -219,7 +272,7 @@ class Plan:
     def resolved(self) -> dict:
         """The plan as `study.json` has it."""
         listed = ('question', 'base', 'base_arm', 'baselines', 'finals', 'seeds', 'margins')
-        more = ('budget', 'iterations', 'published', 'options')
+        more = ('budget', 'iterations', 'data', 'tta', 'published', 'published_scores', 'options')
         return dict(
             study=self.name,
             **{key: getattr(self, key) for key in (*listed, *more)},
@@ -227,6 +280,29 @@ class Plan:
             splits=[asdict(split) for split in self.splits],
             endpoints=[asdict(endpoint) for endpoint in self.endpoints],
             tuning=self.tuning and asdict(self.tuning),
+            validation=self.validation and asdict(self.validation),
+            scale=self.scale and asdict(self.scale),
+        )
+
+    def at(self, scale: Scale) -> 'Plan':
+        """The plan at another scale: the same arms, one seed, nothing tuned and no comparison
+        declared."""
+        arms = {name: replace(arm, iterations=None, seeds=None) for name, arm in self.arms.items()}
+        return replace(
+            self,
+            name=f'{self.name}_{scale.name}',
+            arms=arms,
+            finals=[],
+            seeds=self.seeds[:1],
+            margins={},
+            tuning=None,
+            tta=False,
+            iterations=scale.iterations,
+            checkpoint_interval=_interval(scale.iterations),
+            validation=self.validation and replace(self.validation, points=5),
+            seconds=self.seconds | scale.seconds,
+            budget=scale.budget,
+            scale=scale,
         )
 
 
@@ -251,35 +327,88 @@ class Run:
         return f'{self.name.removeprefix("tuning__")}__{split}.json'
 
 
-def read(path: str | Path, root: str | Path = '.') -> Plan:
+def parts(path: str | Path) -> list[str | None]:
+    """The names of a study's parts, each a study by itself; [None] for a file without parts.
+
+    Raises:
+        UnfitStudy: there is no study in the file.
+    """
+    return list(_study_in(Path(path)).get('parts') or [None])
+
+
+def read(path: str | Path, root: str | Path = '.', part: str | None = None) -> Plan:
     """The study of a file.
 
     Args:
-        path: MMEngine's config syntax, with one dict `study`.
+        path: MMEngine's config syntax, with one dict `study`. Its `parts`, {name: settings}, are
+            studies that share all other settings.
         root: of the repository; configs are named from there.
+        part: the name of one.
 
     Raises:
         UnfitStudy: something cannot be run, or its result would mean nothing.
     """
     path = Path(path)
+    given = _study_in(path)
+    known = given.pop('parts', None) or {}
+    if part is None and known or part is not None and part not in known:
+        said = f'the parts {", ".join(known)}' if known else 'no parts'
+        _refuse(path, f'has {said}, and {part!r} was asked for; name one of its own')
+    name = path.stem if part is None else f'{path.stem}_{part}'
+    return _Reader(path, Path(root), name).plan(given | known.get(part, {}))
+
+
+def read_scale(path: str | Path, root: str | Path = '.') -> Scale:
+    """A scale for studies.
+
+    Args:
+        path: MMEngine's config syntax, with one dict `scale`.
+        root: of the repository; configs are named from there.
+
+    Raises:
+        UnfitStudy: it does not exist, or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = ', '.join(sorted(each.stem for each in path.parent.glob('*.py')))
+        raise UnfitStudy(f'There is no scale {path.stem!r}; choose from {known}.')
+    given = Config.fromfile(path, import_custom_modules=False).get('scale')
+    if given is None:
+        _refuse(path, 'has no `scale = dict(...)`; see tiny.py beside it')
+    return _Reader(path, Path(root), path.stem).scale(given.to_dict())
+
+
+def _study_in(path: Path) -> dict:
     if not path.is_file():
         raise UnfitStudy(f'The study {path} does not exist. `ls configs/studies` lists ours.')
     given = Config.fromfile(path, import_custom_modules=False).get('study')
     if given is None:
         _refuse(path, 'has no `study = dict(...)`; see configs/studies for some')
-    return _Reader(path, Path(root)).plan(given.to_dict())
+    return given.to_dict()
 
 
 class _Reader:
-    def __init__(self, path: Path, root: Path) -> None:
+    def __init__(self, path: Path, root: Path, name: str) -> None:
         self.path = path
         self.root = root
+        self.name = name
 
     def refuse(self, sentence: str) -> NoReturn:
         _refuse(self.path, sentence)
 
+    def scale(self, given: dict) -> Scale:
+        fields = {*Scale.__dataclass_fields__} - {'name'}
+        self.known_keys(given, fields, 'the scale')
+        missing = sorted(fields - {'seconds'} - set(given))
+        if missing:
+            self.refuse(f'has no {missing[0]}; give it')
+        for key in ('data', 'one_logit'):
+            self.config(given[key])
+        self.positive(given['budget'], 'budget (core-hours)')
+        return Scale(self.name, **given)
+
     def plan(self, given: dict) -> Plan:
-        known = {each for each in Plan.__dataclass_fields__ if each != 'name'}
+        known = {*Plan.__dataclass_fields__} - {'name', 'scale'}
         self.known_keys(given, known, 'the study')
         for key in ('question', 'base', 'arms', 'seeds', 'splits', 'endpoints', 'budget'):
             if not given.get(key):
@@ -294,7 +423,7 @@ class _Reader:
         usual = self.iterations_of(given['base'])
         iterations = given.get('iterations') or usual
         plan = Plan(
-            name=self.path.stem,
+            name=self.name,
             question=given['question'],
             base=self.config(given['base']),
             arms=arms,
@@ -308,15 +437,36 @@ class _Reader:
             budget=self.positive(given['budget'], 'budget (core-hours)'),
             space=self.positive(given.get('space', FREE_GB), 'space (GB)'),
             iterations=iterations,
-            checkpoint_interval=given.get('checkpoint_interval') or max(1, iterations // 20),
+            checkpoint_interval=given.get('checkpoint_interval') or _interval(iterations),
             seconds=dict(iteration=1.0, evaluation=60.0) | given.get('seconds', {}),
             options=given.get('options', {}),
             tuning=self.tuning(given.get('tuning'), arms),
+            data=given.get('data', ''),
+            tta=given.get('tta', False),
             published=given.get('published'),
+            published_scores=given.get('published_scores', {}),
+            seed_options=self.seed_options(given.get('seed_options', {})),
+            validation=self.validation(given.get('validation'), iterations),
         )
         self.known_keys(plan.seconds, {'iteration', 'evaluation'}, 'seconds')
+        self.published(plan)
         self.agree(plan)
         return plan
+
+    def published(self, plan: Plan) -> None:
+        """Checks that the published numbers which are named are there."""
+        try:
+            paper = papers.read(plan.published) if plan.published else None
+            for arm in plan.arms.values():
+                if arm.published and paper is not None:
+                    row = paper.row(arm.published)
+                    for column in plan.published_scores.values():
+                        paper.score(row, column)
+        except (papers.UnknownNumbers, KeyError) as error:
+            self.refuse(f'names published numbers that are not there: {error}')
+        for name, arm in plan.arms.items():
+            if arm.published and paper is None:
+                self.refuse(f'gives {name!r} a row of published numbers; name those in published')
 
     def known_keys(self, given: dict, known: set[str], where: str) -> None:
         unknown = sorted(set(given) - known)
@@ -382,6 +532,26 @@ class _Reader:
         if 'key' not in given:
             self.refuse(f'has the endpoint {given!r} without a key of the evaluator; give it')
         return Endpoint(given['key'], given.get('title', given['key']), given.get('classes'))
+
+    def seed_options(self, given: dict) -> dict:
+        for seed, options in given.items():
+            if not isinstance(seed, int) or not isinstance(options, dict):
+                self.refuse(
+                    f'has {seed!r}: {options!r} in seed_options; give {{seed: {{key: value}}}}'
+                )
+        return given
+
+    def validation(self, given: dict | None, iterations: int) -> Validation | None:
+        if given is None:
+            return None
+        self.known_keys(given, {*Validation.__dataclass_fields__}, 'validation')
+        points = given.get('points')
+        if 'key' not in given or not isinstance(points, int) or not 0 < points <= iterations:
+            self.refuse(
+                f'has validation={given!r}; give a key of the evaluator and how many points, '
+                f'from 1 to its {iterations} iterations'
+            )
+        return Validation(**given)
 
     def positive(self, value: float, what: str) -> float:
         if not isinstance(value, (int, float)) or not 0 < value < math.inf:
@@ -496,6 +666,11 @@ class _Reader:
                 f'adjusted p is {smallest:.3g}, so that none can reach {LEVEL}: give more seeds or '
                 'fewer finals'
             )
+
+
+def _interval(iterations: int) -> int:
+    """A twentieth of a schedule, or the next lower number that divides it."""
+    return next(n for n in range(max(1, iterations // 20), 0, -1) if iterations % n == 0)
 
 
 @cache

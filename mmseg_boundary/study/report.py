@@ -4,7 +4,6 @@ Both are made of the same sections. Nothing is shown of a split that is opened l
 are in.
 """
 
-import csv
 import datetime
 import json
 import math
@@ -20,6 +19,7 @@ from markupsafe import Markup
 from ..files import atomic_write
 from ..report import width_of
 from ..report import write_report as write_json
+from . import papers
 from .conclusions import (
     REGION_ENDPOINT,
     Comparison,
@@ -33,9 +33,19 @@ from .conclusions import (
     with_interval,
 )
 from .extremes import PALETTE, scene_files, wanted_images
-from .figures import SERIES, Curve, Difference, Panel, forest, image_panels, over_widths
+from .figures import (
+    SERIES,
+    Curve,
+    Difference,
+    Panel,
+    forest,
+    image_panels,
+    over_iterations,
+    over_widths,
+)
 from .locks import SUMMARY, locked
-from .results import PLAN, Endpoint, Run, Study, UnfitResults, read
+from .over_training import growth
+from .results import PLAN, REGION, Endpoint, Run, Study, UnfitResults, read
 from .statistics import (
     FEWEST_BLOCKS,
     LEVEL,
@@ -186,6 +196,9 @@ def _sections(study: Study, drawn: bool = True) -> Iterator[Section]:
             text=[f'{study.primary.title}: the baseline, and by how much the others exceed it.'],
             tables=per_class,
         )
+    if section := _over_training(study, drawn):
+        yield section
+    yield _time_and_memory(study)
     if drawn and (section := _extremes(study)):
         yield section
     if study.plan.get('tuning'):
@@ -225,6 +238,16 @@ def _how_to_read(study: Study) -> str:
         target = f'The target: Δ {study.primary.title} of {study.gain:g} or more with p < {LEVEL:g}'
         target += ''.join(f', Δ {each.title} not below 0' for each in study.endpoints[1:])
         sentences.append(target + (', and that of mIoU shown.' if margin is not None else '.'))
+    if study.plan.get('published_scores'):
+        sentences.append(
+            'Published: of the paper below, in brackets its difference from the same baseline.'
+        )
+    if study.plan.get('scale'):
+        sentences.append(
+            f'This is the study at the scale {study.plan["scale"]["name"]}: '
+            f'{study.plan["scale"]["title"]}. It shows that the study runs; no score here is to be '
+            'compared with a published one.'
+        )
     base = study.titles[study.plan['base_arm']]
     sentences.append(f'Time of the CPU per iteration and peak memory are multiples of {base}.')
     return ' '.join(sentences)
@@ -233,9 +256,12 @@ def _how_to_read(study: Study) -> str:
 def _table_of_arms(study: Study, split: str) -> Table:
     primary, *further = study.endpoints
     width = primary.key.rpartition('_')[2] if width_of(primary.key) else '3px'
-    plain = [Endpoint('mIoU', 'mIoU'), Endpoint('mBoundaryIoU', 'Boundary IoU')]
+    named = {each.key for each in study.endpoints if not each.classes}
+    if REGION not in named:
+        further.append(REGION_ENDPOINT)
     trimap = re.sub(r'(px|d)$', r' \1', f'trimap IoU, {width}')
-    plain.append(Endpoint(f'mTrimapIoU_{width}', trimap))
+    plain = [Endpoint('mBoundaryIoU', 'Boundary IoU'), Endpoint(f'mTrimapIoU_{width}', trimap)]
+    plain = [each for each in plain if each.key not in named]
     columns = [
         'arm',
         'runs',
@@ -245,7 +271,10 @@ def _table_of_arms(study: Study, split: str) -> Table:
     ]
     for each in further:
         columns += [each.title, f'Δ {each.title}']
-    columns += ['mIoU', 'Δ mIoU', *(each.title for each in plain[1:]), 'time', 'memory']
+    columns += [*(each.title for each in plain), 'time', 'memory']
+    paper = papers.read(study.plan['published']) if study.plan.get('published_scores') else None
+    if paper:
+        columns += [*(f'{key}, published' for key in study.plan['published_scores']), 'data']
     known = {each.arm: each for each in [*compare(study, split), *explore(study, split)]}
     rows = []
     for arm, title in study.titles.items():
@@ -265,11 +294,13 @@ def _table_of_arms(study: Study, split: str) -> Table:
         if study.compared:
             row.append(p_value(comparison.adjusted_p) if comparison else '')
         for each in further:
-            row += [score(each), difference(each)]
-        region = f' ({comparison.region})' if comparison and comparison.region else ''
-        row += [score(plain[0]), difference(REGION_ENDPOINT) + region]
-        row += [score(each) for each in plain[1:]]
+            verdict_on_region = each.key == REGION and comparison and comparison.region
+            said = f' ({comparison.region})' if verdict_on_region else ''
+            row += [score(each), difference(each) + said]
+        row += [score(each) for each in plain]
         row += _costs(study, split, runs)
+        if paper:
+            row += [*_published_scores(study, paper, arm), study.data]
         rows.append(row)
     done, all_of_them = study.progress(split)
     state = f'closed, {done} of {all_of_them} finals are in' if study.is_closed(split) else ''
@@ -278,6 +309,23 @@ def _table_of_arms(study: Study, split: str) -> Table:
         where = f'at commit {opened["commit"]}' if opened['commit'] else 'in place'
         state = f'opened on {opened["date"]} {where}'
     return Table(columns, rows, f'{split}{f" ({state})" if state else ""}', cards=True)
+
+
+def _published_scores(study: Study, paper: papers.Paper, arm: str) -> list[str]:
+    """A paper's numbers of an arm, with their differences from those of its baseline."""
+    selectors = {each['name']: each['published'] for each in study.plan['arms']}
+    cells = []
+    for column in study.plan['published_scores'].values():
+        if not selectors[arm]:
+            cells.append('')
+            continue
+        score, base = (
+            paper.score(paper.row(selectors[name]), column) if selectors[name] else math.nan
+            for name in (arm, study.baseline)
+        )
+        difference = points(score - base, signed=True)
+        cells.append(points(score) + ('' if difference in ('—', '0.00') else f' ({difference})'))
+    return cells
 
 
 def _count(runs: Sequence[Run]) -> str:
@@ -381,6 +429,70 @@ def _table_of_classes(study: Study, split: str) -> Table | None:
     marked = f' (*: in {", ".join(each.title for each in study.endpoints[1:])})' if chosen else ''
     titles = [study.titles[study.baseline], *(each.title for each in comparisons)]
     return Table(['class', *titles], rows, f'{split}{marked}')
+
+
+def _over_training(study: Study, drawn: bool) -> Section | None:
+    """The validations, where the study has some."""
+    wanted = study.plan.get('validation')
+    found = growth(study, study.splits[0]) if wanted else {}
+    if not found:
+        return None
+    points_each = max(len(each.scores) for each in found.values())
+    columns = ['arm', 'best at, %', f'highest {wanted["key"]}', 'at iteration']
+    text = (
+        f'{wanted["key"]} on {study.splits[0]}, {points_each} times in a training. "Best at" is '
+        'the percentage of these at which an arm has the best score of all (equals share it), '
+        'which Gül calls superiority.'
+    )
+    if wanted['reach'] is not None:
+        columns.append(f'first at {wanted["reach"]:g}')
+        text += f' The last column is the first iteration with {wanted["reach"]:g}, per seed.'
+    rows = []
+    for arm, each in found.items():
+        highest = max(each.scores, key=each.scores.__getitem__)
+        row = [study.titles[arm], points(each.superiority)]
+        row += [points(each.scores[highest]), f'{highest}']
+        if wanted['reach'] is not None:
+            row.append(', '.join('—' if at is None else f'{at}' for at in each.reached))
+        rows.append(row)
+    places = list(study.titles)
+    curves = [
+        Curve(study.titles[arm], places.index(arm), dict(each.scores), {})
+        for arm, each in found.items()
+    ]
+    drawings = []
+    if drawn and points_each > 1:
+        legend = [(curve.place >= SERIES, curve.place % SERIES, curve.title) for curve in curves]
+        svg = Markup(over_iterations(curves, wanted['key']))
+        drawings = [Drawing(svg, study.splits[0], legend)]
+    return Section('Over the training', [text], [Table(columns, rows, cards=True)], drawings)
+
+
+def _time_and_memory(study: Study) -> Section:
+    """What the runs took, whole and per iteration, medians over them."""
+    rows = []
+    for arm, title in study.titles.items():
+        runs = study.reported(arm, study.splits[0])
+        if runs:
+            rows.append(
+                [
+                    title,
+                    *(_median([getattr(run, of) for run in runs], unit, digits)
+                      for of, unit, digits in (('seconds', 1000, 0), ('whole', 1 / 60, 1),
+                                               ('memory', 1, 0))),
+                ]
+            )  # fmt: skip
+    text = (
+        'Medians over runs: a step, forward with the losses and backward; the whole run, with its '
+        'data and evaluation; and the peak of the memory above that of the built net.'
+    )
+    columns = ['arm', 'step, ms', 'whole run, core-minutes', 'memory, MiB']
+    return Section('Time and memory', [text], [Table(columns, rows)], folded=True)
+
+
+def _median(values: Sequence[float], unit: float, digits: int) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return f'{np.median(known) * unit:.{digits}f}' if known else '—'
 
 
 # --- Images ---------------------------------------------------------------------------------------
@@ -584,34 +696,15 @@ def _detectable(study: Study, shown: Sequence[str]) -> str | None:
 
 
 def published(name: str) -> Section:
-    """The numbers of a paper, with their caveats.
-
-    Args:
-        name: of a CSV in `published/`, such as 'epl_results'; after a colon those of its tables
-            that are shown: 'epl_results: VIII, IX'.
-    """
-    stem, _, chosen = (part.strip() for part in name.partition(':'))
-    sources = json.loads((HERE / 'published/sources.json').read_text(encoding='utf-8'))
-    if stem not in sources:
-        raise UnfitResults(
-            f'The study names the published numbers {stem!r}, which are not there: choose of '
-            f'{", ".join(sources)}.'
-        )
-    with (HERE / f'published/{stem}.csv').open(newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
-    wanted = {each.strip() for each in chosen.split(',')} if chosen else set()
-    unknown = wanted - {row.get('table', '') for row in rows}
-    if unknown:
-        raise UnfitResults(
-            f'The study names the table {", ".join(sorted(unknown))} of {stem}, which has '
-            f'{", ".join(dict.fromkeys(row.get("table", "") for row in rows))}.'
-        )
-    rows = [row for row in rows if not wanted or row['table'] in wanted]
-    columns = [key for key in rows[0] if any(row[key] for row in rows)]
-    cells = [[row[key] for key in columns] for row in rows]
-    source = sources[stem]
-    text = [f'{source["title"]}.', *source['caveats']]
+    """The numbers of a paper, with their caveats; `name` as for `papers.read`."""
+    try:
+        paper = papers.read(name)
+    except papers.UnknownNumbers as error:
+        raise UnfitResults(str(error)) from None
+    columns = [key for key in paper.rows[0] if any(row[key] for row in paper.rows)]
+    cells = [[row[key] for key in columns] for row in paper.rows]
     headings = [column.replace('_', ' ') for column in columns]
+    text = [f'{paper.title}.', *paper.caveats]
     return Section('Published numbers', text, [Table(headings, cells)], folded=True)
 
 

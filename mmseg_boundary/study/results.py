@@ -45,6 +45,8 @@ class Run:
         setting: its place in the tuning grid, if it is of that stage.
         seconds: CPU seconds per iteration, forward and backward.
         memory: peak memory in MiB.
+        whole: core-seconds of all its processes.
+        validated: {iteration: score}, of the validations in its training.
         per_image, predictions: a file and a folder, None where nothing was kept.
     """
 
@@ -63,6 +65,8 @@ class Run:
     versions: dict[str, str]
     per_image: Path | None
     predictions: Path | None
+    validated: dict[int, float]
+    whole: float
 
     def score(self, endpoint: Endpoint) -> float:
         """In points; NaN if the run ended in NaN, or the evaluator had nothing to score."""
@@ -118,6 +122,12 @@ class Study:
     def splits(self) -> list[str]:
         """Those that are reported."""
         return [split['name'] for split in self.plan['splits']]
+
+    @property
+    def data(self) -> str:
+        """What the networks were trained on; at a scale, and what its source has instead."""
+        named, scale = self.plan.get('data') or '', self.plan.get('scale')
+        return f'{scale["images"]}, not {named}' if scale else named
 
     @cached_property
     def compared(self) -> list[str]:
@@ -272,6 +282,8 @@ def _read_run(folder: Path, row: dict) -> Run:
         versions=row.get('versions') or {},
         per_image=folder / row['per_image'] if row.get('per_image') else None,
         predictions=folder / row['predictions'] if row.get('predictions') else None,
+        whole=number(row.get('core_seconds')),
+        validated={int(at): number(value) for at, value in row.get('validated', {}).items()},
     )
 
 

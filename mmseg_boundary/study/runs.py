@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..files import atomic_write
 from ..report import write_report
 from ..stacks import STACK
-from . import DIVERGED, MEASURED
+from . import DIVERGED, MEASURED, VALIDATED
 from .locks import note
 from .plan import Plan, Run, Split
 
@@ -43,10 +43,15 @@ def compose(
     """
     config = Config.fromfile(root / settings['config'], import_custom_modules=False)
     usual = config.train_cfg.max_iters
-    for options in (plan.options, settings['stage_options'], settings['options']):
+    for options in (settings['study_options'], settings['stage_options'], settings['options']):
         config.merge_from_dict(options)
     if settings['losses'] is not None:
         config.model.decode_head.loss_decode = settings['losses']
+    if plan.scale:
+        from .scale import scaled  # with MMSegmentation, which takes seconds to import
+
+        config = scaled(config, plan.scale, root)
+        usual = config.train_cfg.max_iters
     iterations = settings['iterations']
     config.train_cfg.update(max_iters=iterations, val_interval=iterations)
     for scheduler in config.get('param_scheduler') or []:
@@ -57,6 +62,11 @@ def compose(
         config[name].update(num_workers=0, persistent_workers=False)
         config[name].pop('prefetch_factor', None)
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    validation = plan.validation if run.stage == 'final' else None
+    if validation:
+        config.val_dataloader = with_split(config, plan.splits[0]).test_dataloader
+        config.val_evaluator, config.val_cfg = config.test_evaluator, dict(type='ValLoop')
+        config.train_cfg.val_interval = iterations // validation.points
     config.load_from, config.resume, config.launcher = None, False, 'none'
     interval = plan.checkpoint_interval
     config.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=interval)
@@ -67,7 +77,8 @@ def compose(
         hooks.append(dict(type='LossWeightSchedule', schedules=settings['schedule']))
     hooks.append(dict(type='NoteDivergence'))
     keep = dict(states=states, folder=str(states_folder), stop=stop)
-    hooks.append(dict(type='StudyRun', interval=interval, **keep))
+    score = validation and validation.key
+    hooks.append(dict(type='StudyRun', interval=interval, score=score, **keep))
     config.custom_hooks = hooks
     known = config.get('custom_imports') or dict(imports=[])
     imports = dict.fromkeys([*known['imports'], 'mmseg_boundary.registered'])
@@ -258,6 +269,7 @@ def execute(
         numbers, images = folder.path / f'{split.name}.json', folder.path / f'{split.name}.npz'
         work = folder.path / f'test_{split.name}'
         outputs = ['--json', numbers, '--per-image', images, '--work-dir', work]
+        outputs += ['--tta'] if plan.tta else []
         predictions = None
         if run.stage == 'final' and run.seed == plan.seeds[0]:
             predictions = Path('predictions', Path(run.row(split.name)).stem)
@@ -291,6 +303,7 @@ def _write_row(folder: RunFolder, split: Split, row: dict, results: dict) -> Non
     costs = {key: measured.get(key) for key in ('cpu_seconds', 'peak_memory_mib', 'parameters')}
     costs.update(versions=measured.get('versions', {}), core_seconds=folder.core_seconds())
     whole = dict(row, split=split.name, per_image=None, predictions=None) | costs | results
+    whole['validated'] = folder.read(VALIDATED)
     if folder.run.setting is not None:
         whole['setting'] = folder.run.setting
     write_report(folder.row(split), whole)
