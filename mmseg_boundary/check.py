@@ -43,7 +43,12 @@ TESTED = {
 }
 # Where a distribution has another name than its module.
 DISTRIBUTIONS = {'cv2': 'opencv-python', 'PIL': 'pillow', 'yaml': 'pyyaml'}
-KINDS = {'metric': 'metrics', 'hook': 'hooks', 'dataset': 'data sets'}
+KINDS = {
+    'metric': 'metrics',
+    'hook': 'hooks',
+    'dataset': 'data sets',
+    'transform': 'transforms',
+}
 TAKEN = ' is already registered in '  # MMEngine's words
 
 

@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import Registry
@@ -82,6 +83,7 @@ def stock_config(config: Config) -> dict:
     - Losses of ours are left out, with what MMSegmentation's losses they hold left; where none is
       left stands the cross-entropy. Auxiliary heads of ours, which act in training alone, are left
       out.
+    - Transforms of ours, which are random and act in training alone, are left out.
     - Data sets of ours become `BaseSegDataset`. CamVid's unlabelled pixels, 11 in its files, become
       the void label of heads, metric and transforms. The drawn shapes become files.
     - Variables that MMEngine's runner does not read are left out where they name this package.
@@ -238,7 +240,11 @@ def _stock(node: object, key: str, scope: str) -> object:
         NoStockForm: a class has none.
     """
     if isinstance(node, (list, tuple)):
-        return type(node)(_stock(value, inner, scope) for inner, value in _children(node, key))
+        return type(node)(
+            _stock(value, inner, scope)
+            for inner, value in _children(node, key)
+            if not _is_our_transform(value)
+        )
     if not isinstance(node, dict):
         if isinstance(node, str) and node.startswith(('mmseg_boundary', 'shapes://')):
             raise NoStockForm(key, f"is '{node}'", 'remove it from a config that inherits this one')
@@ -262,6 +268,11 @@ def _stock(node: object, key: str, scope: str) -> object:
         remedy = 'put a class of MMSegmentation in its place, in a config that inherits this one'
         raise NoStockForm(f'{key}.type', f"is '{kind.__name__}'", remedy)
     return {name: _stock(value, f'{key}.{name}', scope) for name, value in node.items()}
+
+
+def _is_our_transform(settings: object) -> bool:
+    kind = _our_class(settings)
+    return kind is not None and issubclass(kind, BaseTransform)
 
 
 def _registered_name(kind: str) -> str:

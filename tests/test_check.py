@@ -53,6 +53,7 @@ def test_a_sound_installation():
         'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule, StepSeed'
     )
     assert facts['data sets'] == 'CamVidDataset, HalfCamVidDataset, NucleiDataset, ShapesDataset'
+    assert facts['transforms'] == 'RandomGaussianBlur, RandomScale'
     assert facts['models'].replace(',', '').split() == [
         *('BoundarySegTTAModel', 'DeepLabV3PlusHead', 'MobileNetV2Encoder', 'ResNetEncoder'),
         *('SMPEncoderDecoder', 'SemanticBoundaryHead', 'UNetHead'),

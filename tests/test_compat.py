@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from mmengine.config import config as loader
+from mmengine.fileio import io
+from mmengine.fileio.handlers import file_handlers
 
 from mmseg_boundary import compat
 from mmseg_boundary.stacks import STACK
@@ -80,6 +82,17 @@ def test_other_packages_are_found_as_before():
     assert loader.get_installed_path('mmseg').endswith('mmseg')
     with pytest.raises(Exception, match='mmaction2|pkg_resources'):
         loader.get_installed_path('mmaction2')
+
+
+def test_the_index_files_are_read_once(monkeypatch):
+    """Not for every `mmseg::` of every config."""
+    compat.resolve_packages()
+    loader.Config.fromfile(ROOT / 'configs/pspnet_epl_city.py')
+    read = []
+    monkeypatch.setattr(file_handlers['yml'], 'load_from_fileobj', read.append)
+    config = loader.Config.fromfile(ROOT / 'configs/pspnet_epl_voc.py')
+    assert config.model.decode_head.type == 'PSPHead' and read == []
+    assert io.load.__module__ == 'mmengine.fileio.io'  # MMEngine's own
 
 
 WAYS = """

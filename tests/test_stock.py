@@ -156,6 +156,15 @@ def test_what_takes_the_place_of_ours():
     assert stock.default_scope == 'mmseg'
 
 
+def test_our_random_transforms_are_left_out():
+    stock = stock_of(FOLDER / 'pspnet/pspnet-r50_epl_voc.py')
+    for dataset in stock.train_dataloader.dataset.datasets:
+        assert [step.type for step in dataset.pipeline] == [
+            *('LoadImageFromFile', 'LoadAnnotations', 'RandomRotate', 'RandomFlip', 'RandomCrop'),
+            'PackSegInputs',
+        ]
+
+
 @pytest.mark.parametrize('path, one_logit', [(SHAPES, False), (NUCLEI, True)])
 def test_without_a_loss_of_mmsegmentation_it_is_the_cross_entropy(path, one_logit):
     losses = [dict(type='SoftDiceLoss'), dict(type='BF1Loss')]

@@ -12,6 +12,7 @@ from .loss_weight_schedule import LossWeightSchedule
 from .metrics import BoundaryMetric
 from .neighbour_penalised import NeighbourPenalised
 from .step_seed import StepSeed
+from .transforms import RandomGaussianBlur, RandomScale
 from .visualization import BoundaryVisualizationHook
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     'LossSum',
     'LossWeightSchedule',
     'NeighbourPenalised',
+    'RandomGaussianBlur',
+    'RandomScale',
     'StepSeed',
 ]
 

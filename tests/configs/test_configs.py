@@ -3,6 +3,8 @@
 import math
 import shutil
 from collections import Counter
+from copy import deepcopy
+from functools import cache
 
 import pytest
 import torch
@@ -42,6 +44,16 @@ def path(request):
     return request.param
 
 
+@cache
+def read(path):
+    return Config.fromfile(path)
+
+
+def config_of(path):
+    """A copy, which may be changed."""
+    return deepcopy(read(path))
+
+
 def bases_of(path):
     """As the file names them."""
     return [str(base) for base in Config._get_base_files(str(path))]
@@ -56,6 +68,24 @@ def stock_of(path):
         if base and not base.startswith('mmseg::_base_/'):
             return base
     return None
+
+
+def inherited(path):
+    """All files of ours that a file inherits."""
+    found, left = set(), [path.resolve()]
+    while left:
+        path = left.pop()
+        for base in bases_of(path):
+            if '::' not in base and (file := (path.parent / base).resolve()) not in found:
+                found.add(file)
+                left.append(file)
+    return found
+
+
+def follows(path, protocol):
+    """Whether a file inherits the schedule of a published protocol, such as 'semseg'."""
+    names = [base.name for base in inherited(path) if base.parent.name == 'schedules']
+    return any(name.startswith(f'{protocol}_') for name in names)
 
 
 def auxiliary_heads(config):
@@ -95,18 +125,12 @@ def test_names_are_unique_and_say_the_network():
 
 def test_each_base_is_inherited():
     """By a config, or by a base that is."""
-    used, left = set(), list(CONFIGS)
-    while left:
-        path = left.pop().resolve()
-        for base in bases_of(path):
-            if '::' not in base and (found := (path.parent / base).resolve()) not in used:
-                used.add(found)
-                left.append(found)
+    used = set().union(*map(inherited, CONFIGS))
     assert used == set((FOLDER / '_base_').resolve().rglob('*.py'))
 
 
 def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
-    config = Config.fromfile(path)
+    config = config_of(path)
     losses = config.model.decode_head.loss_decode
     assert [loss.type for loss in losses] == LOSSES[path.stem.split('_')[1]]
     first = losses[0].get('loss', losses[0])  # in a wrapper
@@ -120,6 +144,8 @@ def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
         auxiliary = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4)
         if path.parent != FOLDER and stock_of(path):
             continue  # compared with the stock file
+        if follows(path, 'semseg'):
+            auxiliary['avg_non_ignore'] = True
         assert head.loss_decode == auxiliary
 
 
@@ -131,10 +157,10 @@ def test_the_head_of_semantic_boundaries_is_the_second(path):
     head are those of the config without it."""
     network, name, data = path.stem.split('_')
     without = path.with_name(f'{network}_{SEMANTIC_BOUNDARIES[name]}_{data}.py')
-    config = Config.fromfile(path)
+    config = config_of(path)
     stock, ours = config.model.auxiliary_head
     if without.exists():
-        plain = Config.fromfile(without)
+        plain = config_of(without)
         assert stock == plain.model.auxiliary_head
         assert config.model.decode_head == plain.model.decode_head
     assert ours.type == 'SemanticBoundaryHead' and ours.in_index == [0, 1, 3]
@@ -153,16 +179,23 @@ def test_every_data_set_has_semantic_boundaries():
 
 def test_it_evaluates_boundaries(path):
     """Of VOC, where void is drawn along the boundaries, with void as boundary."""
-    config = Config.fromfile(path)
+    config = config_of(path)
     for evaluator in (config.val_evaluator, config.test_evaluator):
         assert evaluator.type == 'BoundaryMetric'
-        assert evaluator.get('void_is_boundary', False) == path.stem.endswith('_voc')
+        of_voc = path.stem.split('_')[2].startswith('voc')
+        assert evaluator.get('void_is_boundary', False) == of_voc
 
 
 def test_test_time_augmentation_is_the_papers(path):
-    config = Config.fromfile(path)
+    config = config_of(path)
     scales, flips, *_ = config.tta_pipeline[-1].transforms
-    assert [each.scale_factor for each in scales] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    factors = [each.get('scale_factor') for each in scales]
+    if None in factors:  # of the size that images are tested at
+        tested = next(each for each in config.test_pipeline if each.type == 'Resize').scale
+        assert all(each.keep_ratio for each in scales)
+        factors = [round(min(each.scale) / min(tested), 2) for each in scales]
+        assert factors == [round(max(each.scale) / max(tested), 2) for each in scales]
+    assert factors == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
     assert [each.prob for each in flips] == [0.0, 1.0]
 
 
@@ -178,7 +211,7 @@ def test_the_large_nets_are_stock():
 
 @pytest.mark.parametrize('path', WITH_STOCK, ids=lambda path: path.stem)
 def test_it_differs_from_stock_in_its_losses_alone(path):
-    ours = Config.fromfile(path).to_dict()
+    ours = config_of(path).to_dict()
     stock = Config.fromfile(installed_config(stock_of(path))).to_dict()
     ours['model']['decode_head'].pop('loss_decode')
     if learns_semantic_boundaries(path):
@@ -204,15 +237,29 @@ def without_scopes(config):
     return config
 
 
+ABLATIONS = dict(voc=(7, 10, (0.10, 0.20), (256, 256)), city=(11, 2, (0.20, 0.50), (256, 512)))
+
+
 @pytest.mark.parametrize(
-    'name, kernel_size, mu, weights, ablation_kernel',
-    [('city', 23, 2, (0.20, 0.50), 11), ('voc', 15, 10, (0.10, 0.20), 7)],
+    'name, kernel_size, crop',
+    [
+        ('city', 23, (512, 1024)),
+        ('voc', 15, (512, 512)),
+        ('voc', 15, (513, 513)),
+        ('voc473', 13, (465, 465)),
+        ('voc473', 13, (473, 473)),
+        ('city560', 17, (560, 560)),
+    ],
 )
-def test_weights_shrink_as_the_terms_grow(name, kernel_size, mu, weights, ablation_kernel):
-    """The stock crops are twice the ablation's: the kernel doubles to the next odd number up."""
+def test_weights_shrink_as_the_terms_grow(name, kernel_size, crop):
+    """The kernel grows as the crop does, to the nearest odd number. The stock crops are twice the
+    ablation's: between two odd numbers, the kernel becomes the larger."""
     _, epl = Config.fromfile(FOLDER / f'_base_/losses/epl_{name}.py').losses
+    ablation_kernel, mu, weights, ablation_crop = ABLATIONS[name.rstrip('0123456789')]
     h, h0 = kernel_size // 2, ablation_kernel // 2
-    assert (epl.kernel_size, epl.mu) == (2 * ablation_kernel + 1, mu)
+    grown = ablation_kernel * (math.prod(crop) / math.prod(ablation_crop)) ** 0.5
+    assert (epl.kernel_size, epl.mu) == (kernel_size, mu)
+    assert -1 <= grown - kernel_size < 1 + 1e-9 and kernel_size % 2
     assert epl.point_weight == pytest.approx(weights[0] * ((h0 + 1) / (h + 1)) ** 2, rel=0.02)
     assert epl.line_weight == pytest.approx(weights[1] * h0 / h, rel=0.02)
 
@@ -257,7 +304,7 @@ def test_it_makes_a_training_step(path):
 def makes_a_step(path):
     """Each of its losses has a gradient at the last layer."""
     register_all_modules()
-    config = Config.fromfile(path)
+    config = config_of(path)
     config.model.pretrained = None
     # A U-Net halves its input four times.
     size = (32, 64) if path.stem.startswith('unet') else (33, 65)
@@ -294,7 +341,7 @@ model = dict(auxiliary_head=None, decode_head=dict(num_classes=6))
     config.write_text(
         f"_base_ = ['../_base_/losses/bf1.py', '../_base_/models/plain_shapes.py']\n{LEAF}"
     )
-    assert stock_of(config) is None and auxiliary_heads(Config.fromfile(config)) == []
+    assert stock_of(config) is None and auxiliary_heads(config_of(config)) == []
     test_it_has_the_shape_of_all(config)
     test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(config)
     test_it_evaluates_boundaries(config)

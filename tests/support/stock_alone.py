@@ -22,11 +22,14 @@ SIDE = 64
 
 
 def narrow(model):
-    """The network with an eighth of the channels, where it is large."""
+    """The network with an eighth of the channels, and tests in small windows, where it is large."""
     backbone = model.backbone
-    if backbone.type == 'ResNetV1c' and 'base_channels' not in backbone:
+    if backbone.type in ('ResNet', 'ResNetV1c') and 'base_channels' not in backbone:
         backbone.update(base_channels=8, stem_channels=8)
-        heads = model.auxiliary_head
+        if model.test_cfg.mode == 'slide':
+            model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(SIDE // 2, SIDE // 2))
+            model.data_preprocessor.test_cfg.size = (SIDE, SIDE)
+        heads = model.auxiliary_head or []
         for head in [model.decode_head, *(heads if isinstance(heads, list) else [heads])]:
             for name in ('in_channels', 'c1_in_channels'):
                 if isinstance(head.get(name), int):

@@ -1,0 +1,3 @@
+_base_ = './pspnet-r50_city.py'
+pretrained = 'open-mmlab://resnet101_v1c'
+model = dict(pretrained=pretrained, backbone=dict(depth=101))
