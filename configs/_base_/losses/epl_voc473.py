@@ -1,5 +1,5 @@
-# EPL at a crop of 465 or 473, 1.8 times the ablation's 256x256: kernel 7 -> 13. The weights shrink as
-# in `epl_voc.py`. The paper gives neither for its Table VIII.
+# EPL at a crop of 465 or 473, 1.8 times the ablation's 256x256: kernel 7 -> 13. The weights shrink
+# as in `epl_voc.py`. The paper gives neither for its Table VIII.
 _base_ = './ce.py'
 losses = [
     *_base_.losses,
