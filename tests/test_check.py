@@ -55,8 +55,9 @@ def test_a_sound_installation():
     assert facts['data sets'] == 'CamVidDataset, HalfCamVidDataset, NucleiDataset, ShapesDataset'
     assert facts['transforms'] == 'RandomGaussianBlur, RandomScale'
     assert facts['models'].replace(',', '').split() == [
-        *('BoundarySegTTAModel', 'DeepLabV3PlusHead', 'MobileNetV2Encoder', 'ResNetEncoder'),
-        *('SMPEncoderDecoder', 'SemanticBoundaryHead', 'UNetHead'),
+        *('BoundarySegTTAModel', 'DRN', 'DeepLabV3PlusHead'),
+        *('MobileNetV2Encoder', 'ResNetEncoder', 'SMPEncoderDecoder', 'SemanticBoundaryHead'),
+        *('UNetHead', 'WiderResNet'),
     ]
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()
     assert {'mmseg_boundary', 'torch', 'CUDA', 'distances', 'mmengine', 'mmcv'} <= set(facts)

@@ -1,18 +1,22 @@
 """Models that MMSegmentation lacks; `mmseg_boundary.registered` imports them."""
 
 from .deeplabv3plus_head import DeepLabV3PlusHead
+from .drn import DRN
 from .encoders import MobileNetV2Encoder, ResNetEncoder
 from .semantic_boundary_head import SemanticBoundaryHead
 from .smp import SMPEncoderDecoder
 from .test_time import BoundarySegTTAModel
 from .unet_head import UNetHead
+from .wider_resnet import WiderResNet
 
 __all__ = [
     'BoundarySegTTAModel',
+    'DRN',
     'DeepLabV3PlusHead',
     'MobileNetV2Encoder',
     'ResNetEncoder',
     'SMPEncoderDecoder',
     'SemanticBoundaryHead',
     'UNetHead',
+    'WiderResNet',
 ]

@@ -51,7 +51,7 @@ class ResNetEncoder(ResNet):
                 'ResNetV1c.'
             )
         stages = options.get('num_stages', 4)
-        _require_features(type(self).__name__, out_indices, stages + 1)
+        require_features(type(self).__name__, out_indices, stages + 1)
         super().__init__(
             depth,
             out_indices=tuple(range(stages)),
@@ -63,10 +63,7 @@ class ResNetEncoder(ResNet):
     def make_res_layer(self, **kwargs) -> nn.Module:
         """A stage, dilated throughout."""
         stage = super().make_res_layer(**kwargs)
-        for block in stage:
-            if block.expansion == 1:
-                block.conv2.dilation = block.conv1.dilation
-                block.conv2.padding = block.conv1.padding
+        dilate_throughout(stage)
         return stage
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -154,7 +151,7 @@ class MobileNetV2Encoder(BaseModule):
         if pretrained:
             init_cfg = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d'))
-        _require_features(type(self).__name__, out_indices, len(ENDS))
+        require_features(type(self).__name__, out_indices, len(ENDS))
         if not len(strides) == len(dilations) == len(MobileNetV2.arch_settings):
             raise ValueError(
                 f'MobileNetV2Encoder got strides={strides!r} and dilations={dilations!r}; give '
@@ -190,9 +187,20 @@ class MobileNetV2Encoder(BaseModule):
         return tuple(features[index] for index in self.out_indices)
 
 
-def _require_features(name: str, out_indices: Sequence[int], count: int) -> None:
+def dilate_throughout(stage: nn.Module) -> None:
+    """Dilates the second 3x3 convolution of MMSegmentation's basic blocks as their first."""
+    for block in stage:
+        if block.expansion == 1:
+            block.conv2.dilation = block.conv1.dilation
+            block.conv2.padding = block.conv1.padding
+
+
+def require_features(
+    name: str, out_indices: Sequence[int], count: int, first: str = 'the feature at stride 2'
+) -> None:
+    """Raises a ValueError where `out_indices` are none, or not below `count`."""
     if not out_indices or not set(out_indices) <= set(range(count)):
         raise ValueError(
             f'{name} got out_indices={tuple(out_indices)!r}; choose from 0 to {count - 1}, where 0 '
-            'is the feature at stride 2.'
+            f'is {first}.'
         )

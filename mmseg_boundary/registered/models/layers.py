@@ -1,8 +1,9 @@
-"""What encoders and heads are built from, with the key names of segmentation_models_pytorch."""
+"""What encoders and heads are built from."""
 
 from mmcv.cnn import build_norm_layer
 from mmseg.utils import ConfigType
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def with_norm(
@@ -24,3 +25,10 @@ def separable_conv(in_channels: int, out_channels: int, dilation: int = 1) -> nn
         bias=False,
     )
     return nn.Sequential(depthwise, nn.Conv2d(in_channels, out_channels, 1, bias=False))
+
+
+def checkpointed(part: nn.Module, x: Tensor, with_cp: bool) -> Tensor:
+    """`part(x)`; `with_cp` it is computed again in the backward pass."""
+    if with_cp and x.requires_grad:
+        return checkpoint(part, x, use_reentrant=False)
+    return part(x)
