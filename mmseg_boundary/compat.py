@@ -241,6 +241,20 @@ def _named(path: str, *others: type[Exception]) -> Iterator[None]:
 # --- One object alone -----------------------------------------------------------------------------
 
 
+@contextmanager
+def psa_masks_from(mask: type) -> Iterator[None]:
+    """Has a `PSAHead` that is built meanwhile take `mask` for mmcv's operator `PSAMask`."""
+    from mmseg.models.decode_heads import psa_head
+
+    # both: the head refuses to be built where mmcv has no compiled operators, and on a CPU the
+    # operator takes seconds.
+    stock, psa_head.PSAMask = psa_head.PSAMask, mask
+    try:
+        yield
+    finally:
+        psa_head.PSAMask = stock
+
+
 def wrap_load_checkpoint(runner: object, wrap: Callable[[Callable], Callable]) -> None:
     """Wraps the function by which a runner loads a checkpoint."""
     # both: hooks hear of a checkpoint when it is in the net, and no more which keys did not fit.

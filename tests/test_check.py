@@ -57,7 +57,7 @@ def test_a_sound_installation():
     assert facts['models'].replace(',', '').split() == [
         *('BoundarySegTTAModel', 'DRN', 'DeepLabV3PlusHead'),
         *('MobileNetV2Encoder', 'ResNetEncoder', 'SMPEncoderDecoder', 'SemanticBoundaryHead'),
-        *('UNetHead', 'WiderResNet'),
+        *('UNetHead', 'UnpaddedPSAHead', 'WiderResNet'),
     ]
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()
     assert {'mmseg_boundary', 'torch', 'CUDA', 'distances', 'mmengine', 'mmcv'} <= set(facts)

@@ -7,6 +7,7 @@ from .semantic_boundary_head import SemanticBoundaryHead
 from .smp import SMPEncoderDecoder
 from .test_time import BoundarySegTTAModel
 from .unet_head import UNetHead
+from .unpadded_psa_head import UnpaddedPSAHead
 from .wider_resnet import WiderResNet
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     'SMPEncoderDecoder',
     'SemanticBoundaryHead',
     'UNetHead',
+    'UnpaddedPSAHead',
     'WiderResNet',
 ]
