@@ -55,7 +55,7 @@ def test_a_sound_installation():
     assert facts['data sets'] == 'CamVidDataset, HalfCamVidDataset, NucleiDataset, ShapesDataset'
     assert facts['transforms'] == 'RandomGaussianBlur, RandomScale'
     assert facts['models'].replace(',', '').split() == [
-        *('BoundarySegTTAModel', 'DRN', 'DeepLabV3PlusHead'),
+        *('ASPPDecoderHead', 'BoundarySegTTAModel', 'DRN', 'DeepLabV3PlusHead'),
         *('MobileNetV2Encoder', 'ResNetEncoder', 'SMPEncoderDecoder', 'SemanticBoundaryHead'),
         *('UNetHead', 'UnpaddedPSAHead', 'WiderResNet'),
     ]

@@ -1,5 +1,6 @@
 """Models that MMSegmentation lacks; `mmseg_boundary.registered` imports them."""
 
+from .aspp_decoder_head import ASPPDecoderHead
 from .deeplabv3plus_head import DeepLabV3PlusHead
 from .drn import DRN
 from .encoders import MobileNetV2Encoder, ResNetEncoder
@@ -11,6 +12,7 @@ from .unpadded_psa_head import UnpaddedPSAHead
 from .wider_resnet import WiderResNet
 
 __all__ = [
+    'ASPPDecoderHead',
     'BoundarySegTTAModel',
     'DRN',
     'DeepLabV3PlusHead',
