@@ -29,6 +29,7 @@ IMPORTS = {
     'compat': ({'stacks', 'files'}, MMSEG),
     'registered': (
         {
+            'choices',
             'labels',
             'geometry',
             'losses',

@@ -10,10 +10,12 @@ tensor(0.5000, grad_fn=<MulBackward0>)
 """
 
 from .active_boundary import ActiveBoundaryLoss, active_boundary_loss
+from .balanced_edge import balanced_edge_loss
 from .bf1 import BF1Loss, bf1_loss
 from .boundary_dou import BoundaryDoULoss, boundary_dou_loss
 from .boundary_weighted_ce import BoundaryWeightedCELoss, boundary_weighted_ce_loss
 from .distance_transform import DistanceTransformLoss, distance_transform_loss
+from .dual_task import DualTaskLoss, dual_task_loss
 from .epl import EPLLineLoss, EPLLoss, EPLPointLoss, epl_line_loss, epl_point_loss
 from .generalized_dice import GeneralizedDiceLoss, generalized_dice_loss
 from .hausdorff import HausdorffDTLoss, hausdorff_dt_loss
@@ -31,6 +33,7 @@ __all__ = [
     'BoundaryDoULoss',
     'BoundaryWeightedCELoss',
     'DistanceTransformLoss',
+    'DualTaskLoss',
     'EPLLineLoss',
     'EPLLoss',
     'EPLPointLoss',
@@ -42,10 +45,12 @@ __all__ = [
     'SoftmaxFocalLoss',
     'StructureLoss',
     'active_boundary_loss',
+    'balanced_edge_loss',
     'bf1_loss',
     'boundary_dou_loss',
     'boundary_weighted_ce_loss',
     'distance_transform_loss',
+    'dual_task_loss',
     'epl_line_loss',
     'epl_point_loss',
     'generalized_dice_loss',

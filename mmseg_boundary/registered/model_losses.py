@@ -131,8 +131,9 @@ def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:
 def losses_of(model: nn.Module) -> list[Entry]:
     """Every loss in the heads of a segmentor, nested heads (K-Net's) included.
 
-    These are the entries of every `loss_decode`, what the wrappers among them hold, and losses of
-    ours wherever else a head has them.
+    These are the entries of every `loss_decode`, what a head of ours has beside that
+    (`further_losses`), what the wrappers among them hold, and losses of ours wherever else a head
+    has them.
     """
     entries = []
     for name, head in heads_by_name(unwrapped(model)).items():
@@ -161,6 +162,11 @@ def _configured(head: str, owner: nn.Module) -> Iterator[Entry]:
         entry = Entry(head, owner, place, f'{head}.{name}', loss)
         yield entry
         yield from _held(entry, entry)
+    for place in getattr(owner, 'further_losses', ()):  # such as GSCNNHead's
+        if (loss := getattr(owner, place)) is not None:
+            entry = Entry(head, owner, place, f'{head}.{place}', loss)
+            yield entry
+            yield from _held(entry, entry)
 
 
 def _held(entry: Entry, outermost: Entry) -> Iterator[Entry]:

@@ -3,7 +3,9 @@
 from .aspp_decoder_head import ASPPDecoderHead
 from .deeplabv3plus_head import DeepLabV3PlusHead
 from .drn import DRN
+from .edge_encoder_decoder import EdgeEncoderDecoder
 from .encoders import MobileNetV2Encoder, ResNetEncoder
+from .gscnn_head import BalancedEdgeLoss, GSCNNHead
 from .semantic_boundary_head import SemanticBoundaryHead
 from .smp import SMPEncoderDecoder
 from .test_time import BoundarySegTTAModel
@@ -13,9 +15,12 @@ from .wider_resnet import WiderResNet
 
 __all__ = [
     'ASPPDecoderHead',
+    'BalancedEdgeLoss',
     'BoundarySegTTAModel',
     'DRN',
     'DeepLabV3PlusHead',
+    'EdgeEncoderDecoder',
+    'GSCNNHead',
     'MobileNetV2Encoder',
     'ResNetEncoder',
     'SMPEncoderDecoder',
