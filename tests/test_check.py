@@ -46,7 +46,7 @@ def test_a_sound_installation():
     assert facts['mmseg'].endswith(mmseg.__version__)
     classes = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
     assert facts['losses'].replace(',', '').split() == sorted(
-        [*classes, 'LossSum', 'NeighbourPenalised']
+        [*classes, 'BalancedEdgeLoss', 'LossSum', 'NeighbourPenalised']
     )
     assert facts['metrics'] == 'BoundaryMetric'
     assert facts['hooks'] == (
@@ -56,8 +56,9 @@ def test_a_sound_installation():
     assert facts['transforms'] == 'RandomGaussianBlur, RandomScale'
     assert facts['models'].replace(',', '').split() == [
         *('ASPPDecoderHead', 'BoundarySegTTAModel', 'DRN', 'DeepLabV3PlusHead'),
-        *('MobileNetV2Encoder', 'ResNetEncoder', 'SMPEncoderDecoder', 'SemanticBoundaryHead'),
-        *('UNetHead', 'UnpaddedPSAHead', 'WiderResNet'),
+        *('EdgeEncoderDecoder', 'GSCNNHead', 'MobileNetV2Encoder', 'ResNetEncoder'),
+        *('SMPEncoderDecoder', 'SemanticBoundaryHead', 'UNetHead', 'UnpaddedPSAHead'),
+        'WiderResNet',
     ]
     assert facts['operators'].startswith('compiled') is stacks.has_compiled_operators()
     assert {'mmseg_boundary', 'torch', 'CUDA', 'distances', 'mmengine', 'mmcv'} <= set(facts)

@@ -1,10 +1,13 @@
 """Class-balanced cross-entropy of edges (HED: Xie & Tu, ICCV 2015; as in GSCNN: Takikawa et al.,
 ICCV 2019)."""
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..labels import Target
+from ..labels import Target, encode
+
+EDGE_VOID = 255  # of labels of edges, which are 0 and 1
 
 
 def balanced_edge_loss(edge_logits: Tensor, target: Target) -> Tensor:
@@ -41,3 +44,30 @@ def balanced_edge_loss(edge_logits: Tensor, target: Target) -> Tensor:
     # Each factor apart: a product of counts would leave the exact range of float32.
     balanced = (count_others / total) * (at_edges / total)
     return (balanced + (count_edges / total) * (elsewhere / total)).mean()
+
+
+class BalancedEdgeLoss(nn.Module):
+    """`balanced_edge_loss` as a module, in float32 (float64 stays) and outside of autocast, for a
+    head with logits of edges, such as `GSCNNHead`.
+
+    Args:
+        loss_weight: the factor of the value.
+        loss_name: the key in the log where no head has one of its own for the place.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_edge') -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+
+    def forward(self, edge_logits: Tensor, edge_labels: Tensor) -> Tensor:
+        """The weighted loss of a batch, a scalar.
+
+        Args:
+            edge_logits: (N, 1, H, W) float.
+            edge_labels: (N, H, W) integer: 1 at edges, 0 elsewhere, 255 at void.
+        """
+        dtype = torch.promote_types(edge_logits.dtype, torch.float32)
+        with torch.autocast(edge_logits.device.type, enabled=False):
+            target = encode(edge_labels, edge_logits.shape[1], EDGE_VOID)
+            return self.loss_weight * balanced_edge_loss(edge_logits.to(dtype), target)

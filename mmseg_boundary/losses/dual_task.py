@@ -13,6 +13,7 @@ from .decode_head_loss import DecodeHeadLoss
 from .reduction import weighted_mean
 
 FLOOR = 1e-3  # in the square root, whose slope would have no bound at 0
+PEAK = 1e-2  # the smallest maximum to divide by; that of a straight step is 0.18 with radius 4
 THRESHOLD = 1e-8  # of squared gradients: above it a pixel is near a boundary
 
 
@@ -28,7 +29,7 @@ def dual_task_loss(
 
         L = mean over images of  1/2 mean over P |b(p) - b(y)|  +  1/2 mean over Y |b(p) - b(y)|
         p = softmax((logits + noise) / tau),   y the one-hot label
-        b(x) = m(x) / max(FLOOR, max m(x)),   m(x) = sqrt(|grad S x|^2 + FLOOR^2) - FLOOR
+        b(x) = m(x) / max(PEAK, max m(x)),   m(x) = sqrt(|grad S x|^2 + FLOOR^2) - FLOOR
 
     S is a separable triangle filter: the weights fall from the center to nothing at a distance of
     `radius` + 1. It leaves out void and what is beyond the image, and is divided by the weights
@@ -53,12 +54,13 @@ def dual_task_loss(
         ValueError: an argument is out of its range, or `logits` and `target` differ in shape.
 
     Deviations:
-        FLOOR is taken off again: without that, a map without any boundary is 1 everywhere once it
-        is divided by its maximum. The published code gives void a uniform prediction and class 0 as
-        label, and fills images up at their border; it compares the gradients with a threshold below
-        FLOOR, so that P and Y are all pixels, and returns from gradient and filter before either
-        does anything, so that what it compares is p and y. The paper's equation has one set of
-        pixels, where both maps have a boundary; the two sets are those of the code.
+        FLOOR is taken off again, and maxima are PEAK or more: else a map without any boundary would
+        be 1 everywhere once it is divided by its maximum. The published code gives void a uniform
+        prediction and class 0 as label, and fills images up at their border; it compares the
+        gradients with a threshold below FLOOR, so that P and Y are all pixels, and returns from
+        gradient and filter before either does anything, so that what it compares is p and y. The
+        paper's equation has one set of pixels, where both maps have a boundary; the two sets are
+        those of the code.
     """
     require_dual_task_options(tau, radius)
     target.require_shape(logits, 'logits')
@@ -92,7 +94,7 @@ def boundary_maps(maps: Tensor, valid: Tensor, radius: int) -> tuple[Tensor, Ten
     right = (smooth[..., 1:-1, 2:] - smooth[..., 1:-1, :-2]) / 2
     squares = down**2 + right**2
     magnitudes = ((squares + FLOOR**2).sqrt() - FLOOR).masked_fill(~valid, 0)
-    peaks = magnitudes.amax((1, 2, 3), keepdim=True).clamp(min=FLOOR)
+    peaks = magnitudes.amax((1, 2, 3), keepdim=True).clamp(min=PEAK)
     return magnitudes / peaks, (squares > THRESHOLD) & valid
 
 
@@ -139,9 +141,9 @@ class DualTaskLoss(DecodeHeadLoss):
     """`dual_task_loss` as a module.
 
     Args:
-        gumbel: whether noise is drawn in training mode, anew for each batch, from torch's random
-            numbers: Gumbel's for a softmax, the difference of two such, which is logistic, for
-            one-vs-rest.
+        gumbel: whether noise is added in training mode, as the authors do: Gumbel's for a softmax,
+            for one-vs-rest the difference of two such, which is logistic. It is drawn anew for each
+            batch, from torch's random numbers, on which a dropout may depend too.
     """
 
     takes_logits = True
@@ -151,7 +153,7 @@ class DualTaskLoss(DecodeHeadLoss):
         self,
         tau: float = 0.5,
         radius: int = 4,
-        gumbel: bool = True,
+        gumbel: bool = False,
         use_sigmoid: bool = False,
         loss_weight: float = 1.0,
         loss_name: str = 'loss_dual_task',

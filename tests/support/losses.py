@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mmseg_boundary.losses import active_boundary
+import torch
+
+from mmseg_boundary.losses import active_boundary, dual_task
 from tests.support import naive
 
 CE = 'CrossEntropyLoss'
@@ -87,6 +89,26 @@ def near_the_threshold(logits, target, sigmoid):
     # of sums of up to 400, to 1e-6 of them
     return bool(
         ((change - threshold).abs() < 1e-5 * threshold + 1e-6 * log_probs.abs().max()).any()
+    )
+
+
+def near_a_kink(logits, target, sigmoid):
+    """Whether the dual-task loss may have another gradient in float32: a gradient of the prediction
+    is near the threshold, a boundary nearly as strong as the label's, or another one nearly the
+    strongest."""
+    probs = (2 * logits).sigmoid() if sigmoid or logits.shape[1] == 1 else (2 * logits).softmax(1)
+    smooth = dual_task.smoothed(probs, target.valid, 4)
+    down = (smooth[..., 2:, 1:-1] - smooth[..., :-2, 1:-1]) / 2
+    right = (smooth[..., 1:-1, 2:] - smooth[..., 1:-1, :-2]) / 2
+    slopes = torch.hypot(down, right).masked_select(target.valid)
+    pred, _ = dual_task.boundary_maps(probs, target.valid, 4)
+    label, _ = dual_task.boundary_maps_of_regions(target.regions, 4, pred.dtype)
+    differences = (pred - label[:, -pred.shape[1] :]).abs().masked_select(target.valid)
+    below = 1 - pred.masked_select(target.valid)
+    return bool(
+        ((slopes - dual_task.THRESHOLD**0.5).abs() < 3e-7).any()
+        or ((differences > 0) & (differences < 1e-5)).any()
+        or ((below > 1e-12) & (below < 1e-5)).any()
     )
 
 
@@ -224,6 +246,16 @@ LOSSES = {
         dict(max_alpha=0.1, per_image=False, **SHARED),
         options=[dict(max_alpha=0.0), dict(max_alpha=0.3, per_image=False)],
         configs={'bdou': [CE, 'BoundaryDoULoss']},
+    ),
+    'DualTaskLoss': Loss(
+        naive.dual_task_loss,
+        dict(tau=1.0, radius=2, gumbel=True, loss_weight=3.0, use_sigmoid=True),
+        options=[dict(tau=1, radius=1), dict(radius=2)],
+        # both classes have the same boundaries
+        one_logit_is_two_classes=True,
+        jumps=near_a_kink,
+        # rounded gradients of a flat map, divided by PEAK
+        bound=Bound(value=1.6e-5, relative=1e-4, absolute=4e-5),
     ),
     'HausdorffDTLoss': Loss(
         naive.hausdorff_dt_loss,

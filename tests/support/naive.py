@@ -1148,6 +1148,84 @@ def semantic_boundary_loss(logits, labels, ignore_index=255, radius=2, output_st
     return sum(losses) / len(losses) if losses else 0.0
 
 
+def triangle_smoothed(values, valid, row, col, radius):
+    """The mean of the valid pixels, which weigh less the farther away they are; 0 without any."""
+    total = weight = 0.0
+    for v, u in pixels_of(values):
+        down, right = abs(v - row), abs(u - col)
+        if valid[v][u] and down <= radius and right <= radius:
+            each = (radius + 1 - down) * (radius + 1 - right)
+            weight += each
+            total += each * values[v][u]
+    return total / weight if weight else 0.0
+
+
+def boundary_strengths(maps, valid, radius):
+    """Of one image: {(class, pixel): strength}, in [0, 1], and where a gradient is noticeable."""
+    strengths, noticeable = {}, set()
+    for k, values in enumerate(maps):
+        for row, col in pixels_of(values):
+            if not valid[row][col]:
+                continue
+            above, below, left, right = (
+                triangle_smoothed(values, valid, row + v, col + u, radius)
+                for v, u in ((-1, 0), (1, 0), (0, -1), (0, 1))
+            )
+            squared = ((below - above) / 2) ** 2 + ((right - left) / 2) ** 2
+            strengths[k, row, col] = math.sqrt(squared + 1e-6) - 1e-3
+            if squared > 1e-8:
+                noticeable.add((k, row, col))
+    largest = max([1e-2, *strengths.values()])
+    return {place: each / largest for place, each in strengths.items()}, noticeable
+
+
+def dual_task_loss(
+    logits, labels, ignore_index=255, tau=0.5, radius=4, gumbel=False, one_vs_rest=False
+):
+    """The difference of the boundaries of a sharpened prediction and of the label, where either
+    has one; the mean over the images with a valid pixel. No noise."""
+    assert not gumbel
+    losses = []
+    for image, label in zip(as_lists(logits), as_lists(labels)):
+        single = one_vs_rest or len(image) == 1
+        probs = [new_map(label, lambda row, col: 0.0) for _ in image]
+        for row, col in pixels_of(label):
+            at_pixel = [logit[row][col] / tau for logit in image]
+            largest = max(at_pixel)
+            log_sum = largest + math.log(sum(math.exp(x - largest) for x in at_pixel))
+            for k, x in enumerate(at_pixel):
+                log_p = log_odds_to_log_probability(x) if single else x - log_sum
+                probs[k][row][col] = math.exp(log_p)
+        targets, maps, valid = without_void(probs, label, ignore_index)
+        if not any(map(any, valid)):
+            continue
+        pred, near_pred = boundary_strengths(maps, valid, radius)
+        true, near_true = boundary_strengths(targets, valid, radius)
+        means = [
+            sum(abs(pred[place] - true[place]) for place in near) / len(near) if near else 0.0
+            for near in (near_pred, near_true)
+        ]
+        losses.append(sum(means) / 2)
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def balanced_edge_loss(logits, labels, ignore_index=255):
+    """Cross-entropy of one logit for class 1, in which each pixel weighs the share of the pixels of
+    the other kind in the batch; the mean over the valid pixels."""
+    kinds, costs = [], []
+    for image, label in zip(as_lists(logits), as_lists(labels)):
+        for row, col in pixels_of(label):
+            if label[row][col] != ignore_index:
+                kinds.append(label[row][col])
+                x = image[0][row][col]
+                costs.append(-log_odds_to_log_probability(x if kinds[-1] else -x))
+    total = sum(
+        cost * sum(other != kind for other in kinds) / len(kinds)
+        for kind, cost in zip(kinds, costs)
+    )
+    return total / len(kinds) if kinds else 0.0
+
+
 # --- Metrics --------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from .deeplabv3plus_head import DeepLabV3PlusHead
 from .drn import DRN
 from .edge_encoder_decoder import EdgeEncoderDecoder
 from .encoders import MobileNetV2Encoder, ResNetEncoder
-from .gscnn_head import BalancedEdgeLoss, GSCNNHead
+from .gscnn_head import GSCNNHead
 from .semantic_boundary_head import SemanticBoundaryHead
 from .smp import SMPEncoderDecoder
 from .test_time import BoundarySegTTAModel
@@ -15,7 +15,6 @@ from .wider_resnet import WiderResNet
 
 __all__ = [
     'ASPPDecoderHead',
-    'BalancedEdgeLoss',
     'BoundarySegTTAModel',
     'DRN',
     'DeepLabV3PlusHead',

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from ...choices import require_choice
 from ...geometry.boundary import find_boundaries, within
-from ...labels import encode, is_void
-from ...losses.balanced_edge import balanced_edge_loss
+from ...labels import is_void
+from ...losses.balanced_edge import EDGE_VOID, BalancedEdgeLoss
 from .layers import with_norm
 from .smp import require_lengths
 
+MODELS.register_module(module=BalancedEdgeLoss)
 EDGE_SOURCES = ('sobel', 'canny', 'none')
-EDGE_VOID = 255  # of the labels of edges, which are 0 and 1
 LOSS_EDGE = dict(type='BalancedEdgeLoss', loss_weight=20.0)
 LOSS_ATTENTION = dict(type='SoftmaxFocalLoss', gamma=0)  # cross-entropy
-LOSS_DUAL = dict(type='DualTaskLoss')
+LOSS_DUAL = dict(type='DualTaskLoss', gumbel=True)
 # By what each convolution reads: several have one channel alone to write.
 INIT = dict(
     type='Kaiming',
@@ -32,33 +32,6 @@ INIT = dict(
     mode='fan_in',
     override=dict(name='conv_seg', type='Normal', std=0.01),
 )
-
-
-@MODELS.register_module()
-class BalancedEdgeLoss(nn.Module):
-    """`balanced_edge_loss` as a module, in float32 (float64 stays) and outside of autocast.
-
-    Args:
-        loss_weight: the factor of the value.
-        loss_name: the key in the log where no head has one of its own for the place.
-    """
-
-    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_edge') -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-
-    def forward(self, edge_logits: Tensor, edge_labels: Tensor) -> Tensor:
-        """The weighted loss of a batch, a scalar.
-
-        Args:
-            edge_logits: (N, 1, H, W) float.
-            edge_labels: (N, H, W) integer: 1 at edges, 0 elsewhere, 255 at void.
-        """
-        dtype = torch.promote_types(edge_logits.dtype, torch.float32)
-        with torch.autocast(edge_logits.device.type, enabled=False):
-            target = encode(edge_labels, edge_logits.shape[1], EDGE_VOID)
-            return self.loss_weight * balanced_edge_loss(edge_logits.to(dtype), target)
 
 
 class Gate(BaseModule):
