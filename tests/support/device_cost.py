@@ -6,7 +6,8 @@ fails by itself. `mmseg_boundary.devices.is_queued` sends them where CUDA tensor
 These are estimates. An eager operator is one launch that reads its inputs and writes its outputs,
 once each; views and memory that is not written cost nothing. What `torch.compile` is given costs
 the kernels that Inductor plans for the CPU at these very sizes, with what each reads and writes,
-and each operator that Inductor falls back to; nothing is compiled. The peak counts all that is
+and each operator that Inductor falls back to; nothing is compiled. One limit of the CPU's alone is
+lifted: that no more than 16 kernels which read the same are made one. The peak counts all that is
 allocated while the counter is on, so not what was there before.
 """
 
@@ -23,6 +24,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._inductor import config
 from torch._inductor.debug import DebugContext
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.graph import GraphLowering
@@ -49,6 +51,8 @@ PACKAGE = str(Path(mmseg_boundary.__file__).parent)
 UNWRITTEN = ('empty', 'empty_like', 'empty_strided', 'new_empty', 'new_empty_strided')
 # They do not read what they write to.
 OVERWRITING = ('copy_', 'fill_', 'zero_')
+# They take the type and the size of a tensor alone.
+LIKE = ('full_like', 'new_full', 'new_ones', 'new_zeros', 'ones_like', 'zeros_like')
 
 
 class DeviceCost(TorchDispatchMode):
@@ -79,7 +83,7 @@ class DeviceCost(TorchDispatchMode):
         is_view = bool(outputs) and all(storage_of(each) in known for each in outputs)
         is_view = is_view and not func._schema.is_mutable
         if (reads or outputs) and not is_view and name not in UNWRITTEN:
-            if name in OVERWRITING:
+            if name in OVERWRITING + LIKE:
                 reads = [each for each in reads if each is not args[0]]
             self._launch(1, sum(map(bytes_of, reads + outputs)))
         return result
@@ -211,7 +215,13 @@ def plan_of(kernel, specs, form) -> Plan:
         )(*inputs)
         made = [spec_of(node.meta['val']) for node in traced.graph.output_node().args[0]]
         graph = GraphLowering(traced, example_inputs=inputs, is_inference=True)
-        with DebugContext(), V.set_graph_handler(graph), V.set_fake_mode(mode):
+        limits = {'cpp.max_horizontal_fusion_size': config.max_fusion_size}
+        with (
+            DebugContext(),
+            config.patch(limits),
+            V.set_graph_handler(graph),
+            V.set_fake_mode(mode),
+        ):
             graph.run(*inputs)
             graph.init_wrapper_code()
             graph._update_scheduler()
