@@ -17,7 +17,7 @@ def arms(kernel_size, point, line):
 evaluator = dict(widths=(1, 2, 3, 5, 7, 9, 12, 15, 20), trimap_mode='deeplab')
 study = dict(
     question='At which widths does a term of the equipotential loss raise F and trimap IoU?',
-    published_scores={},
+    published_scores=dict(_delete_=True),
     endpoints=['mTrimapIoU_3px', 'mBoundaryF_3px'],
     options={f'test_evaluator.{key}': value for key, value in evaluator.items()},
     parts=dict(

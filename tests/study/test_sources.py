@@ -1,0 +1,111 @@
+"""The studies of the sources' tables: complete, buildable, and running at the scale tiny."""
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+
+from mmseg_boundary import registered  # noqa: F401
+from mmseg_boundary.stacks import has_compiled_operators
+from mmseg_boundary.study import hooks, papers, plan  # noqa: F401
+from mmseg_boundary.study.runs import compose, with_split
+from tests.support.skips import ROOT
+
+FOLDER = ROOT / 'configs/studies'
+STUDIES = sorted([*FOLDER.glob('epl_*.py'), *FOLDER.glob('thesis_*.py')])
+PARTS = [(path, part) for path in STUDIES for part in plan.parts(path)]
+NEEDS_OPERATORS = ('psanet', 'ccnet')
+TABLES = {
+    *(f'epl_table_{number}' for number in (1, 2, 3, 4, 7, 8, 9, 12, 13, 14, 15)),
+    *(f'thesis_4_{number}' for number in (1, 2, 3, 4, 5, 6, 12)),
+    *('epl_figure_7', 'thesis_cross_validation'),
+}
+
+
+def read(name, part, scale=None):
+    found = plan.read(FOLDER / f'{name}.py', ROOT, part)
+    if scale is None:
+        return found
+    return found.at(plan.read_scale(FOLDER / f'scales/{scale}.py', ROOT))
+
+
+def small(found, arm, folder, **changes):
+    """The config of a training of an arm, at the scale tiny."""
+    run = plan.Run(arm, found.seeds[0], 'final')
+    config = compose(found, ROOT, run, found.settings_of(run), [], folder)
+    config.merge_from_dict(changes)
+    return config
+
+
+def test_every_table_has_a_study():
+    assert {path.stem for path in STUDIES} == TABLES
+
+
+@pytest.mark.parametrize(('path', 'part'), PARTS, ids=lambda each: getattr(each, 'stem', each))
+def test_a_part_is_sound_and_its_losses_build(path, part):
+    register_all_modules()
+    found = plan.read(path, ROOT, part)
+    for arm in found.arms.values():
+        for loss in arm.losses or []:
+            MODELS.build(dict(loss))
+    if found.data in ('VOC', 'Cityscapes') and found.published_scores:
+        paper = papers.read(found.published)
+        assert all(paper.row(arm.published) for arm in found.arms.values())
+
+
+@pytest.mark.parametrize('stem', [path.stem for path in STUDIES if 'epl_table' in path.stem])
+def test_every_published_row_has_an_arm(stem):
+    parts = [read(stem, part) for part in plan.parts(FOLDER / f'{stem}.py')]
+    paper = papers.read(parts[0].published)
+    told = [paper.row(arm.published) for found in parts for arm in found.arms.values()]
+    assert sorted(map(str, told)) == sorted(map(str, paper.rows))
+
+
+@pytest.mark.parametrize(
+    ('name', 'part', 'arm'),
+    [
+        ('epl_table_2', 'voc', 'line_7'),
+        ('epl_table_9', 'gscnn_wrn38', 'epl'),
+        ('thesis_4_6', 'celeba', 'dt'),
+    ],
+)
+def test_two_iterations(name, part, arm, tmp_path):
+    found = read(name, part, 'tiny')
+    config = small(found, arm, tmp_path, work_dir=str(tmp_path))
+    config.train_cfg.update(max_iters=2, val_interval=2)
+    config.train_dataloader.batch_size = 2
+    config.default_hooks.logger.interval = 1
+    for loader in ('train_dataloader', 'test_dataloader'):
+        config[loader].dataset.length = 4
+    config.val_dataloader = with_split(config, found.splits[0]).test_dataloader
+    config.val_evaluator, config.val_cfg = config.test_evaluator, dict(type='ValLoop')
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(config)
+    before = {name: each.clone() for name, each in runner.model.named_parameters()}
+    runner.train()
+    after = dict(runner.model.named_parameters())
+    assert any((before[name] != after[name]).any() for name in before if 'decode_head' in name)
+    assert all(torch.isfinite(each).all() for each in after.values())
+
+
+def test_a_small_net_of_every_network():
+    """Each has the source's parts, few parameters, and logits of the data's classes."""
+    register_all_modules()
+    init_default_scope('mmseg')
+    seen = set()
+    for path, part in PARTS:
+        found = read(path.stem, part, 'tiny')
+        for name, arm in found.arms.items():
+            source = arm.config or found.base
+            lacking = not has_compiled_operators() and any(n in source for n in NEEDS_OPERATORS)
+            if source in seen or lacking:
+                continue
+            seen.add(source)
+            config = small(found, name, path)
+            with torch.device('meta'):
+                model = MODELS.build(config.model)
+            assert sum(each.numel() for each in model.parameters()) < 3e6, source
+            assert model.decode_head.out_channels == (1 if 'celeba' in source else 6), source
+    assert len(seen) > 20
