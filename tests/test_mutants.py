@@ -44,7 +44,7 @@ def test_a_mutant_that_does_not_fit_is_an_error(monkeypatch):
 def test_a_mutant_that_changes_nothing_survives():
     script = """
 from tests import mutate
-same = mutate.Mutant('geometry/distance.py', 'cv2.DIST_C', 'cv2.DIST_C  # as before')
+same = mutate.Mutant('geometry/distance.py', 'cv2.DIST_C,', 'cv2.DIST_C ,')
 other = mutate.Mutant('geometry/distance.py', 'cv2.DIST_C', 'cv2.DIST_L2')
 assert mutate.survivors_of([other, same]) == [same]
 """
