@@ -19,6 +19,7 @@ TOLERANCE = 1e-3  # px, by which two engines may differ
 METRICS = ('euclidean', 'chessboard', 'taxicab')
 # 256 MiB of float32: the most that a step of the column pass holds, unless one row needs more.
 _STEP_SIZE = 2**26
+_BLOCK = 32  # columns
 
 
 @torch.no_grad()
@@ -48,18 +49,18 @@ def distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
 def torch_distance_to(mask: Tensor, max_distance: float | None = None) -> Tensor:
     """`distance_to` in torch, on the device of the mask and without reading it back.
 
-    The squared distance along the row, by cumulative extrema, then its minimum over the rows:
+    The squared distance along the row, then its minimum over the rows:
 
         d^2(y, x) = min over v of  g^2(v, x) + (y - v)^2
     """
-    *_, height, width = mask.shape
-    along_rows = _distance_along_rows(mask).reshape(-1, height, width)
-    if is_compiled(along_rows.unsqueeze(0)):
-        form = along_rows.device, len(along_rows) > 1  # torch compiles for a size of 1 anew
-        distances = compiled(_nearest_over_rows, form, _nearest_in_steps)(along_rows)
+    masks = mask.reshape(-1, *mask.shape[-2:])
+    if is_compiled(masks.unsqueeze(0)):
+        form = masks.device, len(masks) > 1  # torch compiles for a size of 1 anew
+        squared = compiled(_along_rows, form, _scanned_along_rows)(masks)
+        squared = compiled(_over_rows, form, _over_rows_in_steps)(squared)
     else:
-        distances = _nearest_in_steps(along_rows, max_distance)
-    distances = distances.view(mask.shape)
+        squared = _over_rows_in_steps(_scanned_along_rows(masks), max_distance)
+    distances = squared.sqrt_().view(mask.shape)
     return distances if max_distance is None else _without_far(distances, max_distance)
 
 
@@ -109,6 +110,23 @@ def distances_between(regions: Tensor, metric: str = 'euclidean') -> tuple[Tenso
         second = second.minimum(nearest.maximum(distances))
         nearest = nearest.minimum(distances)
     return outside, nearest.where(nearest > 0, second)
+
+
+@torch.no_grad()
+def distance_to_others(regions: Tensor, metric: str = 'euclidean') -> Tensor:
+    """`inside` of `distances_between` alone: on a device, by one transform for all regions.
+
+    Args:
+        regions: (N, K, H, W) bool, disjoint.
+        metric: 'euclidean', 'chessboard' or 'taxicab'.
+
+    Returns:
+        (N, 1, H, W) float32.
+    """
+    if metric == 'euclidean' and is_queued(regions) and is_compiled(regions):
+        form = regions.device, len(regions) > 1
+        return compiled(_to_others, form, _to_others_by_planes)(regions).sqrt_()
+    return distances_between(regions, metric)[1]
 
 
 @torch.no_grad()
@@ -170,30 +188,77 @@ def _empty(shape: torch.Size) -> Tensor:
     return torch.from_numpy(np.empty(shape, np.float32))
 
 
-def _distance_along_rows(mask: Tensor) -> Tensor:
-    """(..., H, W) float32, the distance to the nearest True pixel of the row; inf without one."""
-    width = mask.shape[-1]
-    # In a short type: cumulative extrema write int64 indices too, and nobody reads them.
-    dtype = torch.int16 if 3 * width < 2**15 else torch.int32
-    columns = torch.arange(width, device=mask.device, dtype=dtype).expand(mask.shape)
-    before = columns.where(mask, -width).cummax(-1).values
-    after = columns.where(mask, 2 * width).flip(-1).cummin(-1).values.flip(-1)
-    gaps = torch.minimum(columns - before, after - columns)
-    return gaps.float().masked_fill_(gaps >= width, torch.inf)
+# --- In torch, compiled ---------------------------------------------------------------------------
+
+# As they stand, these kernels make a map for every pixel of a block, or for every row. They have
+# whole numbers alone, whose least is the same in any order: no bit depends on the sizes that they
+# were compiled for. (It would on those of roots, where the compiler takes fast ones.)
 
 
-def _nearest_over_rows(along_rows: Tensor) -> Tensor:
-    """The distances of (P, H, W) masks, from those along the rows. Only compiled: as it stands it
-    makes a map for every row. The least of numbers is the same in any order, so that the result
-    does not depend on the sizes that it was compiled for."""
-    rows = torch.arange(along_rows.shape[1], device=along_rows.device, dtype=torch.float32)
-    gaps = (rows[:, None] - rows).square().unsqueeze(-1)
-    return (along_rows.square().unsqueeze(1) + gaps).amin(2).sqrt()
+def _along_rows(masks: Tensor) -> Tensor:
+    """The squared distances to (P, H, W) masks along the row, float32; inf for an empty row.
+
+    In blocks of columns: of the other blocks a pixel needs only the ends of their masks.
+    """
+    width = masks.shape[-1]
+    # By one column at least: torch compiles for none anew.
+    blocks = F.pad(masks, (0, _BLOCK - width % _BLOCK)).unflatten(-1, (-1, _BLOCK))
+    place = torch.arange(_BLOCK, device=masks.device, dtype=torch.int32)
+    order = torch.arange(blocks.shape[-2], device=masks.device, dtype=torch.int32)
+    columns, far = order.unsqueeze(-1) * _BLOCK + place, 2 * width + _BLOCK
+    first = columns.where(blocks, far).amin(-1).unsqueeze(-2)
+    last = columns.where(blocks, -far).amax(-1).unsqueeze(-2)
+    after = first.where(order > order.unsqueeze(-1), far).amin(-1, keepdim=True) - columns
+    before = columns - last.where(order < order.unsqueeze(-1), -far).amax(-1, keepdim=True)
+    gaps = (place - place.unsqueeze(-1)).abs().where(blocks.unsqueeze(-2), far).amin(-1)
+    gaps = gaps.minimum(after).minimum(before)
+    return gaps.float().where(gaps < width, torch.inf).square().flatten(-2)[..., :width]
 
 
-def _nearest_in_steps(along_rows: Tensor, max_distance: float | None = None) -> Tensor:
-    """`_nearest_over_rows` in steps that fit into the memory; right up to `max_distance`."""
-    squared = along_rows.square_()
+def _over_rows(squared: Tensor) -> Tensor:
+    """The least of squared distances along the rows with those across them.
+
+    Args:
+        squared: (P, H, W) float32, from every pixel to what is nearest in its row; (P, H, H, W) if
+            that differs for the pixels y of a column, from row v.
+
+    Returns:
+        (P, H, W) float32.
+    """
+    if squared.dim() == 3:
+        squared = squared.unsqueeze(1)
+    rows = torch.arange(squared.shape[2], device=squared.device, dtype=torch.float32)
+    return (squared + (rows.unsqueeze(-1) - rows).square().unsqueeze(-1)).amin(2)
+
+
+def _to_others(regions: Tensor) -> Tensor:
+    """The squared distances in (N, K, H, W) regions to the nearest pixel of another, (N, 1, H, W).
+
+    Of a row, a pixel needs the nearest pixel that has a region, and the nearest that has another
+    region than that one: one of the two is not of the pixel's own.
+    """
+    count, width = regions.shape[1], regions.shape[3]
+    numbers = torch.arange(count, device=regions.device, dtype=torch.int32).view(-1, 1, 1)
+    labels = numbers.where(regions, -1).amax(1)  # -1: void
+    columns = torch.arange(width, device=regions.device, dtype=torch.int32)
+    gaps, sites = (columns.unsqueeze(-1) - columns).abs(), labels.unsqueeze(-2)
+    # The region is in the last digit: the least has the one of the nearest.
+    least = (gaps * count + sites).where(sites >= 0, width * count).amin(-1)
+    region = least % count
+    is_other = (sites >= 0) & (sites != region.unsqueeze(-1))
+    first, second = least // count, gaps.where(is_other, width).amin(-1)
+    nearest = second.unsqueeze(1).where(
+        region.unsqueeze(1) == labels.unsqueeze(2), first.unsqueeze(1)
+    )
+    squared = nearest.float().where(nearest < width, torch.inf).square()
+    return _over_rows(squared).unsqueeze(1)
+
+
+# --- In torch, as it stands -----------------------------------------------------------------------
+
+
+def _over_rows_in_steps(squared: Tensor, max_distance: float | None = None) -> Tensor:
+    """`_over_rows` in steps that fit into the memory; right up to `max_distance`."""
     _, height, width = squared.shape
     reach = height if max_distance is None else int(max_distance)
     # A step of `reach` rows reads 3 `reach`; a larger one would save nothing.
@@ -206,7 +271,25 @@ def _nearest_in_steps(along_rows: Tensor, max_distance: float | None = None) -> 
         near = slice(max(0, first - reach), last + reach)
         gaps = (rows[first:last, None] - rows[near]).square()[..., None]
         nearest[:, first:last] = (squared[:, None, near] + gaps).amin(2)
-    return nearest.sqrt()
+    return nearest
+
+
+def _to_others_by_planes(regions: Tensor) -> Tensor:
+    """`_to_others` by a transform for each region."""
+    planes = _over_rows_in_steps(_scanned_along_rows(regions.flatten(0, 1)))
+    return planes.view(regions.shape).masked_fill_(regions, torch.inf).amin(1, keepdim=True)
+
+
+def _scanned_along_rows(masks: Tensor) -> Tensor:
+    """`_along_rows` by cumulative extrema."""
+    width = masks.shape[-1]
+    # In a short type: cumulative extrema write int64 indices too, and nobody reads them.
+    dtype = torch.int16 if 2 * width < 2**15 else torch.int32
+    columns = torch.arange(width, device=masks.device, dtype=dtype).expand(masks.shape)
+    before = columns.where(masks, -width).cummax(-1).values
+    after = columns.where(masks, 2 * width).flip(-1).cummin(-1).values.flip(-1)
+    gaps = torch.minimum(columns - before, after - columns)
+    return gaps.float().masked_fill_(gaps >= width, torch.inf).square_()
 
 
 def _without_far(distances: Tensor, max_distance: float) -> Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..choices import require_choice
-from ..geometry.distance import METRICS, TOLERANCE, distances_between
+from ..devices import is_queued
+from ..geometry.distance import METRICS, TOLERANCE, distance_to_others, distances_between
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
 from .reduction import as_class_weight, mean_over, pooled_over_images
@@ -53,7 +54,10 @@ def distance_transform_loss(
     """
     require_distance_transform_options(metric, class_reduction, class_weight)
     target.require_shape(probs)
-    _, inside = target.cached(distances_between, metric)
+    if is_queued(target.masks):
+        inside = target.cached(distance_to_others, metric)
+    else:  # from the transforms that other losses of the head may share
+        _, inside = target.cached(distances_between, metric)
     q = nearness_to_boundary(target.masks, inside).to(probs.dtype)
     others = target.valid & ~target.masks
     hits = (q * target.masked(probs)).sum((2, 3))
@@ -74,7 +78,7 @@ def nearness_to_boundary(masks: Tensor, inside: Tensor) -> Tensor:
 
     Args:
         masks: (N, K, H, W) bool.
-        inside: (N, 1, H, W) float, from `geometry.distance.distances_between`.
+        inside: (N, 1, H, W) float, from `geometry.distance.distance_to_others`.
 
     Returns:
         (N, K, H, W) float32 in [0, 1]; 0 outside of the class.

@@ -16,11 +16,12 @@ from mmseg_boundary.geometry.distance import (
     TOLERANCE,
     chamfer_distance_to,
     distance_to,
+    distance_to_others,
     distances_between,
     signed_distances,
     torch_distance_to,
 )
-from tests.support.engines import without_opencv
+from tests.support.engines import as_on_a_device, without_opencv
 from tests.support.skips import needs_gpu
 
 
@@ -42,10 +43,9 @@ def small_steps(mask, max_distance=None):
 
 
 def in_one_pass(mask, max_distance=None):
-    """The torch engine as it is compiled, uncompiled."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distance, 'is_compiled', lambda masks: True)
-        patch.setattr(distance, 'compiled', lambda kernel, *_: kernel)
+    """The torch engine as it is compiled, uncompiled, in short blocks."""
+    with as_on_a_device() as patch:
+        patch.setattr(distance, '_BLOCK', 4)
         return torch_distance_to(mask, max_distance)
 
 
@@ -253,30 +253,84 @@ def test_without_another_side_there_is_no_distance(regions):
     assert signed_distances(regions, outside, inside).eq(0).all()
 
 
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 12), st.integers(1, 12)),
+    st.sampled_from((0.1, 0.5, 0.9)),
+    st.integers(0, 10_000),
+)
+def test_one_transform_finds_the_nearest_other_region(shape, void, seed):
+    """At void, the nearest of any. The other form is for devices without a compiler."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, shape, generator=generator)
+    labels[torch.rand(shape, generator=generator) < void] = 3
+    regions = torch.stack([labels == k for k in range(3)], 1)
+    with as_on_a_device():
+        found = distance_to_others(regions)
+    assert found.equal(distance._to_others_by_planes(regions).sqrt())
+    for n in range(len(regions)):
+        for own in (*regions[n], ~regions[n].any(0)):
+            within = [
+                each.where(own, 0) for each in (found[n, 0], oracle(regions[n].any(0) & ~own))
+            ]
+            assert far_apart(*within) < TOLERANCE
+
+
+@pytest.mark.parametrize('metric', ['euclidean', 'chessboard', 'taxicab'])
+def test_the_nearest_other_region_is_the_inside(metric):
+    labels = torch.arange(60).view(1, 1, 6, 10) // 4 % 4  # 3: void
+    regions = labels == torch.arange(3).view(3, 1, 1)
+    _, inside = distances_between(regions, metric)
+    assert distance_to_others(regions, metric).equal(inside)
+    with as_on_a_device():
+        torch.testing.assert_close(distance_to_others(regions, metric), inside)
+
+
+@pytest.mark.parametrize('width', [31, 32, 33, 64, 100])
+def test_blocks_of_columns_see_each_other(width):
+    mask = torch.rand(2, 7, width, generator=torch.manual_seed(width)) < 0.02
+    assert distance._along_rows(mask).equal(distance._scanned_along_rows(mask))
+
+
 @pytest.mark.slow  # it compiles
-def test_the_compiled_pass_agrees_with_the_plain_one(monkeypatch):
+def test_the_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
+    """To the last bit, for whatever shape they were compiled for."""
     scattered = torch.rand(3, 70, 90, generator=torch.manual_seed(0)) < 0.01
-    masks = [scattered, scattered[:1], scattered[:2, :9, :50], torch.zeros(2, 5, 6, dtype=bool)]
+    masks = [scattered, scattered[:1], scattered[:2, :9, :64], torch.zeros(2, 5, 6, dtype=bool)]
+    labels = torch.randint(4, (2, 9, 11), generator=torch.manual_seed(1))
+    labels = labels.repeat_interleave(7, 1).repeat_interleave(7, 2)
+    labels[scattered[:2, :63, :77]] = 3  # void
+    regions = labels.unsqueeze(1) == torch.arange(3).view(3, 1, 1)
+    batches = [regions, regions[:1], regions[:, :2, :30, :64]]
     plain = [torch_distance_to(mask) for mask in masks]
+    others = [distance._to_others_by_planes(batch).sqrt() for batch in batches]
     monkeypatch.setattr(compiled, 'LARGE', 0)
     monkeypatch.setattr(compiled, '_warn', pytest.fail)
     for mask, expected in zip(masks, plain, strict=True):
         assert torch.equal(torch_distance_to(mask), expected)
+    monkeypatch.setattr(distance, 'is_queued', lambda tensor: True)
+    for batch, expected in zip(batches, others, strict=True):
+        assert torch.equal(distance_to_others(batch), expected)
 
 
 def test_what_torch_cannot_compile_runs_in_steps(monkeypatch):
-    """As it stands, the compiled pass would hold a map for every row."""
-    mask = torch.rand(3, 40, 50, generator=torch.manual_seed(0)) < 0.01
-    expected = torch_distance_to(mask)
+    """As they stand, the compiled kernels would hold a map for every row."""
+    labels = torch.randint(200, (1, 1, 40, 50), generator=torch.manual_seed(0))
+    mask = labels == torch.arange(3).view(3, 1, 1)
+    expected = torch_distance_to(mask), distance_to_others(mask)
 
     def given_up(*args, **kwargs):
         raise RuntimeError('no more variants')
 
     monkeypatch.setattr(torch, 'compile', lambda kernel, **options: given_up)
     monkeypatch.setattr(distance, 'is_compiled', lambda masks: True)
-    monkeypatch.setattr(distance, '_nearest_over_rows', lambda along_rows: pytest.fail('held'))
-    with pytest.warns(UserWarning, match='given up'):
-        assert torch.equal(torch_distance_to(mask), expected)
+    monkeypatch.setattr(distance, 'is_queued', lambda masks: True)
+    kernels = '_along_rows', '_over_rows', '_to_others'
+    for name in kernels:
+        monkeypatch.setattr(distance, name, lambda *args: pytest.fail('held'))
+    with pytest.warns(UserWarning, match='given up') as warned:
+        assert torch.equal(torch_distance_to(mask), expected[0])
+        torch.testing.assert_close(distance_to_others(mask), expected[1])
+    assert len(warned) == len(kernels)
 
 
 @pytest.mark.parametrize('regions', [[[0, 0, 1, 1, 2, 3]], [[3, 3, 1, 1, 3, 3]], [[3] * 6]])
@@ -288,7 +342,7 @@ def test_a_device_finds_the_nearest_other_region_too(regions, monkeypatch):
     torch.testing.assert_close(distances_between(regions), expected)
 
 
-@pytest.mark.parametrize('width', [10_922, 10_923])
+@pytest.mark.parametrize('width', [10_922, 10_923, 16_383, 16_384])
 def test_wide_rows_do_not_overflow(width):
     mask = torch.zeros(2, width, dtype=torch.bool)
     mask[0, 0] = True

@@ -17,6 +17,7 @@ from mmseg_boundary.losses import (
 )
 from mmseg_boundary.losses.distance_transform import nearness_to_boundary
 from tests.support import naive
+from tests.support.engines import as_on_a_device
 from tests.support.scenes import scenes
 
 SQUARE = torch.zeros(1, 7, 7, dtype=torch.long)
@@ -132,6 +133,15 @@ def test_agrees_with_the_definition(scene):
     ]
     for option in options:
         ours = distance_transform_loss(scene.probs, scene.target, **option)
+        theirs = naive.distance_transform_loss(scene.probs, scene.labels, scene.void, **option)
+        assert ours.item() == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+
+
+@given(scenes(num_logits=(1, 2, 3)))
+def test_a_device_agrees_with_the_definition(scene):
+    for option in (dict(), dict(class_reduction='sum', per_image=False)):
+        with as_on_a_device():
+            ours = distance_transform_loss(scene.probs, scene.target, **option)
         theirs = naive.distance_transform_loss(scene.probs, scene.labels, scene.void, **option)
         assert ours.item() == pytest.approx(theirs, rel=1e-4, abs=1e-6)
 

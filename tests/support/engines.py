@@ -1,9 +1,12 @@
-"""The two engines of distances on the CPU."""
+"""The two engines of distances on the CPU, and that of a device."""
 
 import sys
 from contextlib import contextmanager, nullcontext
 
 import pytest
+
+from mmseg_boundary.geometry import distance
+from mmseg_boundary.losses import distance_transform
 
 
 @contextmanager
@@ -12,6 +15,17 @@ def without_opencv():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'cv2', None)
         yield
+
+
+@contextmanager
+def as_on_a_device():
+    """What a device would do with the tensors of the CPU, its kernels uncompiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (distance, distance_transform):
+            patch.setattr(module, 'is_queued', lambda tensor: True)
+        patch.setattr(distance, 'is_compiled', lambda batch: True)
+        patch.setattr(distance, 'compiled', lambda kernel, *_: kernel)
+        yield patch
 
 
 ENGINES = {'OpenCV': nullcontext, 'scipy': without_opencv}
