@@ -1,7 +1,7 @@
 # VOC as pytorch-deeplab-xception trains on it (https://github.com/jfzhang95): the shorter side is
 # resized to a length of 256 to 1026. There, what a crop lacks is filled with background, which is
-# learned; here it is void. And there the center of an image alone is scored; here all of it is, with
-# a shorter side of 513.
+# learned; here it is void. And there the center of an image alone is scored; here all of it is,
+# with a shorter side of 513.
 _base_ = ['./voc.py', 'mmseg::_base_/datasets/pascal_voc12_aug.py']
 crop_size = (513, 513)
 

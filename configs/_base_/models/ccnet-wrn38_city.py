@@ -1,5 +1,5 @@
-# MMSegmentation's CCNet, with its auxiliary head, on WRN-38, by the protocol of the other networks on
-# Cityscapes; no published code has this network.
+# MMSegmentation's CCNet, with its auxiliary head, on WRN-38, by the protocol of the other networks
+# on Cityscapes; no published code has this network.
 _base_ = [
     'mmseg::_base_/models/ccnet_r50-d8.py',
     '../datasets/city560.py',

@@ -1,5 +1,5 @@
-# DeepLabV3+ on WRN-38 with the decoder of NVIDIA's DeepWV3Plus, by the protocol of the other networks
-# on Cityscapes; the paper gives none for this one.
+# DeepLabV3+ on WRN-38 with the decoder of NVIDIA's DeepWV3Plus, by the protocol of the other
+# networks on Cityscapes; the paper gives none for this one.
 _base_ = [
     'mmseg::_base_/models/deeplabv3plus_r50-d8.py',
     '../datasets/city560.py',

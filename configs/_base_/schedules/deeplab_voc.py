@@ -1,5 +1,6 @@
-# pytorch-deeplab-xception's schedule: as semseg's, with other numbers; 50 epochs of VOC, each of 662
-# batches of 16. There the loss is divided by the size of the batch once more, which is left out.
+# pytorch-deeplab-xception's schedule: as semseg's, with other numbers; 50 epochs of VOC, each of
+# 662 batches of 16. There the loss is divided by the size of the batch once more, which is left
+# out.
 _base_ = './semseg_voc.py'
 
 optimizer = dict(type='SGD', lr=0.007, momentum=0.9, weight_decay=5e-4)
