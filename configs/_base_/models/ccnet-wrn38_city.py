@@ -6,6 +6,7 @@ _base_ = [
     '../schedules/semseg_city.py',
 ]
 pretrained = 'pretrained/wider_resnet38.pth'
+norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(size=_base_.crop_size, test_cfg=dict(size=_base_.crop_size))
 model = dict(
     data_preprocessor=data_preprocessor,
@@ -14,7 +15,7 @@ model = dict(
         _delete_=True,
         type='WiderResNet',
         out_indices=(4, 6),
-        norm_cfg=_base_.norm_cfg,
+        norm_cfg=norm_cfg,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained),
     ),
     decode_head=dict(in_channels=4096, in_index=1),

@@ -5,6 +5,7 @@ _base_ = [
     '../schedules/deeplab_voc.py',
 ]
 pretrained = 'pretrained/drn_d_54-0e0534ff.pth'
+norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(size=_base_.crop_size)
 model = dict(
     data_preprocessor=data_preprocessor,
@@ -13,7 +14,7 @@ model = dict(
         _delete_=True,
         type='DRN',
         depth=54,
-        norm_cfg=_base_.norm_cfg,
+        norm_cfg=norm_cfg,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained),
     ),
     decode_head=dict(
@@ -24,7 +25,7 @@ model = dict(
         c1_in_channels=256,
         dilations=(1, 12, 24, 36),
         num_classes=21,
-        norm_cfg=_base_.norm_cfg,
+        norm_cfg=norm_cfg,
     ),
     auxiliary_head=None,
 )

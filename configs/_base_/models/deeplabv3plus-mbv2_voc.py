@@ -1,6 +1,7 @@
 # The same on MobileNetV2, the "MobileNet" of the paper's table, with output stride 16.
 _base_ = './deeplabv3plus-drn54_voc.py'
 pretrained = 'mmcls://mobilenet_v2'
+norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     pretrained=pretrained,
     backbone=dict(
@@ -9,7 +10,7 @@ model = dict(
         strides=(1, 2, 2, 2, 1, 1, 1),
         dilations=(1, 1, 1, 1, 1, 1, 2),
         out_indices=(1, 6),
-        norm_cfg=_base_.norm_cfg,
+        norm_cfg=norm_cfg,
     ),
     decode_head=dict(in_channels=320, c1_in_channels=24, dilations=(1, 6, 12, 18)),
 )

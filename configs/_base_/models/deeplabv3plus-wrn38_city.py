@@ -6,6 +6,7 @@ _base_ = [
     '../schedules/semseg_city.py',
 ]
 pretrained = 'pretrained/wider_resnet38.pth'
+norm_cfg = dict(type='SyncBN', requires_grad=True)
 data_preprocessor = dict(size=_base_.crop_size, test_cfg=dict(size=_base_.crop_size))
 model = dict(
     data_preprocessor=data_preprocessor,
@@ -14,7 +15,7 @@ model = dict(
         _delete_=True,
         type='WiderResNet',
         out_indices=(1, 6),
-        norm_cfg=_base_.norm_cfg,
+        norm_cfg=norm_cfg,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained),
     ),
     decode_head=dict(
@@ -31,7 +32,7 @@ model = dict(
         decoder_dropout=0.0,
         dropout_ratio=0.0,
         num_classes=19,
-        norm_cfg=_base_.norm_cfg,
+        norm_cfg=norm_cfg,
         align_corners=False,
     ),
     auxiliary_head=None,
