@@ -94,6 +94,8 @@ class StudyRun(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Writes down a score; a resumed run comes to the same one again."""
+        if self.score is None:
+            return
         path = Path(runner.work_dir, VALIDATED)
         scores = json.loads(path.read_text()) if path.is_file() else {}
         value = (metrics or {})[self.score]

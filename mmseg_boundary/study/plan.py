@@ -285,8 +285,8 @@ class Plan:
         )
 
     def at(self, scale: Scale) -> 'Plan':
-        """The plan at another scale: the same arms, one seed, nothing tuned and no comparison
-        declared."""
+        """The plan at another scale: the same arms, one seed, one split, nothing tuned and no
+        comparison declared."""
         arms = {name: replace(arm, iterations=None, seeds=None) for name, arm in self.arms.items()}
         return replace(
             self,
@@ -294,6 +294,7 @@ class Plan:
             arms=arms,
             finals=[],
             seeds=self.seeds[:1],
+            splits=[replace(self.splits[0], dataset={}, opened_last=False)],
             margins={},
             tuning=None,
             tta=False,

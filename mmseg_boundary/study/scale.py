@@ -84,7 +84,7 @@ def _fit(head: dict, features: list, classes: dict, channels: int) -> None:
     else:
         head['in_channels'] = features[head.get('in_index', -1)][0]
     if 'c1_in_channels' in head:
-        head['c1_in_channels'] = features[0][0]
+        head['c1_in_channels'] = features[head.get('c1_in_index', 0)][0]
     for key in ('channels', 'c1_channels'):
         if key in head:
             head[key] = min(head[key], channels)

@@ -42,6 +42,7 @@ study = dict(
         ),
         celeba=dict(
             data='CelebAMask-HQ',
+            splits=dict(val=dict(dataset=dict(ann_file='val.txt')), test=dict()),
             arms=arms(use_sigmoid=True),
             published_scores=dict(
                 mBoundaryIoU='celeba_bIoU', mIoU='celeba_IoU', mDice='celeba_Dice'

@@ -11,6 +11,12 @@ scale = dict(
         ResNetV1c=resnet,
         ResNet=dict(base_channels=8),
         ResNetEncoder=dict(base_channels=8),
+        DRN=dict(base_channels=4),
+        WiderResNet=dict(
+            stem_channels=8,
+            structure=(1, 1, 1, 1, 1, 1),
+            widths=((16, 16), (16, 16), (32, 32), (32, 64), (32, 64, 64), (32, 64, 128)),
+        ),
         MobileNetV2=dict(widen_factor=0.25),
         MobileNetV2Encoder=dict(widen_factor=0.25),
         UNet=dict(base_channels=8),
