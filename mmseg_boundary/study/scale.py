@@ -2,6 +2,7 @@
 other data."""
 
 import copy
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,10 @@ def _features(backbone: dict, height: int, width: int) -> list[tuple[int, int, i
 
 def _fit(head: dict, features: list, classes: dict, channels: int) -> None:
     """Gives a head the backbone's channels, the classes and few channels of its own."""
-    given = head.get('in_channels')
-    if isinstance(given, (list, tuple)):
-        index = head.get('in_index', range(len(given)))
-        head['in_channels'] = [features[each][0] for each in index]
-    else:
-        head['in_channels'] = features[head.get('in_index', -1)][0]
+    own = inspect.signature(MODELS.get(head['type'])).parameters.get('in_index')
+    index = head.get('in_index', own.default if own else -1)
+    several = isinstance(index, (list, tuple))
+    head['in_channels'] = [features[at][0] for at in index] if several else features[index][0]
     if 'c1_in_channels' in head:
         head['c1_in_channels'] = features[head.get('c1_in_index', 0)][0]
     for key in ('channels', 'c1_channels'):

@@ -11,7 +11,7 @@ scale = dict(
         ResNetV1c=resnet,
         ResNet=dict(base_channels=8),
         ResNetEncoder=dict(base_channels=8),
-        DRN=dict(base_channels=4),
+        DRN=dict(base_channels=2),
         WiderResNet=dict(
             stem_channels=8,
             structure=(1, 1, 1, 1, 1, 1),
