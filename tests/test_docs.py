@@ -191,13 +191,19 @@ def test_tables_of_arguments_are_the_signatures():
         assert {each: ast.literal_eval(default) for each, default in table.items()} == own, name
 
 
-def test_the_arguments_of_the_semantic_boundary_head_are_its_signature():
-    head = inspect.signature(MODELS.get('SemanticBoundaryHead')).parameters
-    rows = rows_of('`SemanticBoundaryHead`', (ROOT / 'docs/semantic-boundary-head.md').read_text())
+@pytest.mark.parametrize(
+    'name, page', [('SemanticBoundaryHead', 'semantic-boundary-head'), ('GSCNNHead', 'gscnn')]
+)
+def test_the_arguments_of_the_heads_are_their_signatures(name, page):
+    head = inspect.signature(MODELS.get(name)).parameters
+    rows = rows_of(f'`{name}`', (ROOT / f'docs/{page}.md').read_text())
     table = dict([cell.strip(' `') for cell in row.split('|')[1:3]] for row in rows.splitlines())
     assert sorted(table) == sorted(head)
     for name, default in table.items():
         given = head[name].default
+        if head[name].kind is inspect.Parameter.VAR_KEYWORD:
+            assert default == "the base class's"
+            continue
         required = given is inspect.Parameter.empty
         assert (default == 'required') if required else (ast.literal_eval(default) == given), name
 

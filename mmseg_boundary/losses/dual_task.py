@@ -59,8 +59,7 @@ def dual_task_loss(
         prediction and class 0 as label, and fills images up at their border; it compares the
         gradients with a threshold below FLOOR, so that P and Y are all pixels, and returns from
         gradient and filter before either does anything, so that what it compares is p and y. The
-        paper's equation has one set of pixels, where both maps have a boundary; the two sets are
-        those of the code.
+        paper's equation has one set of pixels; the two are those of the code.
     """
     require_dual_task_options(tau, radius)
     target.require_shape(logits, 'logits')

@@ -314,7 +314,10 @@ def makes_a_step(path):
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()
     batch = preprocessed(model, config.model.decode_head.num_classes, *size)
     losses = model.loss(batch['inputs'], batch['data_samples'])
-    names = [key for key in losses if key.startswith('decode.loss_')]
+    # beside `loss_decode`, on other logits too
+    further = [f'decode.{place}' for place in getattr(model.decode_head, 'further_losses', ())]
+    assert all(losses[key].isfinite() for key in further)
+    names = [key for key in losses if key.startswith('decode.loss_') and key not in further]
     assert len(names) == len(config.losses)
     last_layer = model.decode_head.conv_seg.weight
     for name in names:

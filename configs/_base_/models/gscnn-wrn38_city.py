@@ -33,6 +33,7 @@ model = dict(
         num_classes=19,
         edge_source='canny',
         norm_cfg=norm_cfg,
+        align_corners=False,  # the crop is no multiple of 8 and 1 more
     ),
     test_cfg=dict(mode='whole'),
 )
