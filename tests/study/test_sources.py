@@ -1,4 +1,11 @@
-"""The studies of the sources' tables: complete, buildable, and running at the scale tiny."""
+"""The studies of the sources' tables: complete, buildable, and running at the scale tiny.
+
+docs/sources.md is the table of them. To write it anew:
+
+    WRITE_PAGE=1 python -m pytest tests/study/test_sources.py -k page
+"""
+
+import os
 
 import pytest
 import torch
@@ -37,6 +44,49 @@ def small(found, arm, folder, **changes):
     config = compose(found, ROOT, run, found.settings_of(run), [], folder)
     config.merge_from_dict(changes)
     return config
+
+
+HEAD = """\
+# The rows of the sources
+
+Every row of the tables of EPL's paper (Yin et al. 2022) and of Gül's thesis that has networks of its own, written by
+`tests/study/test_sources.py`. A row is an arm of a [study](studies.md#the-tables-of-the-papers); the config is that of its network,
+data and protocol, whose losses the arm replaces if it names some. Scores are mIoU in percent, and in the thesis
+Boundary IoU. Table X of EPL repeats Tables VIII and IX beside other papers, V and VI have their classes, and
+the thesis' Tables 4.7 to 4.10 count over 4.1 to 4.6 and 4.12: what they need is in the reports of these. The sources on Kervadec's
+loss and BF1 that we have are abstracts, without rows; `configs/unet/unet-s5-d16_bf1_potsdam.py` is in the setting of
+the second.
+"""
+
+
+def page():
+    """The lines of docs/sources.md."""
+    lines = HEAD.splitlines()
+    for path in STUDIES:
+        parts = [read(path.stem, part) for part in plan.parts(path)]
+        if not parts[0].published_scores:
+            continue
+        lines += ['', f'## {path.stem}', '']
+        lines += [f'    python tools/study.py run configs/studies/{path.name}', '']
+        lines += ['| data | arm | losses | published | config |', '|---|---|---|---|---|']
+        for found in parts:
+            paper = papers.read(found.published)
+            column = next(iter(found.published_scores.values()))
+            for arm in found.arms.values():
+                score = f'{paper.score(paper.row(arm.published), column):.2f}'
+                losses = ', '.join(loss['type'] for loss in arm.losses or []) or 'of the config'
+                config = (arm.config or found.base).removeprefix('configs/')
+                lines.append(f'| {found.data} | {arm.title} | {losses} | {score} | `{config}` |')
+    return lines
+
+
+def test_the_page_has_every_row():
+    written, given = ROOT / 'docs/sources.md', page()
+    if 'WRITE_PAGE' in os.environ:
+        written.write_text('\n'.join([*given, '']))
+    for before, now in zip(written.read_text().splitlines(), given):
+        assert before == now
+    assert len(written.read_text().splitlines()) == len(given)
 
 
 def test_every_table_has_a_study():
