@@ -304,14 +304,17 @@ def _stock_dataset(node: dict, key: str, kind: type) -> dict:
         meta |= dict(data_root=SHAPES_ROOT, indices=length)
         meta['data_prefix'] = dict(img_path=f'{folder}/image', seg_map_path=f'{folder}/label')
         return {**meta, 'img_suffix': '.png', 'seg_map_suffix': '.png', **rest}
-    if not issubclass(kind, PairedFolders):
-        raise NoStockForm(
-            f'{key}.type', f"is '{kind.__name__}'", 'take a data set of MMSegmentation'
-        )
+    if rest.pop('one_face', False):
+        remedy = 'convert labels of 0 and 1, and take a BaseSegDataset'
+        raise NoStockForm(f'{key}.one_face', 'joins all parts', remedy)
     if tuple(rest.pop('drive_part', (0, 1))) != (0, 1):
         remedy = 'list the images in a file and name that in ann_file'
         raise NoStockForm(f'{key}.drive_part', 'is a part of each drive', remedy)
-    suffix = rest.pop('img_suffix', None) or _suffix_in(rest)
+    suffix = rest.pop('img_suffix', None)
+    if suffix is None and issubclass(kind, PairedFolders):
+        suffix = _suffix_in(rest)
+    elif suffix is None:
+        suffix = inspect.signature(kind).parameters['img_suffix'].default
     return {**meta, 'img_suffix': suffix, 'seg_map_suffix': '.png', **rest}
 
 

@@ -52,7 +52,10 @@ def test_a_sound_installation():
     assert facts['hooks'] == (
         'BoundaryVisualizationHook, CheckFiniteLossHook, LossWeightSchedule, StepSeed'
     )
-    assert facts['data sets'] == 'CamVidDataset, HalfCamVidDataset, NucleiDataset, ShapesDataset'
+    assert facts['data sets'].replace(',', '').split() == [
+        *('CamVidDataset', 'CelebAMaskHQDataset', 'HalfCamVidDataset', 'InriaAerialDataset'),
+        *('NucleiDataset', 'ShapesDataset'),
+    ]
     assert facts['transforms'] == 'RandomGaussianBlur, RandomScale'
     assert facts['models'].replace(',', '').split() == [
         *('ASPPDecoderHead', 'BoundarySegTTAModel', 'DRN', 'DeepLabV3PlusHead'),

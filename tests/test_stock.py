@@ -36,6 +36,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 SHAPES = FOLDER / 'pspnet_epl_shapes.py'
 CAMVID = FOLDER / 'pspnet_epl_camvid.py'
+INRIA = FOLDER / 'unet/unet-s5-d16_bf1_inria.py'
 NUCLEI = FOLDER / 'unet/unet-s5-d16_ce_nuclei.py'
 
 
@@ -221,6 +222,8 @@ def test_a_head_that_calls_losses_by_position_keeps_their_number():
          'train_dataloader.dataset.drive_part is a part of each drive'),
         (CAMVID, {'val_dataloader.dataset.type': 'CityscapesDataset'},
          'train_dataloader.dataset has another void label'),
+        (INRIA, {'val_dataloader.dataset': dict(type='CelebAMaskHQDataset', one_face=True)},
+         'val_dataloader.dataset.one_face joins all parts'),
         (SHAPES, {'randomness.seed': float('inf')}, 'randomness has a value that no config file'),
     ],
 )  # fmt: skip
@@ -232,6 +235,20 @@ def test_what_has_no_stock_form_is_a_sentence_that_names_the_key(path, changes, 
 def test_the_best_checkpoint_by_a_stock_metric_stays():
     stock = stock_of(SHAPES, **{'default_hooks.checkpoint.save_best': 'mIoU'})
     assert stock.default_hooks.checkpoint.save_best == 'mIoU'
+
+
+def test_data_sets_that_our_converters_make():
+    stock = stock_of(INRIA).train_dataloader.dataset
+    assert (stock.type, stock.img_suffix, stock.seg_map_suffix) == (
+        'BaseSegDataset',
+        '.png',
+        '.png',
+    )
+    assert stock.metainfo.classes == ('background', 'building')
+    parts = dict(type='CelebAMaskHQDataset', data_root='faces', ann_file='train.txt')
+    stock = stock_of(INRIA, **{'train_dataloader.dataset': parts}).train_dataloader.dataset
+    assert (stock.type, stock.img_suffix, stock.ann_file) == ('BaseSegDataset', '.jpg', 'train.txt')
+    assert len(stock.metainfo.classes) == 19
 
 
 @pytest.fixture

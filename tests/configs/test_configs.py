@@ -25,6 +25,7 @@ CONFIGS = sorted(
     if not {'_base_', 'lazy', 'studies'} & set(path.relative_to(FOLDER).parts)
 )
 NEEDS_OPERATORS = ('psanet', 'ccnet')
+ONE_LOGIT = ('nuclei', 'celeba', 'inria')
 # What a config of ours may say beyond its stock base.
 OURS = {'custom_imports', 'losses', 'evaluator', 'val_evaluator', 'test_evaluator'}
 LEAF = """\
@@ -135,7 +136,7 @@ def test_it_loads_with_a_list_of_losses_and_stock_auxiliary_heads(path):
     assert [loss.type for loss in losses] == LOSSES[path.stem.split('_')[1]]
     first = losses[0].get('loss', losses[0])  # in a wrapper
     if first.type == 'CrossEntropyLoss':
-        one_logit = path.stem.endswith('_nuclei')
+        one_logit = path.stem.endswith(ONE_LOGIT)
         plain = dict(type='CrossEntropyLoss', use_sigmoid=one_logit, avg_non_ignore=True)
         assert first == plain
     heads = auxiliary_heads(config)
@@ -288,10 +289,11 @@ def test_the_window_of_the_structure_loss_shrinks_with_the_crop(name):
     assert abs(config.losses[0].window - window) <= 1
 
 
-# One config per net and loss, of Cityscapes where there is one: data sets differ in numbers alone.
+# One config per net and loss, of Cityscapes where there is one: data sets differ in numbers alone,
+# and in whether there is one logit.
 STEPS = {}
 for each in sorted(CONFIGS, key=lambda path: not path.stem.endswith('_city')):
-    STEPS.setdefault(each.stem.rpartition('_')[0], each)
+    STEPS.setdefault((each.stem.rpartition('_')[0], each.stem.endswith(ONE_LOGIT)), each)
 
 
 @pytest.mark.parametrize('path', STEPS.values(), ids=lambda path: path.stem)

@@ -24,8 +24,11 @@ SIDE = 64
 def narrow(model):
     """The network with an eighth of the channels, and tests in small windows, where it is large."""
     backbone = model.backbone
-    if backbone.type in ('ResNet', 'ResNetV1c') and 'base_channels' not in backbone:
-        backbone.update(base_channels=8, stem_channels=8)
+    large = backbone.get('base_channels', 64) == 64
+    if large and backbone.type in ('ResNet', 'ResNetV1c', 'UNet'):
+        backbone.base_channels = 8
+        if backbone.type != 'UNet':
+            backbone.stem_channels = 8
         if model.test_cfg.mode == 'slide':
             model.test_cfg.update(crop_size=(SIDE, SIDE), stride=(SIDE // 2, SIDE // 2))
             model.data_preprocessor.test_cfg.size = (SIDE, SIDE)

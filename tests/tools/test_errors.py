@@ -618,6 +618,24 @@ def one_run_twice(folder):
     return plotted(folder, folder / 'a.json', '--out', folder / 'new.png')
 
 
+def converted(name, folder):
+    return run_tool(f'dataset_converters/{name}', folder / 'data', folder / 'converted')
+
+
+def part_of_the_faces(folder):
+    for name in ('CelebA-HQ-img', 'CelebAMask-HQ-mask-anno'):
+        (folder / 'data' / name).mkdir()
+    (folder / 'data/CelebA-HQ-img/0.jpg').touch()
+    return converted('celeba_mask_hq', folder)
+
+
+def part_of_the_tiles(folder):
+    for name in ('images', 'gt'):
+        (folder / 'data/train' / name).mkdir(parents=True)
+    (folder / 'data/train/images/austin2.tif').touch()
+    return converted('inria_aerial', folder)
+
+
 LEFT_BY_TWO_RUNS = ['epoch_1.pth', 'iter_2.pth']
 TOOL_CASES = {
     'train.py': {
@@ -722,6 +740,14 @@ TOOL_CASES = {
         'a figure that exists': figure_that_exists,
         'an unknown class': unknown_class,
         'one run twice': one_run_twice,
+    },
+    'dataset_converters/celeba_mask_hq.py': {
+        'another folder': lambda folder: converted('celeba_mask_hq', folder),
+        'a part of the images': part_of_the_faces,
+    },
+    'dataset_converters/inria_aerial.py': {
+        'another folder': lambda folder: converted('inria_aerial', folder),
+        'a part of the tiles': part_of_the_tiles,
     },
     'python -m mmseg_boundary.config --stock': {
         'a missing config': lambda folder: stock(folder, name='nothing.py'),
