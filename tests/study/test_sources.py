@@ -6,9 +6,12 @@ docs/sources.md is the table of them. To write it anew:
 """
 
 import os
+import re
+from functools import cache
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
@@ -49,34 +52,51 @@ def small(found, arm, folder, **changes):
 HEAD = """\
 # The rows of the sources
 
-Every row of the tables of EPL's paper (Yin et al. 2022) and of Gül's thesis that has networks of its own, written by
-`tests/study/test_sources.py`. A row is an arm of a [study](studies.md#the-tables-of-the-papers); the config is that of its network,
-data and protocol, whose losses the arm replaces if it names some. Scores are mIoU in percent, and in the thesis
-Boundary IoU. Table X of EPL repeats Tables VIII and IX beside other papers, V and VI have their classes, and
-the thesis' Tables 4.7 to 4.10 count over 4.1 to 4.6 and 4.12: what they need is in the reports of these. The sources on Kervadec's
-loss and BF1 that we have are abstracts, without rows; `configs/unet/unet-s5-d16_bf1_potsdam.py` is in the setting of
-the second.
+Every row of the tables of EPL's paper (Yin et al. 2022) and of Gül's thesis that has networks of
+its own, written by `tests/study/test_sources.py`. A row is an arm of a
+[study](studies.md#the-tables-of-the-papers); the config is that of its network, data and
+protocol, whose losses the arm replaces if it names some. Scores are mIoU in percent, and in the
+thesis Boundary IoU. Table X of EPL repeats Tables VIII and IX beside other papers, V and VI have
+their classes, and the thesis' Tables 4.7 to 4.10 count over 4.1 to 4.6 and 4.12: what they need
+is in the reports of these. The sources on Kervadec's loss and BF1 that we have are abstracts,
+without rows; `configs/unet/unet-s5-d16_bf1_potsdam.py` is in the setting of the second.
 """
+
+
+def in_order(path):
+    """By the source, and the numbers of its tables."""
+    return path.stem.partition('_')[0], [int(number) for number in re.findall(r'\d+', path.stem)]
+
+
+@cache
+def protocol(path):
+    """The crop and the length of a config's training."""
+    config = Config.fromfile(path)
+    height, width = config.model.data_preprocessor.size
+    return f'{height}×{width}, {config.train_cfg.max_iters} iterations'
 
 
 def page():
     """The lines of docs/sources.md."""
     lines = HEAD.splitlines()
-    for path in STUDIES:
+    for path in sorted(STUDIES, key=in_order):
         parts = [read(path.stem, part) for part in plan.parts(path)]
         if not parts[0].published_scores:
             continue
         lines += ['', f'## {path.stem}', '']
         lines += [f'    python tools/study.py run configs/studies/{path.name}', '']
-        lines += ['| data | arm | losses | published | config |', '|---|---|---|---|---|']
+        lines += ['| data | network | arm | losses | published | config | protocol |']
+        lines += ['|---|---|---|---|---|---|---|']
         for found in parts:
             paper = papers.read(found.published)
             column = next(iter(found.published_scores.values()))
             for arm in found.arms.values():
                 score = f'{paper.score(paper.row(arm.published), column):.2f}'
                 losses = ', '.join(loss['type'] for loss in arm.losses or []) or 'of the config'
-                config = (arm.config or found.base).removeprefix('configs/')
-                lines.append(f'| {found.data} | {arm.title} | {losses} | {score} | `{config}` |')
+                config = ROOT / (arm.config or found.base)
+                cells = [found.data, config.stem.partition('_')[0], arm.title, losses, score]
+                cells += [f'`{config.relative_to(ROOT / "configs")}`', protocol(config)]
+                lines.append(f'| {" | ".join(cells)} |')
     return lines
 
 
