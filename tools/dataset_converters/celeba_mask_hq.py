@@ -5,8 +5,9 @@ python tools/dataset_converters/celeba_mask_hq.py CelebAMask-HQ data/CelebAMask-
 CelebAMask-HQ is the folder of CelebAMask-HQ.zip. Images become 512x512 as their masks are, in JPEG
 of quality 95; labels are 0, background, and 1 to 18 in the order of PARTS, of which a later one
 covers an earlier one. The splits have as many faces as in the thesis, which does not say which:
-train.txt has 0 to 23199, val.txt 23200 to 28999, and test.txt 29000 to 29999. The lists are written
-last. A conversion that was broken off goes on where it was.
+train.txt has 0 to 23199, val.txt 23200 to 28999, and test.txt 29000 to 29999. folds/ has five such
+triples for its cross-validation: a fifth of the faces to test, the next tenth to validate, the rest
+to train. The lists are written last. A conversion that was broken off goes on where it was.
 """
 
 import argparse
@@ -27,6 +28,7 @@ PARTS = (
 PER_FOLDER = 2000
 SPLITS = dict(train=range(23_200), val=range(23_200, 29_000), test=range(29_000, 30_000))
 COUNT = 30_000
+FOLDS = 5
 
 
 class UnfitSource(ValueError):
@@ -50,13 +52,29 @@ def main() -> None:
             track_parallel_progress(work, left, args.nproc, chunksize=16)
         else:
             track_progress(work, left)
-        for split, members in SPLITS.items():
-            with atomic_write(args.target / f'{split}.txt') as unfinished:
+        for name, members in lists().items():
+            path = args.target / f'{name}.txt'
+            path.parent.mkdir(exist_ok=True)
+            with atomic_write(path) as unfinished:
                 unfinished.write_text(''.join(f'{n}\n' for n in numbers if n in members))
     except (UnfitSource, UnwrittenFile) as error:
         print()  # ends the line of the progress bar
         raise SystemExit(str(error)) from None
     print(f'\n{len(left)} converted: {args.target}')
+
+
+def lists() -> dict[str, range | set[int]]:
+    """{name of a list: its faces}."""
+    found: dict[str, range | set[int]] = dict(SPLITS)
+    for fold in range(FOLDS):
+        first = fold * COUNT // FOLDS
+        after = first + COUNT // FOLDS
+        test = set(range(first, after))
+        val = {number % COUNT for number in range(after, after + COUNT // 10)}
+        train = set(range(COUNT)) - test - val
+        found |= {f'folds/{fold}_{name}': faces for name, faces in (
+            ('train', train), ('val', val), ('test', test))}  # fmt: skip
+    return found
 
 
 def numbers_in(source: Path, incomplete: bool) -> list[int]:

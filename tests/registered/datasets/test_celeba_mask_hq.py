@@ -126,7 +126,21 @@ def test_a_killed_conversion_goes_on(tmp_path, capsys):
     (tmp_path / 'anew').mkdir()
     write_source(tmp_path / 'anew')
     convert(tmp_path / 'anew', '--partial')
-    assert once == contents(tmp_path / 'anew/data') and len(once) == 15
+    assert once == contents(tmp_path / 'anew/data') and len(once) == 30
+
+
+def test_each_face_is_tested_in_one_of_five_folds(tmp_path):
+    write_source(tmp_path)
+    convert(tmp_path, '--partial')
+
+    def faces(name):
+        return list(map(int, (tmp_path / f'data/folds/{name}.txt').read_text().split()))
+
+    parts = 'train', 'val', 'test'
+    for fold in range(5):
+        assert sorted(sum((faces(f'{fold}_{part}') for part in parts), [])) == list(NUMBERS)
+    assert sorted(sum((faces(f'{fold}_test') for fold in range(5)), [])) == list(NUMBERS)
+    assert faces('4_val') == [0, 7, 1999, 2000]  # the tenth after the last fifth is the first
 
 
 def test_several_processes_make_the_same(tmp_path):
