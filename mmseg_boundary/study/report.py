@@ -313,7 +313,7 @@ def _table_of_arms(study: Study, split: str) -> Table:
 
 def _published_scores(study: Study, paper: papers.Paper, arm: str) -> list[str]:
     """A paper's numbers of an arm, with their differences from those of its baseline."""
-    selectors = {each['name']: each['published'] for each in study.plan['arms']}
+    selectors = {each['name']: each.get('published') for each in study.plan['arms']}
     cells = []
     for column in study.plan['published_scores'].values():
         if not selectors[arm]:
@@ -449,9 +449,10 @@ def _over_training(study: Study, drawn: bool) -> Section | None:
         text += f' The last column is the first iteration with {wanted["reach"]:g}, per seed.'
     rows = []
     for arm, each in found.items():
-        highest = max(each.scores, key=each.scores.__getitem__)
+        known = {at: score for at, score in each.scores.items() if not math.isnan(score)}
+        highest = max(known, key=known.__getitem__) if known else None
         row = [study.titles[arm], points(each.superiority)]
-        row += [points(each.scores[highest]), f'{highest}']
+        row += ['—', '—'] if highest is None else [points(known[highest]), f'{highest}']
         if wanted['reach'] is not None:
             row.append(', '.join('—' if at is None else f'{at}' for at in each.reached))
         rows.append(row)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,8 @@ from mmseg_boundary.study.runs import compose, with_split
 from mmseg_boundary.study.schedule import Study
 from tests.support.skips import ROOT
 from tests.support.studies import CE, DICE, write_study
+
+SCALES = ROOT / 'configs/studies/scales'
 
 
 @pytest.fixture
@@ -192,6 +195,35 @@ REFUSED = {
     'no budget': (dict(budget=None), 'has no budget; give it'),
     'a config that is not there': (dict(base='configs/no.py'), 'configs/no.py, which does not'),
     'an interval that does not divide': (dict(checkpoint_interval=3), 'does not divide its 8'),
+    'a validation without a key': (
+        dict(validation=dict(points=4)),
+        r"validation=\{'points': 4\}; give a key of the evaluator and how many points, from 1",
+    ),
+    'more validations than iterations': (
+        dict(validation=dict(key='mIoU', points=9)),
+        'how many points, from 1 to its 8 iterations',
+    ),
+    'settings of a seed that are none': (
+        dict(seed_options={0: 'folds/0.txt'}),
+        r"0: 'folds/0\.txt' in seed_options; give \{seed: \{key: value\}\}",
+    ),
+    'a published row without a paper': (
+        {'arms.dice.published': dict(loss='Dice')},
+        "gives 'dice' a row of published numbers; name those in published",
+    ),
+    'an unknown paper': (dict(published='epl'), "not there: .*'epl', .* choose of epl_results"),
+    'two published rows': (
+        {'published': 'thesis_results: 4.1, 4.2', 'arms.dice.published': dict(loss='Dice')},
+        r"2 rows of the published numbers have \{'loss': 'Dice'\}; name one row by its col",
+    ),
+    'an unknown column of a paper': (
+        {
+            'published': 'thesis_results: 4.1',
+            'published_scores': dict(mIoU='IoU'),
+            'arms.dice.published': dict(loss='Dice'),
+        },
+        "published numbers that are not there: 'IoU'",
+    ),
     'a fork with a schedule of its own': ({'arms.dice.iterations': 16}, "the base arm's schedule"),
 }
 
@@ -203,6 +235,72 @@ def test_it_is_refused_in_a_sentence(case, written):
         written(changes)
     said = str(raised.value)
     assert 'made_up.py' in said and said.endswith('.') and '\n' not in said
+
+
+PARTS = dict(city=dict(seeds=[1]), faces=dict(base='configs/pspnet_ce_camvid.py'))
+
+
+def test_parts_share_what_they_do_not_have(tmp_path):
+    path = write_study(tmp_path, dict(parts=PARTS, finals=[], tuning=None, iterations=100))
+    assert plan.parts(path) == ['city', 'faces']
+    city, faces = (plan.read(path, ROOT, part) for part in plan.parts(path))
+    assert (city.name, city.seeds, faces.seeds) == ('made_up_city', [1], [0, 1, 2, 3, 4, 5])
+    assert faces.base == 'configs/pspnet_ce_camvid.py' != city.base
+    for part in (None, 'village'):
+        with pytest.raises(UnfitStudy, match=f'has the parts city, faces, and {part!r} was asked'):
+            plan.read(path, ROOT, part)
+    whole = write_study(tmp_path, {})
+    assert plan.parts(whole) == [None]
+    with pytest.raises(UnfitStudy, match="has no parts, and 'city' was asked for"):
+        plan.read(whole, ROOT, 'city')
+
+
+def test_a_study_at_a_scale(written):
+    """The arms and losses stay; it has its own name, one seed, one split, and no statistics."""
+    made, scale = written({'arms.dice.seeds': [7]}, finals=[]), SCALES / 'tiny.py'
+    tiny = made.at(plan.read_scale(scale, ROOT))
+    assert (tiny.name, tiny.iterations, tiny.seeds) == ('made_up_tiny', 40, [0])
+    assert [run.name for run in tiny.runs()] == ['ce__seed0', 'bwce__seed0', 'dice__seed0']
+    assert tiny.splits == [plan.Split('val')] and not (tiny.tuning or tiny.margins or tiny.finals)
+    assert [arm.losses for arm in tiny.arms.values()] == [a.losses for a in made.arms.values()]
+    assert tiny.resolved()['scale']['images'] == 'drawn shapes' and not made.resolved()['scale']
+
+
+def test_a_scale_that_cannot_be_read(tmp_path):
+    with pytest.raises(UnfitStudy, match="no scale 'huge'; choose from shapes, .*, tiny"):
+        plan.read_scale(SCALES / 'huge.py')
+    (tmp_path / 'odd.py').write_text("scale = dict(title='a', backbones={})\n")
+    with pytest.raises(UnfitStudy, match="has 'backbones' in the scale, which knows"):
+        plan.read_scale(tmp_path / 'odd.py')
+    (tmp_path / 'odd.py').write_text("scale = dict(title='a')\n")
+    with pytest.raises(UnfitStudy, match='has no budget; give it'):
+        plan.read_scale(tmp_path / 'odd.py')
+
+
+def test_a_backbone_without_a_small_form(written, tmp_path):
+    scale = replace(plan.read_scale(SCALES / 'tiny.py', ROOT), small={})
+    made = written(finals=[]).at(scale)
+    run = Run('ce', 0, 'final')
+    with pytest.raises(UnfitStudy, match='The scale tiny has no small ResNetV1c: add'):
+        compose(made, ROOT, run, made.settings_of(run), [], tmp_path)
+
+
+def test_validations_are_in_the_final_trainings_alone(written, tmp_path):
+    made = written(validation=dict(key='mBoundaryIoU', points=4))
+    for run in (Run('ce', 0, 'final'), Run('ce', 100, 'tuning')):
+        config = compose(made, ROOT, run, made.settings_of(run), [], tmp_path)
+        hook = next(each for each in config.custom_hooks if each['type'] == 'StudyRun')
+        final = run.stage == 'final'
+        assert (hook['score'], config.train_cfg.val_interval) == (
+            ('mBoundaryIoU', 2) if final else (None, 8)
+        )
+        assert bool(config.val_dataloader) == bool(config.val_evaluator) == final
+
+
+def test_settings_of_a_seed(written):
+    made = written(seed_options={1: {'train_dataloader.dataset.seed': 9}})
+    settings = [made.settings_of(Run('ce', seed, 'final'))['study_options'] for seed in (0, 1)]
+    assert settings == [{}, {'train_dataloader.dataset.seed': 9}]
 
 
 def test_seven_finals(written):
