@@ -1,5 +1,6 @@
 """Every config we ship: of one shape, a net plus its losses, and able to train."""
 
+import inspect
 import math
 import shutil
 from collections import Counter
@@ -14,6 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
 from mmseg_boundary import stacks
+from mmseg_boundary.registered.models import WiderResNet
 from tests.support import losses as table
 from tests.support.nets import preprocessed
 from tests.support.skips import NO_OPERATORS, ROOT
@@ -311,6 +313,8 @@ def makes_a_step(path):
     # A U-Net halves its input four times.
     size = (32, 64) if path.stem.startswith('unet') else (33, 65)
     config.model.data_preprocessor.size = size
+    if config.model.backbone.type == 'WiderResNet':
+        narrow_wrn38(config.model.backbone, [config.model.decode_head, *auxiliary_heads(config)])
     torch.manual_seed(0)
     # SyncBN exists on GPUs alone; MMEngine reverts it too in a run of one process
     model = revert_sync_batchnorm(MODELS.build(config.model)).train()
@@ -332,6 +336,19 @@ def makes_a_step(path):
     total, _ = model.parse_losses(losses)
     total.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def narrow_wrn38(backbone, heads):
+    """With an eighth of its channels: it has 105 million parameters."""
+    widths = inspect.signature(WiderResNet).parameters['widths'].default
+    backbone.update(stem_channels=8, widths=eighth(widths))
+    for head in heads:
+        for name in {'in_channels', 'c1_in_channels'} & set(head):
+            head[name] = eighth(head[name])
+
+
+def eighth(channels):
+    return channels // 8 if isinstance(channels, int) else [eighth(each) for each in channels]
 
 
 def test_a_net_of_its_own_is_tested_alike(tmp_path):

@@ -48,11 +48,13 @@ from mmseg_boundary.metrics import (
     trimap_iou,
 )
 from mmseg_boundary.registered.models import (
+    DRN,
     DeepLabV3PlusHead,
     MobileNetV2Encoder,
     ResNetEncoder,
     SemanticBoundaryHead,
     UNetHead,
+    WiderResNet,
 )
 from mmseg_boundary.report import write_report
 from tests.support import last_run
@@ -837,6 +839,10 @@ CALLS = {
     'an encoder, two ways to begin': lambda: MobileNetV2Encoder(
         pretrained='mobilenet_v2.pth', init_cfg=dict(type='Kaiming')
     ),
+    'a WRN-38, fewer modules than strides': lambda: WiderResNet(structure=(3, 3, 6)),
+    'a WRN-38, blocks of one convolution': lambda: WiderResNet(widths=[[64]] * 6),
+    'a DRN, the depth of a ResNet': lambda: DRN(50),
+    'a DRN, a layer that it has not': lambda: DRN(out_indices=(3, 9)),
     'imported beside an old torch': imported_beside_an_old_torch,
     'registered without a stack, from a wheel': registered_without_a_stack,
     'that head as decode head, in a test': lambda: SemanticBoundaryHead(
