@@ -28,17 +28,19 @@ def weighted_mean(values: Tensor, weights: Tensor, pixel_weight: Tensor | None =
 
 
 def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = None) -> Tensor:
-    """The mean of `values` over the eligible (image, class) pairs, weighted by class, a scalar.
+    """(...) means of `values` over the eligible (image, class) pairs, weighted by class.
 
     Args:
-        eligible: (N, K) bool.
-        values: (N, K) float, finite also where not eligible.
+        eligible: (..., N, K) bool.
+        values: (..., N, K) float, finite also where not eligible.
         class_weight: (K,) float, non-negative; None weighs all classes alike.
     """
     weights = eligible.to(values.dtype)
     if class_weight is not None:
         weights = weights * class_weight
-    return weighted_mean(values, weights)
+    pairs = -2, -1
+    total = weights.sum(pairs)
+    return (weights * values).sum(pairs) / total.where(total > 0, 1)
 
 
 def mean_over_pixels(costs: Tensor, target: Target, pixel_weight: Tensor | None = None) -> Tensor:

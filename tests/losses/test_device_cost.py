@@ -155,8 +155,8 @@ UNITS = 'launches', 'bytes', 'peak'
 BOUNDS = {
     ('cross-entropy', CITY): (6, 2.8, 3.0),
     ('cross-entropy', ADE): (6, 2.7, 3.0),
-    ('EPL, w=23', CITY): (641, 163.4, 32.4),
-    ('EPL, w=23', ADE): (1141, 162.3, 17.3),
+    ('EPL, w=23', CITY): (199, 38.6, 6.0),
+    ('EPL, w=23', ADE): (305, 37.5, 4.6),
     ('Kervadec', CITY): (49, 10.5, 4.4),
     ('Kervadec', ADE): (49, 10.1, 4.3),
     ('distance transform', CITY): (83, 14.0, 4.6),

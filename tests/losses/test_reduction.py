@@ -59,6 +59,8 @@ def test_mean_over_the_eligible_weighted_by_class():
     weights = torch.tensor([1.0, 3.0, 5.0])
     assert mean_over(eligible, values, weights).item() == pytest.approx(3.5)
     assert mean_over(eligible, values).item() == 3
+    several = torch.stack([eligible, ~eligible]), torch.stack([values, 10 * values])
+    assert mean_over(*several, weights).tolist() == pytest.approx([3.5, 1000])
 
 
 def test_mean_over_nothing_is_a_zero_with_a_graph():

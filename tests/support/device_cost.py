@@ -6,9 +6,10 @@ fails by itself. `mmseg_boundary.devices.is_queued` sends them where CUDA tensor
 These are estimates. An eager operator is one launch that reads its inputs and writes its outputs,
 once each; views and memory that is not written cost nothing. What `torch.compile` is given costs
 the kernels that Inductor plans for the CPU at these very sizes, with what each reads and writes,
-and each operator that Inductor falls back to; nothing is compiled. One limit of the CPU's alone is
-lifted: that no more than 16 kernels which read the same are made one. The peak counts all that is
-allocated while the counter is on, so not what was there before.
+and each operator that Inductor falls back to; nothing is compiled. It plans by a GPU's rules of
+what is written to be used twice and of which loops are merged when, and without the CPU's limit of
+16 kernels in a loop. The peak counts all that is allocated while the counter is on, so not what was
+there before.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
-from torch._inductor import config
+from torch._inductor import config, ir
 from torch._inductor.debug import DebugContext
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.graph import GraphLowering
@@ -219,6 +220,8 @@ def plan_of(kernel, specs, form) -> Plan:
         with (
             DebugContext(),
             config.patch(limits),
+            mock.patch.object(ir, 'is_cpu', lambda node: False),
+            mock.patch.object(ir, 'is_gpu', lambda device_type: True),
             V.set_graph_handler(graph),
             V.set_fake_mode(mode),
         ):

@@ -5,7 +5,9 @@ kept: a block of classes is summed up as soon as its fields exist, and these are
 the gradient.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,22 +16,36 @@ from ...compiled import compiled, is_compiled, logger
 from ...devices import is_queued
 from ...labels import Target, encode
 
+# Elements of a map of classes. On the CPU about what its caches hold.
+_CPU_BLOCK, _DEVICE_BLOCK = 2**17, 2**26
+
 
 def class_blocks(probs: Tensor) -> Iterator[tuple[int, slice]]:
     """Yields the image and the classes of each block."""
-    count = _classes_at_once(probs)
+    classes, parts = probs.shape[1], _parts(probs)
+    ends = [classes * part // parts for part in range(parts + 1)]
     for n in range(len(probs)):
-        for k in range(0, probs.shape[1], count):
-            yield n, slice(k, k + count)
+        for first, end in pairwise(ends):
+            yield n, slice(first, end)
 
 
-def _classes_at_once(probs: Tensor) -> int:
-    """On the CPU about what its caches hold; on CUDA enough to fill the device. Never a single one
-    beside several, for which kernels are compiled anew."""
-    classes, pixels = probs.shape[1], probs.shape[2] * probs.shape[3]
-    budget = 2**26 if is_queued(probs) else 2**17
-    divisors = [count for count in range(1, classes + 1) if classes % count == 0]
-    return max(count for count in divisors if count == 1 or count * pixels <= budget)
+def _parts(probs: Tensor) -> int:
+    """Of how many blocks an image is. None is of a single class if others are of several, for which
+    kernels are compiled anew.
+
+    On a device a block is no more than half of the batch: its fields, of four directions, are then
+    no larger than two gradients of the logits, and many more blocks would be many more launches.
+    """
+    images, classes = probs.shape[:2]
+    elements = probs[:1].numel()
+    if is_queued(probs):
+        parts = max(math.ceil(elements / _DEVICE_BLOCK), 2 if images == 1 else 1)
+        return min(parts, max(classes // 2, 1))
+    return min(
+        parts
+        for parts in range(1, classes + 1)
+        if classes % parts == 0 and (parts == classes or elements <= parts * _CPU_BLOCK)
+    )
 
 
 def at_least_float32(probs: Tensor) -> Tensor:
@@ -67,7 +83,7 @@ def kernels_for(probs: Tensor) -> Callable[..., Callable]:
 def _kind(probs: Tensor) -> tuple[bool, bool]:
     """What torch compiles for anew even where sizes are dynamic: several classes or one, and images
     whose pixels it sums in one pass or in several."""
-    return _classes_at_once(probs) > 1, probs.shape[2] * probs.shape[3] > 4096
+    return _parts(probs) < probs.shape[1], probs.shape[2] * probs.shape[3] > 4096
 
 
 compiled_forms: set[tuple] = set()

@@ -25,8 +25,8 @@ from .blocks import (
 from .ranks import RankWindow, empty_window, rank_window
 from .rays import (
     Rays,
+    ray_sum_within,
     ray_sums_transpose,
-    ray_sums_transpose_within,
     ray_sums_within,
     with_margins,
 )
@@ -139,10 +139,8 @@ def epl_line_loss(
     if form.authors:
         return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()
     lines = line_terms(predicted, true, edc).sum(0)
-    weights = as_class_weight(class_weight, probs)
     has_lines = (true[2] > 0).any(0)
-    per_direction = [mean_over(*each, weights) for each in zip(has_lines, lines, strict=True)]
-    return torch.stack(per_direction).mean()
+    return mean_over(has_lines, lines, as_class_weight(class_weight, probs)).mean()
 
 
 def require_no_class_weight(form: LineForm, class_weight: object) -> None:
@@ -182,28 +180,28 @@ class _LineSums(torch.autograd.Function):
     def forward(
         ctx, probs: Tensor, masks: Tensor, valid: Tensor, form: LineForm
     ) -> tuple[Tensor, Tensor]:
-        kernels = kernels_for(probs)
-        add_rays = kernels(_fields_within, form.rays)
-        bits, beyond = valid_bits(valid, probs), _beyond(valid, probs)
-        num_valid = valid.sum((1, 2, 3))
-        shape = form.rays.num_directions, *probs.shape[:2]
-        predicted = probs.new_zeros(form.num_sums, form.h, *shape)
-        true = probs.new_zeros(3, form.h, *shape)
-        windows = empty_window(shape, probs)
-        for n, some in class_blocks(probs):
+        kernels, num_valid = kernels_for(probs), valid.sum((1, 2, 3))
+        fields_of = _fields(probs, masks, valid, kernels, form.rays)
+        directions = form.rays.num_directions
+
+        def sums_of(n: int, some: slice) -> tuple[Tensor, Tensor, RankWindow]:
             if _without_lines(masks[n, some], form):
-                continue
-            target_field, energies = _fields(
-                probs[n, some], masks[n, some], bits[n], beyond[n], add_rays, form.rays
-            )
-            at = ..., n, some
-            predicted[at], true[at], window = line_sums(
-                target_field, energies, num_valid[n], form, kernels
-            )
-            for all_bounds, bounds in zip(windows, window, strict=True):
-                all_bounds[at] = bounds
+                nothing = no_sums.expand(*no_sums.shape[:-1], masks[n, some].shape[0])
+                return nothing[3:], nothing[:3], empty_window(nothing.shape[2:], probs)
+            return line_sums(*fields_of(n, some), num_valid[n], form, kernels, probs.shape[3])
+
+        no_sums = probs.new_zeros(form.num_sums + 3, form.h, directions, 1)
+        predicted, true, windows = [no_sums[3:, ..., :0]], [no_sums[:3, ..., :0]], []
+        for n, some in class_blocks(probs):
+            of_prediction, of_target, window = sums_of(n, some)
+            predicted.append(of_prediction)
+            true.append(of_target)
+            windows += window
         ctx.save_for_backward(probs, masks, valid, *windows)
         ctx.form = form
+        predicted, true = (
+            torch.cat(sums, -1).unflatten(-1, probs.shape[:2]) for sums in (predicted, true)
+        )
         ctx.mark_non_differentiable(true)
         return predicted, true
 
@@ -211,24 +209,36 @@ class _LineSums(torch.autograd.Function):
     @once_differentiable('epl_line_loss')
     @left_out_of_graphs
     def backward(ctx, grad_output: Tensor, _: None) -> tuple:
-        probs, masks, valid, *windows = ctx.saved_tensors
-        form, rays, kernels = ctx.form, ctx.form.rays, kernels_for(probs)
-        add_rays, kernel = kernels(_fields_within, rays), kernels(line_gradients, form)
-        add_back = kernels(ray_sums_transpose_within, rays)
-        bits, beyond = valid_bits(valid, probs), _beyond(valid, probs)
-        gradient, size = torch.zeros_like(probs), probs.shape[2:]
-        for n, some in class_blocks(probs):
+        probs, masks, valid, *bounds = ctx.saved_tensors
+        form, kernels, gradient = ctx.form, kernels_for(probs), torch.empty_like(probs)
+        fields_of = _fields(probs, masks, valid, kernels, form.rays)
+        per_direction = grad_output.permute(3, 2, 0, 1, 4).contiguous()
+
+        def gradient_of(n: int, some: slice, window: RankWindow) -> Tensor | int:
             if _without_lines(masks[n, some], form):
-                continue
-            target_field, energies = _fields(
-                probs[n, some], masks[n, some], bits[n], beyond[n], add_rays, rays
-            )
-            window = RankWindow(*(bounds[:, n, some].contiguous() for bounds in windows))
-            grad_input = kernel(
-                target_field, energies, window, grad_output[..., n, some].contiguous()
-            )
-            gradient[n, some] = ray_sums_transpose(grad_input.unflatten(-1, size), rays, add_back)
-        return keep_valid(gradient, bits), *[None] * 3
+                return 0
+            of_sums = per_direction[n, ..., some]
+            if is_queued(probs):
+                of_fields = tuple(
+                    kernels(gradient_in_one, s, form)(
+                        probs[n, some],
+                        masks[n, some],
+                        valid[n],
+                        RankWindow(*bounds),
+                        each.contiguous(),
+                    )
+                    for s, (each, *bounds) in enumerate(zip(of_sums, *window, strict=True))
+                )
+            else:
+                of_sums = of_sums.permute(1, 2, 0, 3).contiguous()
+                of_fields = kernels(line_gradients, form)(*fields_of(n, some), window, of_sums)
+                of_fields = of_fields.unflatten(-1, probs.shape[2:])
+            return ray_sums_transpose(of_fields, form.rays, kernels)
+
+        windows = zip(*[iter(bounds)] * len(RankWindow._fields), strict=True)
+        for (n, some), window in zip(class_blocks(probs), windows, strict=True):
+            gradient[n, some] = gradient_of(n, some, RankWindow(*window))
+        return keep_valid(gradient, valid_bits(valid, probs)), *[None] * 3
 
 
 def _sums_of_prediction(probs: Tensor, target: Target, form: LineForm) -> Tensor:
@@ -240,22 +250,55 @@ def _without_lines(masks: Tensor, form: LineForm) -> bool:
     return not form.authors and not is_queued(masks) and not masks.any()
 
 
-def _beyond(valid: Tensor, probs: Tensor) -> Tensor:
-    """(N, 1, H, W): inf at void, 0 elsewhere, to be added to energies."""
-    return probs.new_zeros(valid.shape).masked_fill_(~valid, torch.inf)
-
-
 def _fields(
-    probs: Tensor, masks: Tensor, bits: Tensor, beyond: Tensor, kernel: Callable, rays: Rays
-) -> tuple[Tensor, Tensor]:
-    """The energies of target and prediction, (D, K, H * W); inf at void, beyond every rank."""
-    both = torch.cat([masks.to(probs.dtype), probs])
-    keep_valid(both[len(masks) :], bits)
-    return kernel(with_margins(both, rays), beyond).chunk(2, 1)
+    probs: Tensor, masks: Tensor, valid: Tensor, kernels: Callable[..., Callable], rays: Rays
+) -> Callable[[int, slice], tuple[Tensor, Tensor]]:
+    """Of a block of classes, the energies of target and prediction, (D, K, H * W); inf at void,
+    beyond every rank."""
+    if is_queued(probs):
+        in_one = kernels(fields_in_one, rays)
+        return lambda n, some: in_one(probs[n, some], masks[n, some], valid[n])
+    within, bits = kernels(_fields_within, rays), valid_bits(valid, probs)
+    beyond = _beyond(valid, probs)
+
+    def fields_of(n: int, some: slice) -> tuple[Tensor, Tensor]:
+        both = torch.cat([masks[n, some].to(probs.dtype), probs[n, some]])
+        keep_valid(both[len(both) // 2 :], bits[n])
+        return within(with_margins(both, rays), beyond[n]).chunk(2, 1)
+
+    return fields_of
+
+
+def _beyond(valid: Tensor, like: Tensor) -> Tensor:
+    """inf at void, 0 elsewhere, to be added to energies."""
+    return like.new_zeros(valid.shape).masked_fill_(~valid, torch.inf)
 
 
 def _fields_within(canvas: Tensor, beyond: Tensor, rays: Rays) -> Tensor:
     return (ray_sums_within(canvas, rays) + beyond).flatten(2)
+
+
+def fields_in_one(probs: Tensor, masks: Tensor, valid: Tensor, rays: Rays) -> tuple[Tensor, Tensor]:
+    """`_fields` as a kernel that writes these alone."""
+    directions = range(rays.num_directions)
+    target_field, energies = (
+        torch.stack(each).flatten(2)
+        for each in zip(
+            *(_field_pair(probs, masks, valid, s, rays) for s in directions), strict=True
+        )
+    )
+    return target_field, energies
+
+
+def _field_pair(
+    probs: Tensor, masks: Tensor, valid: Tensor, direction: int, rays: Rays
+) -> tuple[Tensor, ...]:
+    """The (K, H, W) fields of target and prediction for one direction."""
+    maps = masks.to(probs.dtype), probs.where(valid, 0)
+    return tuple(
+        ray_sum_within(with_margins(each, rays), rays, direction, _beyond(valid, each))
+        for each in maps
+    )
 
 
 # --- From fields to sums --------------------------------------------------------------------------
@@ -267,6 +310,7 @@ def line_sums(
     num_valid: Tensor,
     form: LineForm,
     kernels: Callable[..., Callable] = as_it_stands,
+    width: int | None = None,
 ) -> tuple[Tensor, Tensor, RankWindow]:
     """The sums that the loss is made of, from the fields of target and prediction.
 
@@ -274,6 +318,7 @@ def line_sums(
         target_field, energies: (D, K, M) float, inf at void.
         num_valid: integer, how many of the M pixels are not void.
         kernels: `blocks.kernels_for`, to have them compiled.
+        width: of the image, for `rank_window`.
 
     Returns:
         predicted: (2 or 3, h, D, K), per level P = sum d̂, I = sum d d̂ and, for the 'squared' EDC,
@@ -285,9 +330,13 @@ def line_sums(
     """
     counts = kernels(level_counts, form.h)(target_field)
     compiling = None if kernels is as_it_stands else kernels
-    window = rank_window(energies, counts[0], counts[1:].sum(0), compiling)
+    window = rank_window(
+        energies, counts[0], counts[1:].sum(0, dtype=torch.int32), compiling, width
+    )
     predicted = kernels(sums_of_prediction, form)(target_field, energies, window)
-    return predicted, sums_of_target(target_field, counts, num_valid, form), window
+    few = kernels if is_queued(energies) else as_it_stands  # a launch takes longer than they do
+    true = few(sums_of_target, form)(target_field, counts, num_valid)
+    return predicted, true, window
 
 
 def level_counts(target_field: Tensor, h: int) -> Tensor:
@@ -328,21 +377,26 @@ def sums_of_prediction(
         d = _closeness_of_target(target_field, tau, form).where(region, 0)
         d_hat = closeness(energies, tau, form.mu).where(chosen, 0)
         p = d_hat.sum(-1).masked_fill(window.low.isnan(), torch.nan)
-        level = [p, (d * d_hat).sum(-1)]
+        sums += [p, (d * d_hat).sum(-1)]
         if form.edc == 'squared':
-            level.append(d_hat.square().sum(-1))
-        sums.append(torch.stack(level))
-    return torch.stack(sums, 1)
+            sums.append(d_hat.square().sum(-1))
+    return torch.stack(sums).unflatten(0, (form.h, form.num_sums)).transpose(0, 1)
 
 
 def line_gradients(
     target_field: Tensor, energies: Tensor, window: RankWindow, grad_output: Tensor, form: LineForm
 ) -> Tensor:
-    """(D, K, M): the gradient of the energies, given that of `sums_of_prediction`."""
+    """The gradient of the energies, given that of `sums_of_prediction`.
+
+    Args:
+        target_field, energies: (D, K, M), or those of one direction, (K, H, W).
+        grad_output: (2 or 3, h, D, K) or (2 or 3, h, K).
+    """
+    grad_output = grad_output.view(*grad_output.shape, *[1] * (energies.dim() - window.low.dim()))
     chosen = window.contains(energies)
     target_field, region, energies, _ = _regions(target_field, energies, window, form)
     total = torch.zeros_like(energies)
-    for tau, (grad_p, grad_i, *grad_square) in enumerate(grad_output.unsqueeze(-1).unbind(1), 1):
+    for tau, (grad_p, grad_i, *grad_square) in enumerate(grad_output.unbind(1), 1):
         d = _closeness_of_target(target_field, tau, form).where(region, 0)
         d_hat = closeness(energies, tau, form.mu)
         grad = grad_p + grad_i * d
@@ -351,6 +405,20 @@ def line_gradients(
         grad = grad * d_hat * -form.mu * _power(energies - tau, form.mu - 1)
         total = total + grad.where(d_hat > 0, 0)  # far away the power is inf, and inf x 0 is NaN
     return total.where(chosen, 0)
+
+
+def gradient_in_one(
+    probs: Tensor,
+    masks: Tensor,
+    valid: Tensor,
+    window: RankWindow,
+    grad_output: Tensor,
+    direction: int,
+    form: LineForm,
+) -> Tensor:
+    """(K, H, W): `line_gradients` for one direction, as a kernel that does not write the fields."""
+    target_field, energies = _field_pair(probs, masks, valid, direction, form.rays)
+    return line_gradients(target_field, energies, window, grad_output, form)
 
 
 def _regions(

@@ -1,12 +1,13 @@
 """The point loss of EPL, eq. (3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ...choices import require_choice
 from ...compiled import left_out_of_graphs
+from ...devices import is_queued
 from ...labels import Target
 from ..once_differentiable import once_differentiable
 from ..reduction import as_class_weight, mean_over_pixels, shares_of
@@ -20,8 +21,8 @@ from .blocks import (
 )
 from .rays import (
     Rays,
+    ray_sums_one_by_one,
     ray_sums_transpose,
-    ray_sums_transpose_within,
     ray_sums_within,
     with_margins,
 )
@@ -100,12 +101,10 @@ class _FieldGaps(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(probs, masks, valid, weights)
         ctx.power, ctx.rays = power, rays
-        kernel = kernels_for(probs)(_gap_costs, power, rays)
-        bits = valid_bits(valid, probs)
+        costs_of = _of_differences(_gap_costs, probs, masks, valid, power, rays)
         costs = probs.new_zeros(len(probs), rays.num_directions, *probs.shape[2:])
         for n, some in class_blocks(probs):
-            canvas = _difference(probs[n, some], masks[n, some], bits[n], rays)
-            costs[n] += kernel(canvas, weights[some])
+            costs[n] += costs_of(n, some, weights[some])
         return costs
 
     @staticmethod
@@ -114,15 +113,13 @@ class _FieldGaps(torch.autograd.Function):
     def backward(ctx, grad_output: Tensor) -> tuple:
         probs, masks, valid, weights = ctx.saved_tensors
         rays, kernels = ctx.rays, kernels_for(probs)
-        kernel = kernels(_gap_gradients, ctx.power, rays)
-        add_back = kernels(ray_sums_transpose_within, rays)
-        bits, grad_output = valid_bits(valid, probs), grad_output.contiguous()
-        gradient = torch.empty_like(probs)
+        gradients_of = _of_differences(_gap_gradients, probs, masks, valid, ctx.power, rays)
+        gradient, grad_output = torch.empty_like(probs), grad_output.contiguous()
         for n, some in class_blocks(probs):
-            canvas = _difference(probs[n, some], masks[n, some], bits[n], rays)
-            grad_input = kernel(canvas, grad_output[n], weights[some])
-            gradient[n, some] = ray_sums_transpose(grad_input, rays, add_back)
-        return keep_valid(gradient, bits), *[None] * 5
+            gradient[n, some] = ray_sums_transpose(
+                gradients_of(n, some, weights[some], grad_output[n]), rays, kernels
+            )
+        return keep_valid(gradient, valid_bits(valid, probs)), *[None] * 5
 
 
 def _unweighted(probs: Tensor, target: Target, power: int, rays: Rays) -> Tensor:
@@ -130,10 +127,31 @@ def _unweighted(probs: Tensor, target: Target, power: int, rays: Rays) -> Tensor
     return _FieldGaps.apply(probs, target.masks, target.valid, weights, power, rays)
 
 
-def _difference(probs: Tensor, masks: Tensor, bits: Tensor, rays: Rays) -> Tensor:
-    """Masks minus probs, padded. Ray sums are linear: its field is the difference of the fields."""
-    difference = masks.to(probs.dtype).sub_(probs)
-    return with_margins(keep_valid(difference, bits), rays)
+def _of_differences(
+    kernel: Callable, probs: Tensor, masks: Tensor, valid: Tensor, power: int, rays: Rays
+) -> Callable[..., Tensor]:
+    """Of a block of classes and more tensors: `kernel` of masks minus probs, padded, and of these.
+
+    Ray sums are linear: the field of the difference is the difference of the fields.
+    """
+    kernels = kernels_for(probs)
+    if is_queued(probs):
+        in_one = kernels(_in_one, kernel, power, rays)
+        return lambda n, some, *more: in_one(probs[n, some], masks[n, some], valid[n], *more)
+    on_canvas, bits = kernels(kernel, power, rays), valid_bits(valid, probs)
+
+    def run(n: int, some: slice, *more: Tensor) -> Tensor:
+        difference = masks[n, some].to(probs.dtype).sub_(probs[n, some])
+        return on_canvas(with_margins(keep_valid(difference, bits[n]), rays), *more)
+
+    return run
+
+
+def _in_one(probs: Tensor, masks: Tensor, valid: Tensor, *rest) -> Tensor:
+    """A kernel that does not write the difference."""
+    *more, kernel, power, rays = rest
+    difference = (masks.to(probs.dtype) - probs).where(valid, 0)
+    return kernel(with_margins(difference, rays), *more, power, rays)
 
 
 def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: Rays) -> Tensor:
@@ -142,8 +160,10 @@ def _gap_costs(canvas: Tensor, weights: Tensor, power: int, rays: Rays) -> Tenso
 
 
 def _gap_gradients(
-    canvas: Tensor, grad_output: Tensor, weights: Tensor, power: int, rays: Rays
+    canvas: Tensor, weights: Tensor, grad_output: Tensor, power: int, rays: Rays
 ) -> Tensor:
     """The gradient of the predicted fields, given that of `_gap_costs`."""
-    gaps = ray_sums_within(canvas, rays)
-    return (gaps.sign() if power == 1 else 2 * gaps) * -weights * grad_output.unsqueeze(1)
+    gaps = zip(ray_sums_one_by_one(canvas, rays), grad_output, strict=True)
+    return torch.stack(
+        [(gap.sign() if power == 1 else 2 * gap) * -weights * grad for gap, grad in gaps]
+    )

@@ -1,5 +1,6 @@
 """Which pixels of a field hold given ranks, by value and then by index, without sorted indices."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+
+from ...devices import is_queued
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +33,19 @@ class RankWindow(NamedTuple):
     last: Tensor
 
     def contains(self, fields: Tensor) -> Tensor:
-        """(..., M) bool, for the (..., M) fields that the window was made for."""
-        low, first, high, last = (bound.unsqueeze(-1) for bound in self)
-        index = torch.arange(fields.shape[-1], device=fields.device, dtype=torch.int32)
+        """Bool, for the (..., M) or (..., H, W) fields that the window was made for."""
+        pixels = fields.shape[self.low.dim() :]
+        low, first, high, last = (as_scalars(bound, fields) for bound in self)
+        places = [torch.arange(n, device=fields.device, dtype=torch.int32) for n in pixels]
+        index = places[0] if len(places) == 1 else places[0].unsqueeze(1) * pixels[1] + places[1]
         after = (fields > low) | ((fields == low) & (index >= first))
         return after & ((fields < high) | ((fields == high) & (index <= last)))
+
+
+def as_scalars(values: Tensor, fields: Tensor) -> Tensor:
+    """(...) values, of which each goes with all the pixels of one of the (..., M) or (..., H, W)
+    fields."""
+    return values.view(*values.shape, *[1] * (fields.dim() - values.dim()))
 
 
 def empty_window(shape: tuple[int, ...], like: Tensor) -> RankWindow:
@@ -48,6 +59,7 @@ def rank_window(
     start: Tensor,
     size: Tensor,
     kernels: Callable[..., Callable] | None = None,
+    width: int | None = None,
 ) -> RankWindow:
     """The window of the `size` pixels with the ranks from `start` on, the lowest value first.
 
@@ -60,15 +72,17 @@ def rank_window(
         fields: (..., M) float32 or float64, none negative; inf is a value like others.
         start, size: (...) integer, with start + size <= M; a window of size 0 holds no pixel.
         kernels: `blocks.kernels_for`, if it compiles.
+        width: of the images that fields are made of, for which ties are looked up faster.
 
     Returns:
         Bounds of the shape of `start`. On CUDA nothing is read back.
     """
     rows = fields.flatten(0, -2)
-    if np is not None and fields.is_cpu:
+    if np is not None and fields.is_cpu and not is_queued(fields):
         find = by_selection
     else:
-        find = partial(by_digits, kernels=kernels) if kernels else by_bisection
+        width = width or fields.shape[-1]
+        find = partial(by_digits, kernels=kernels, width=width) if kernels else by_bisection
     bounds = find(rows, start.flatten(), size.flatten())
     return RankWindow(*(bound.view(start.shape) for bound in bounds))
 
@@ -162,68 +176,90 @@ def by_bisection(fields: Tensor, start: Tensor, size: Tensor) -> tuple[Tensor, .
     return tuple(bounds)
 
 
-_TRIALS = 15  # that a pass over the pixels counts: four bits of a value
+_DIGITS = 15  # that a pass over the pixels tries: four bits of a value
 
 
 def by_digits(
-    fields: Tensor, start: Tensor, size: Tensor, kernels: Callable[..., Callable]
+    fields: Tensor, start: Tensor, size: Tensor, kernels: Callable[..., Callable], width: int
 ) -> tuple[Tensor, ...]:
     """`by_bisection`, four bits and both bounds at a time: each pass counts the pixels below all
-    the values that the next digit allows. That pays if a pass is one kernel: `kernels` compiles.
+    the values that the next digit allows. One more counts the ties of every line of `width` pixels,
+    of which two are then looked through. That pays if a pass is one kernel: `kernels` compiles.
 
     The counts are whole numbers, the same in any order.
     """
-    bits = _in_the_order_of(fields)
-    num_bits, num_index_bits = 8 * fields.element_size() - 1, (fields.shape[1] - 1).bit_length()
-    below, below_among_ties = kernels(counts_below), kernels(counts_of_ties_below)
-
-    def largest(
-        lies_below: Callable[[Tensor], Tensor], rank: Tensor, bits: int
-    ) -> tuple[Tensor, Tensor]:
-        """The largest value of so many bits with at most `rank` below, and how many are."""
-        value, count = torch.zeros_like(rank), torch.zeros_like(rank)
-        for shift in reversed(range(0, bits, 4)):
-            highest = 2 ** min(4, bits - shift) - 1
-            digits = torch.arange(_TRIALS + 1, device=rank.device, dtype=rank.dtype)
-            trials = value.unsqueeze(-1) + (digits.clamp(max=highest) << shift)
-            counts = lies_below(trials[..., 1:]).to(rank.dtype)
-            digit = (counts <= rank.unsqueeze(-1)).sum(-1, keepdim=True).clamp(max=highest)
-            counts = torch.cat([count.unsqueeze(-1), counts], -1)
-            value, count = (each.gather(-1, digit).squeeze(-1) for each in (trials, counts))
-        return value, count
-
-    rank = torch.stack([start, start + size - 1], 1).to(bits.dtype)
-    value, before = largest(lambda trials: below(bits, trials), rank, num_bits)
-    tie, _ = largest(
-        lambda trials: below_among_ties(bits, value, trials),
-        (rank - before).int(),
-        num_index_bits,
+    below, next_digit = kernels(counts_below), kernels(with_next_digit)
+    shifts = 8 * fields.element_size() - 5  # of the highest digit: the sign is none
+    rank = torch.stack([start, start + size - 1], 1).int()
+    value = torch.zeros_like(rank, dtype=_integers_like(fields))
+    before, step = value.int(), torch.full_like(value, 1 << shifts)
+    for _ in range(math.ceil(shifts / 4) + 1):
+        value, before, step = next_digit(value, before, step, rank, below(fields, value, step))
+    return kernels(bounds_among_ties)(
+        fields.unflatten(1, (-1, width)), value, before, rank, size.unsqueeze(1)
     )
-    value = value.view(fields.dtype).masked_fill(fields.amax(1).isnan().unsqueeze(1), torch.nan)
+
+
+def counts_below(fields: Tensor, value: Tensor, step: Tensor) -> Tensor:
+    """(R, 2, 15) int32: how many of the (R, M) pixels lie below the (R, 2) values with the digits
+    1 to 15 at the place that `step`, of the same shape, is the unit of."""
+    bits = _in_the_order_of(fields)
+    counts = [
+        (bits < (value + digit * step)[:, place, None]).sum(-1, dtype=torch.int32)
+        for place in range(2)
+        for digit in range(1, _DIGITS + 1)
+    ]
+    return torch.stack(counts, 1).unflatten(1, (2, _DIGITS))
+
+
+def with_next_digit(
+    value: Tensor, before: Tensor, step: Tensor, rank: Tensor, counts: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest of the values with at most `rank` pixels below, how many these are, and the unit
+    of the next place. The last digits have less than four bits: the values that overlap with those
+    of the place before have too many pixels below, as they had there."""
+    fits = counts <= rank.unsqueeze(-1)
+    value = value + fits.sum(-1, dtype=value.dtype) * step
+    before = torch.maximum(before, counts.where(fits, 0).amax(-1))
+    return value, before, (step >> 4).clamp(min=1)
+
+
+def bounds_among_ties(
+    fields: Tensor, value: Tensor, before: Tensor, rank: Tensor, size: Tensor
+) -> tuple[Tensor, ...]:
+    """The bounds of a window, from the (R, 2) values, how many pixels lie below these, and the
+    ranks; size (R, 1).
+
+    Args:
+        fields: (R, lines, width) float.
+    """
+    bits = _in_the_order_of(fields)
+    ties = [bits == value[:, place, None, None] for place in range(2)]
+    per_line = torch.stack([each.sum(-1, dtype=torch.int32) for each in ties], 1)
     is_empty = size == 0
-    low, high = value.unbind(1)
-    first, last = tie.unbind(1)
-    return low.masked_fill(is_empty, 1), first, high.masked_fill(is_empty, 0), last
+    has_nan = (fields.isnan() & ~is_empty.unsqueeze(-1)).any(-1).any(-1, keepdim=True)
+    rank = rank - before
+    line, earlier = _place_of(rank, per_line)
+    lines = bits.gather(1, line.unsqueeze(-1).expand(-1, -1, fields.shape[2]))
+    column, _ = _place_of(rank - earlier, (lines == value.unsqueeze(-1)).int())
+    tie = (line * fields.shape[2] + column).int()
+    low, high = value.view(fields.dtype).masked_fill(has_nan, torch.nan).split(1, 1)
+    low, high = low.masked_fill(is_empty, 1), high.masked_fill(is_empty, 0)
+    return low.squeeze(1), tie[:, 0], high.squeeze(1), tie[:, 1]
 
 
-def counts_below(bits: Tensor, trials: Tensor) -> Tensor:
-    """(R, 2, T) int32: how many of the (R, M) values lie below each of the trials."""
-    per_trial = trials.flatten(1).unsqueeze(-1).unbind(1)
-    counts = [(bits < trial).sum(-1, dtype=torch.int32) for trial in per_trial]
-    return torch.stack(counts, 1).view(trials.shape)
-
-
-def counts_of_ties_below(bits: Tensor, value: Tensor, trials: Tensor) -> Tensor:
-    """(R, 2, T) int32: how many of the pixels with the (R, 2) values have an index below."""
-    index = torch.arange(bits.shape[1], device=bits.device, dtype=torch.int32)
-    counts = []
-    for place in range(2):
-        ties = bits == value[:, place, None]
-        for trial in trials[:, place].unsqueeze(-1).unbind(1):
-            counts.append(((index < trial) & ties).sum(-1, dtype=torch.int32))
-    return torch.stack(counts, 1).view(trials.shape)
+def _place_of(rank: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """(...) int64: in which of the (..., T) bins the element of a rank lies, and how many elements
+    the bins before it hold."""
+    passed = counts.cumsum(-1, dtype=torch.int32) <= rank.unsqueeze(-1)
+    place = passed.sum(-1).clamp(max=counts.shape[-1] - 1)  # beyond the last: of no such rank
+    return place, counts.where(passed, 0).sum(-1)
 
 
 def _in_the_order_of(fields: Tensor) -> Tensor:
     """Integers in the order of floats of which none is negative: their bits, -0 as 0."""
-    return (fields + 0).view(torch.int32 if fields.element_size() == 4 else torch.int64)
+    return fields.abs().view(_integers_like(fields))
+
+
+def _integers_like(fields: Tensor) -> torch.dtype:
+    return torch.int32 if fields.element_size() == 4 else torch.int64

@@ -8,7 +8,7 @@ pixels, so that the content of a mask is extended by h pixels in the ray's direc
 A mask has energies 0 (outside) to h+1 (a full ray inside); 1..h are the equipotential lines.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...choices import require_choice, require_odd
+from ...devices import is_queued
+from .blocks import as_it_stands
 
 AXES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # (row, column): up, down, left, right
 DIAGONALS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -93,43 +95,66 @@ def with_margins(maps: Tensor, rays: Rays) -> Tensor:
 
 def ray_sums_within(canvas: Tensor, rays: Rays) -> Tensor:
     """`ray_sums` of maps that are padded already."""
+    return torch.stack(list(ray_sums_one_by_one(canvas, rays)))
+
+
+def ray_sums_one_by_one(canvas: Tensor, rays: Rays) -> Iterator[Tensor]:
+    """Yields the (..., H, W) of each direction."""
+    return (ray_sum_within(canvas, rays, s) for s in range(rays.num_directions))
+
+
+def ray_sum_within(canvas: Tensor, rays: Rays, direction: int, beyond: Tensor | int = 0) -> Tensor:
+    """(..., H, W): `ray_sums_within` for one of the directions; inf where `beyond` is, else 0."""
     size, h = rays.kernel_size, rays.half_width
     if not rays.is_box:
         # In the order of the ray: equal pixels then have equal sums, whatever zeros lie between.
-        sums = [sum(_shifts(canvas, step, h)) for step in SPLITTERS[rays.splitter]]
-        return torch.stack(sums)  # pyright: ignore[reportArgumentType]  (sum begins with 0)
+        shifts = _shifts(canvas, SPLITTERS[rays.splitter][direction], h)
+        return sum(shifts, beyond)  # pyright: ignore[reportReturnType]
     height, width = (side - 2 * h for side in canvas.shape[-2:])
     rows = (canvas[..., row : row + height, :] for row in range(size))
     columns: Tensor = sum(rows)  # pyright: ignore[reportAssignmentType]
     shifted = (columns[..., column : column + width] for column in range(size))
-    box: Tensor = sum(shifted)  # pyright: ignore[reportAssignmentType]
-    return (box * ((h + 1) / size**2) if rays.sc_scale == 'match' else box).unsqueeze(0)
+    box: Tensor = sum(shifted, beyond)  # pyright: ignore[reportAssignmentType]
+    return box * ((h + 1) / size**2) if rays.sc_scale == 'match' else box
 
 
 def ray_sums_transpose(
-    fields: Tensor, rays: Rays, within: Callable[[Tensor], Tensor] | None = None
+    fields: Tensor | tuple[Tensor, ...],
+    rays: Rays,
+    kernels: Callable[..., Callable] = as_it_stands,
 ) -> Tensor:
     """The transpose of `ray_sums`: the gradient of the maps, given that of their energies.
 
     Args:
-        fields: (D, ..., H, W) float.
-        within: `ray_sums_transpose_within` with these rays, if it is compiled.
+        fields: (D, ..., H, W) float; on a device also D of (..., H, W).
+        kernels: `blocks.kernels_for`, to have them compiled.
 
     Returns:
         (..., H, W) float.
     """
-    h, replicate = rays.half_width, rays.padding == 'replicate'
-    padded = F.pad(fields, (2 * h if replicate else h,) * 4)
-    canvas = within(padded) if within else ray_sums_transpose_within(padded, rays)
-    if not replicate:
+    h = rays.half_width
+    if isinstance(fields, Tensor) and not is_queued(fields):
+        canvas = kernels(ray_sums_transpose_within, rays)(_with_reach(fields, rays))
+    else:  # nothing is written but the result
+        canvas = kernels(_canvas_reached, rays)(fields)
+    if rays.padding == 'constant':
         return canvas
     for sides in (canvas, canvas.mT):  # what reached the margins came from the border's pixels
-        sides[..., h, :] += sides[..., :h, :].sum(-2)
-        sides[..., -h - 1, :] += sides[..., -h:, :].sum(-2)
+        sides[..., h, :].add_(sides[..., :h, :].sum(-2))
+        sides[..., -h - 1, :].add_(sides[..., -h:, :].sum(-2))
     return canvas[..., h:-h, h:-h]
 
 
-def ray_sums_transpose_within(padded: Tensor, rays: Rays) -> Tensor:
+def _canvas_reached(fields: Tensor | tuple[Tensor, ...], rays: Rays) -> Tensor:
+    return ray_sums_transpose_within([_with_reach(field, rays) for field in fields], rays)
+
+
+def _with_reach(fields: Tensor, rays: Rays) -> Tensor:
+    """Padded with zeros as far as rays reach: on a canvas that has margins itself, twice."""
+    return F.pad(fields, (rays.half_width * (2 if rays.padding == 'replicate' else 1),) * 4)
+
+
+def ray_sums_transpose_within(padded: Tensor | Sequence[Tensor], rays: Rays) -> Tensor:
     """What reaches each pixel, and the margins if these are 'replicate'.
 
     Args:

@@ -690,6 +690,75 @@ def test_the_authors_form_on_crops_that_are_all_but_void(pixels, mu, kernel_size
         assert -1 <= value <= kernel_size // 2 and gradient.isfinite().all()
 
 
+@pytest.fixture
+def on_device(monkeypatch):
+    """The branch of a device, with its kernels as they stand unless a test compiles them."""
+    for module in (blocks, epl.line, epl.point, epl.ranks, epl.rays):
+        monkeypatch.setattr(module, 'is_queued', lambda tensor: True)
+    for module in (epl.line, epl.point):
+        monkeypatch.setattr(module, 'kernels_for', lambda probs: partial(blocks.as_it_stands))
+
+
+@settings(max_examples=5)
+@given(scenes(num_logits=(1, 2, 3, 4)), st.sampled_from([torch.float32, torch.float64]))
+@pytest.mark.parametrize(
+    'name, options',
+    [('epl_point_loss', options) for options in POINT_OPTIONS]
+    + [('epl_line_loss', options) for options in LINE_OPTIONS]
+    + [('epl_line_loss', dict(kernel_size=5, mu=4, padding='replicate'))],
+)
+@pytest.mark.usefixtures('on_device')
+def test_the_kernels_of_a_device_agree_with_the_reference(name, options, scene, dtype):
+    scene.logits = scene.logits.to(dtype)
+    if 'class_weight' in options:
+        weights = [*options['class_weight'], 1.0][: scene.logits.shape[1]]
+        options = dict(options, class_weight=weights)
+    ours = values_and_gradients(getattr(epl, name), scene, **options)
+    theirs = values_and_gradients(getattr(reference, name), scene, **options)
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])
+@pytest.mark.parametrize('splitter', SPLITTERS)
+def test_so_they_do_where_energies_tie_and_in_several_blocks(kind, splitter, on_device):
+    case = scene(5, (1, 40, 50), kind)
+    case.logits = case.logits.float()
+    assert [some for _, some in blocks.class_blocks(case.probs)] == [slice(0, 2), slice(2, 5)]
+    for loss in ('epl_line_loss', 'epl_point_loss'):
+        options = dict(kernel_size=23, splitter=splitter)
+        ours = values_and_gradients(getattr(epl, loss), case, **options)
+        theirs = values_and_gradients(getattr(reference, loss), case, **options)
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.usefixtures('on_device')
+def test_nan_is_not_hidden_on_a_device():
+    case = scene(3, (2, 30, 40), void_share=0)
+    case.logits[0, :, 0, 0] = torch.nan
+    losses = [partial(epl_point_loss, kernel_size=5), partial(epl_line_loss, kernel_size=5, mu=4)]
+    assert all(loss(case.probs, case.target).isnan() for loss in losses)
+    case.labels[0, 0, 0] = case.void
+    assert all(loss(case.probs, case.target).isfinite() for loss in losses)
+
+
+@pytest.mark.parametrize(
+    'classes, images, pixels, blocks_of_one',
+    [
+        (19, 2, 2**19, [19]),
+        (19, 1, 2**19, [9, 10]),
+        (150, 4, 2**18, [150]),
+        (150, 4, 2**20, [50] * 3),
+        (3, 1, 2**19, [3]),
+        (5, 1, 2**26, [2, 3]),
+        (1, 1, 2**28, [1]),
+    ],
+)
+def test_a_block_on_a_device_is_half_of_the_batch_at_most(classes, images, pixels, blocks_of_one):
+    probs = torch.empty(images, classes, pixels // 256, 256, device='meta')
+    found = [(n, some.stop - some.start) for n, some in blocks.class_blocks(probs)]
+    assert found == [(n, size) for n in range(images) for size in blocks_of_one]
+
+
 def test_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
     case = scene(3, (2, 30, 40))
     case.logits = case.logits.float()
@@ -709,6 +778,7 @@ def test_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
 def test_a_compiled_kernel_takes_all_sizes_and_knows_no_order(monkeypatch):
     """A run that is resumed sees other shapes first, and has to end in the same bits."""
     monkeypatch.setattr(compiled, 'LARGE', 0)
+    assert compiled._can_compile('cpu')  # by compiling, once in a process
     shapes = [
         (3, (2, 30, 40)),
         (5, (1, 20, 71)),

@@ -15,7 +15,13 @@ from mmseg_boundary.losses.epl.ranks import (
 
 
 def by_digits_uncompiled(fields, start, size):
-    return by_digits(fields, start, size, as_it_stands)
+    """The pixels in lines, as many in a line as lines if that is possible."""
+    pixels = fields.shape[1]
+    width = min(
+        (width for width in range(1, pixels + 1) if pixels % width == 0),
+        key=lambda width: abs(width - pixels // width),
+    )
+    return by_digits(fields, start, size, as_it_stands, width)
 
 
 METHODS = [by_selection, by_bisection, by_digits_uncompiled]
