@@ -53,10 +53,12 @@ def _translate_slurm() -> None:
 
 
 def leave() -> None:
-    """Ends a rank without a GPU when all is done."""
+    """Leaves the group of ranks when all is done; without a GPU that ends the process."""
     if has_gloo():
         torch.distributed.barrier()
         end(0)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # NCCL warns of what is left to the interpreter
 
 
 def has_gloo() -> bool:

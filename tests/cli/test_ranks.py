@@ -6,8 +6,11 @@ from datetime import timedelta
 import pytest
 import torch
 from mmengine.config import Config
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from mmseg_boundary.cli.ranks import has_gloo, is_first_rank, leave, prepare_cpu_ranks
+from mmseg_boundary.losses import EPLLoss
+from tests.support.skips import needs_gpu
 
 VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
@@ -26,6 +29,28 @@ def test_one_process_is_the_first_of_its_ranks(monkeypatch):
     assert is_first_rank(Config(dict(launcher='none')))
     assert not has_gloo()
     leave()  # goes on
+
+
+def test_a_group_without_gloo_is_destroyed():
+    """As NCCL's, which warns where the interpreter's end finds it."""
+    torch.distributed.init_process_group('fake', store=FakeStore(), rank=0, world_size=2)
+    assert not has_gloo()
+    leave()
+    assert not torch.distributed.is_initialized()
+
+
+@needs_gpu
+def test_nccl_with_one_rank(tmp_path):
+    torch.distributed.init_process_group(
+        'nccl', init_method=f'file://{tmp_path}/group', rank=0, world_size=1
+    )
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Conv2d(2, 3, 3, padding=1).cuda())
+    loss = EPLLoss(mu=2)
+    loss(model(torch.rand(2, 2, 24, 30).cuda()), torch.randint(3, (2, 24, 30)).cuda()).backward()
+    gradients = [each.grad for each in model.parameters()]
+    assert all(each.isfinite().all() and each.abs().sum() > 0 for each in gradients)
+    leave()
+    assert not torch.distributed.is_initialized()
 
 
 def test_without_a_gpu_the_config_is_made_for_gloo(monkeypatch):
