@@ -292,7 +292,8 @@ def test_blocks_of_columns_see_each_other(width):
 
 
 @pytest.mark.slow  # it compiles
-def test_the_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
+@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=needs_gpu)])
+def test_the_compiled_kernels_agree_with_the_plain_ones(device, monkeypatch):
     """To the last bit, for whatever shape they were compiled for."""
     scattered = torch.rand(3, 70, 90, generator=torch.manual_seed(0)) < 0.01
     masks = [scattered, scattered[:1], scattered[:2, :9, :64], torch.zeros(2, 5, 6, dtype=bool)]
@@ -306,10 +307,10 @@ def test_the_compiled_kernels_agree_with_the_plain_ones(monkeypatch):
     monkeypatch.setattr(compiled, 'LARGE', 0)
     monkeypatch.setattr(compiled, '_warn', pytest.fail)
     for mask, expected in zip(masks, plain, strict=True):
-        assert torch.equal(torch_distance_to(mask), expected)
+        assert torch.equal(torch_distance_to(mask.to(device)).cpu(), expected)
     monkeypatch.setattr(distance, 'is_queued', lambda tensor: True)
     for batch, expected in zip(batches, others, strict=True):
-        assert torch.equal(distance_to_others(batch), expected)
+        assert torch.equal(distance_to_others(batch.to(device)).cpu(), expected)
 
 
 def test_what_torch_cannot_compile_runs_in_steps(monkeypatch):

@@ -15,7 +15,7 @@ from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary import losses
+from mmseg_boundary import compiled, losses
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
 from tests.support.losses import LOSSES
 from tests.support.scenes import scene, scenes
@@ -474,3 +474,71 @@ def test_nothing_waits_for_the_gpu(name):
         gradient(loss, logits, labels)
     finally:
         torch.cuda.set_sync_debug_mode('default')
+
+
+@needs_gpu
+@pytest.mark.slow  # it compiles
+@pytest.mark.parametrize('name', LOSSES)
+def test_compiled_for_cuda_it_agrees_with_the_cpu(name, monkeypatch):
+    one = scene(3, (2, 64, 70), seed=5)
+    expected = build(name)(one.logits, one.labels), gradient(build(name), one.logits, one.labels)
+    logits, labels, loss = one.logits.cuda(), one.labels.cuda(), build(name).cuda()
+    monkeypatch.setattr(compiled, 'LARGE', 0)
+    monkeypatch.setattr(compiled, '_warn', pytest.fail)
+    found = loss(logits, labels).cpu(), gradient(loss, logits, labels).cpu()
+    assert max(map(distance, found, expected)) < max(1e-6, LOSSES[name].tolerance)
+
+
+@needs_gpu
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('name', LOSSES)
+def test_autocast_on_cuda_changes_nothing_beside_the_rounded_logits(name, dtype):
+    one = scene(3, (2, 24, 30), seed=5)
+    loss, logits, labels = build(name).cuda(), one.logits.cuda().to(dtype), one.labels.cuda()
+    with torch.autocast('cuda', dtype):
+        value, grad = loss(logits, labels), gradient(loss, logits, labels)
+    exact = logits.float()
+    assert value.dtype == torch.float32 and value.equal(loss(exact, labels))
+    assert grad.equal(gradient(loss, exact, labels).to(dtype))
+
+
+@needs_gpu
+@pytest.mark.parametrize('name', LOSSES)
+def test_deterministic_algorithms_suffice_on_cuda(name):
+    one = scene(3, (2, 24, 30), seed=5)
+    loss, logits, labels = build(name).cuda(), one.logits.cuda(), one.labels.cuda()
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (gradient(loss, logits, labels) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert first.equal(second)
+
+
+@needs_gpu
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_captured_step_is_that_of_each_replay(name):
+    """Forwards and backwards, in one CUDA graph."""
+    scenes_of = [scene(3, (2, 24, 30), seed=seed) for seed in (5, 6, 7)]
+    loss = build(name).cuda()
+    logits, labels = scenes_of[0].logits.cuda().requires_grad_(), scenes_of[0].labels.cuda()
+
+    def step():
+        value = loss(1 * logits, labels)
+        return value, *torch.autograd.grad(value, logits)
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for one in scenes_of[1:]:
+        with torch.no_grad():
+            logits.copy_(one.logits)
+        labels.copy_(one.labels)
+        graph.replay()
+        torch.testing.assert_close(captured, step())

@@ -202,6 +202,18 @@ def test_on_a_gpu(tmp_path):
                 assert all(math.isfinite(t) for runs in form['seconds'].values() for t in runs)
 
 
+@needs_gpu
+@pytest.mark.slow
+@pytest.mark.parametrize('loss', ['epl', 'boundary', 'dt', 'bf1'])
+def test_the_share_of_a_training_step_on_a_gpu(loss, tmp_path):
+    """PSPNet, R50, 2×512×1024. At most 3 % is the goal; read what `-s` shows."""
+    config = ROOT / f'configs/pspnet_{loss}_city.py'
+    lines, _ = measure(tmp_path, 'step', '--device', 'cuda', '--config', config)
+    (share,) = [line for line in lines if line.endswith('% of the time of a step')]
+    print(loss, share)
+    assert 0 < float(share.split()[0]) < 100
+
+
 def test_every_loss_has_its_costs(monkeypatch):
     measuring = load('measuring', monkeypatch)
     setting = load('cases', monkeypatch).Setting('cpu', 1, True, '')
