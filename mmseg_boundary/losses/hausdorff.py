@@ -2,12 +2,15 @@
 medical image segmentation with convolutional neural networks", IEEE TMI 39(2), 2020).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..choices import require_choice
+from ..compiled import compiled, is_compiled
+from ..devices import is_queued
 from ..geometry.distance import distances_between
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
@@ -63,24 +66,21 @@ def hausdorff_dt_loss(
     """
     require_hausdorff_options(alpha, absent, one_sided, spacing)
     target.require_shape(probs)
-    probs, eligible = target.masked(probs), target.present
-    height, width = probs.shape[2:]
-    unit = height**2 + width**2 if spacing == 'diagonal' else 1
-
-    def powers_of(masks: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
-        squared = squared_distances(masks, outside, inside).to(probs.dtype)
-        return (squared / unit) ** (alpha / 2)
-
+    eligible = target.present
     outside, inside = target.cached(distances_between, 'euclidean')
-    powers = powers_of(target.masks, outside[:, -probs.shape[1] :], inside)
+    sides = [(target.masks, outside[:, -probs.shape[1] :], inside)]
     if not one_sided:
         one_vs_rest = one_vs_rest or probs.shape[1] == 1
         predicted = predicted_masks(probs.detach(), target.valid, one_vs_rest)
-        powers += powers_of(predicted, *_distances_of(predicted, target.valid, one_vs_rest))
+        sides.append((predicted, *_distances_of(predicted, target.valid, one_vs_rest)))
         if absent:
             eligible = eligible | predicted.any(3).any(2)
 
-    costs = (probs - target.masks.to(probs.dtype)).square() * powers
+    constants = alpha, spacing, probs.dtype
+    weights = _kernel_for(_powers_of, probs, *constants)(tuple(sides), *constants)
+    sides.clear()  # frees a map
+    squares = _WeightedSquares.apply if is_queued(probs) else _weighted_squares
+    costs = squares(probs, target.masks, target.valid, weights)
     if pixel_weight is not None:
         costs = pixel_weight.unsqueeze(1) * costs
     means = costs.sum((2, 3)) / target.valid.sum((2, 3)).clamp(min=1)
@@ -110,6 +110,27 @@ def _distances_of(masks: Tensor, valid: Tensor, one_vs_rest: bool) -> tuple[Tens
     return outside[:, 1].view_as(masks), inside.view_as(masks)
 
 
+def _kernel_for(kernel: Callable, probs: Tensor, *constants: object) -> Callable:
+    """`kernel`, on a device compiled. None sums over pixels, whose order would be the compiler's:
+    the bits of a result do not depend on the sizes that they were compiled for."""
+    if not (is_queued(probs) and is_compiled(probs)):
+        return kernel
+    several = len(probs) > 1, probs.shape[1] > 1  # torch compiles for a size of 1 anew
+    return compiled(kernel, (*constants, *several, probs.dtype, probs.device))
+
+
+def _powers_of(
+    sides: tuple[tuple[Tensor, Tensor, Tensor], ...], alpha: float, spacing: str, dtype: torch.dtype
+) -> Tensor:
+    """The distances of `squared_distances(*side)` to the power alpha, summed over the sides."""
+    height, width = sides[0][0].shape[2:]
+    unit = height**2 + width**2 if spacing == 'diagonal' else 1
+    total, *others = [(squared_distances(*each).to(dtype) / unit) ** (alpha / 2) for each in sides]
+    for each in others:
+        total += each
+    return total
+
+
 def squared_distances(masks: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
     """(N, K, H, W) float32: the squared distance to the other side; 0 where a side is missing.
 
@@ -118,8 +139,41 @@ def squared_distances(masks: Tensor, outside: Tensor, inside: Tensor) -> Tensor:
         outside, inside: from `distances_between`, of these masks and perhaps others.
     """
     distances = torch.where(masks, inside, outside)
+    distances.masked_fill_(distances.isinf(), 0)
     # Squares of distances are whole numbers: rounding leaves nothing of the engines' noise.
-    return distances.masked_fill_(distances.isinf(), 0).square_().round_()
+    return distances.mul_(distances).round_()
+
+
+class _WeightedSquares(torch.autograd.Function):
+    """`_weighted_squares` by compiled kernels, which keep no map beside their inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, *maps: Tensor) -> Tensor:
+        ctx.save_for_backward(probs, *maps)
+        return _kernel_for(_weighted_squares, probs)(probs, *maps)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        given = ctx.saved_tensors
+        # Under `create_graph=True` the gradient has one of its own.
+        compiles = not torch.is_grad_enabled()
+        kernel = _kernel_for(_their_gradient, given[0]) if compiles else _their_gradient
+        return kernel(grad, *given), None, None, None
+
+
+def _weighted_squares(probs: Tensor, masks: Tensor, valid: Tensor, weights: Tensor) -> Tensor:
+    """(N, K, H, W) weights x (probs - masks)^2; 0 at void."""
+    return _errors(probs, masks, valid).square() * weights
+
+
+def _their_gradient(
+    grad: Tensor, probs: Tensor, masks: Tensor, valid: Tensor, weights: Tensor
+) -> Tensor:
+    return grad * weights * (2 * _errors(probs, masks, valid))
+
+
+def _errors(probs: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
+    return probs.masked_fill(~valid, 0) - masks.to(probs.dtype)
 
 
 def require_hausdorff_options(alpha: float, absent: bool, one_sided: bool, spacing: str) -> None:

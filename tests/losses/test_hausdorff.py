@@ -2,6 +2,7 @@
 loss of nearly that name in MMSegmentation."""
 
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,12 +10,14 @@ from hypothesis import given
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
+from mmseg_boundary import compiled
 from mmseg_boundary.geometry import distance
 from mmseg_boundary.geometry.distance import distances_between
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses import HausdorffDTLoss, hausdorff_dt_loss
+from mmseg_boundary.losses import HausdorffDTLoss, hausdorff, hausdorff_dt_loss
 from mmseg_boundary.losses.hausdorff import predicted_masks, squared_distances
 from tests.support import naive
+from tests.support.engines import as_on_a_device
 from tests.support.scenes import scene, scenes
 from tests.support.skips import needs_gpu
 from tests.support.worked_example import (
@@ -122,8 +125,9 @@ def test_void_moves_no_boundary():
     assert squares[0, 1, 0, [0, 1, 4]].tolist() == [16, 9, 9]
 
 
-@given(scenes(num_logits=(1, 2, 3)))
-def test_agrees_with_the_definition(scene):
+@pytest.mark.parametrize('where', [nullcontext, as_on_a_device])
+@given(scene=scenes(num_logits=(1, 2, 3)))
+def test_agrees_with_the_definition(where, scene):
     weight = torch.rand(scene.labels.shape, dtype=torch.float64)
     num_logits = scene.probs.shape[1]
     options = [
@@ -134,7 +138,8 @@ def test_agrees_with_the_definition(scene):
     for option in options:
         theirs = naive.hausdorff_dt_loss(scene.probs, scene.labels, scene.void, **option)
         option['pixel_weight'] = option.pop('weight', None)
-        ours = hausdorff_dt_loss(scene.probs, scene.target, **option)
+        with where():
+            ours = hausdorff_dt_loss(scene.probs, scene.target, **option)
         assert ours.item() == pytest.approx(theirs, rel=1e-12, abs=1e-12)
 
 
@@ -164,6 +169,48 @@ def test_the_analytic_gradient():
     pairs = target.valid.sum() * target.present.sum()
     expected = target.masked(2 * (probs - target.masks.double()) * squares) / pairs
     assert probs.grad.allclose(expected.detach(), rtol=0, atol=1e-12)
+
+
+@given(scenes(num_logits=(1, 2, 3)))
+def test_a_device_has_the_gradients_of_the_host(scene):
+    """And their own; with what is no number at void."""
+    logits = scene.logits.masked_fill(scene.labels.unsqueeze(1) == scene.void, torch.nan)
+    weight = torch.rand(scene.labels.shape, dtype=torch.float64)
+
+    def derivatives():
+        leaf = logits.clone().requires_grad_()
+        probs = leaf.sigmoid() if leaf.shape[1] == 1 else leaf.softmax(1)
+        loss = hausdorff_dt_loss(probs, scene.target, 1.5, pixel_weight=weight)
+        (alone,) = torch.autograd.grad(loss, probs, retain_graph=True)
+        (first,) = torch.autograd.grad(loss, probs, create_graph=True)
+        assert first.equal(alone)
+        (second,) = torch.autograd.grad(scene.target.masked(first).square().sum(), probs)
+        return loss, first, second
+
+    *on_the_host, second = derivatives()
+    with as_on_a_device():
+        *found, seconds = derivatives()
+    assert all(map(torch.equal, found, on_the_host))
+    torch.testing.assert_close(seconds, second)
+
+
+@pytest.mark.slow  # it compiles
+@pytest.mark.parametrize('num_logits', [1, 3])
+def test_compiled_kernels_agree_with_the_plain_ones(num_logits, monkeypatch):
+    one = scene(num_logits, (2, 40, 50), seed=4)
+
+    def value_and_gradient():
+        probs = one.probs.detach().requires_grad_()
+        loss = hausdorff_dt_loss(probs, one.target, 1.5, spacing='diagonal')
+        loss.backward()
+        return loss, probs.grad
+
+    expected = value_and_gradient()
+    monkeypatch.setattr(compiled, 'LARGE', 0)
+    monkeypatch.setattr(compiled, '_warn', pytest.fail)
+    for module in (distance, hausdorff):
+        monkeypatch.setattr(module, 'is_queued', lambda tensor: True)
+    torch.testing.assert_close(value_and_gradient(), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('use_sigmoid', [False, True])

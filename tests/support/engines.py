@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from mmseg_boundary.geometry import distance
-from mmseg_boundary.losses import distance_transform
+from mmseg_boundary.losses import distance_transform, hausdorff
 
 
 @contextmanager
@@ -21,10 +21,11 @@ def without_opencv():
 def as_on_a_device():
     """What a device would do with the tensors of the CPU, its kernels uncompiled."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (distance, distance_transform):
+        for module in (distance, distance_transform, hausdorff):
             patch.setattr(module, 'is_queued', lambda tensor: True)
-        patch.setattr(distance, 'is_compiled', lambda batch: True)
-        patch.setattr(distance, 'compiled', lambda kernel, *_: kernel)
+        for module in (distance, hausdorff):
+            patch.setattr(module, 'is_compiled', lambda batch: True)
+            patch.setattr(module, 'compiled', lambda kernel, *_: kernel)
         yield patch
 
 
