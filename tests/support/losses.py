@@ -220,7 +220,10 @@ LOSSES = {
         dict(classes=[0, 2], normalize='diag', **SHARED),
         options=[dict(normalize='diag'), dict(normalize='max')],
         tolerance=1e-5,  # distances are float32
-        configs={'boundary': [CE, 'KervadecBoundaryLoss']},
+        configs={
+            'boundary': [CE, 'KervadecBoundaryLoss'],
+            'kervadec': ['GeneralizedDiceLoss', 'KervadecBoundaryLoss'],
+        },
     ),
     'DistanceTransformLoss': Loss(
         naive.distance_transform_loss,

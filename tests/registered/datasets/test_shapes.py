@@ -58,6 +58,19 @@ def test_a_subset_of_the_classes():
     assert len(dataset.metainfo['palette']) == 2
 
 
+def test_other_classes_as_ground():
+    """Void stays void; the class is 3 % of the pixels."""
+    metainfo = dict(classes=('ground', 'table'))
+    dataset = build(length=20, metainfo=metainfo, others_as_ground=True)
+    labels = torch.cat([each['data_samples'].gt_sem_seg.data for each in dataset])
+    drawn = torch.from_numpy(np.stack([draw(0, index, 128, 128)[1] for index in range(20)]))
+    assert torch.equal(labels == 1, drawn == 2) and torch.equal(labels == VOID, drawn == VOID)
+    assert set(labels.unique().tolist()) == {0, 1, VOID}
+    assert 0.01 < (labels == 1).float().mean() < 0.05
+    with pytest.raises(ValueError, match="'ground' as the first class, and 'table' is it"):
+        build(length=2, metainfo=dict(classes=('table', 'ground')), others_as_ground=True)
+
+
 def test_the_backend_reads_images_alone():
     with pytest.raises(ValueError, match='is an image: read it with `get`'):
         fileio.get_text('shapes://0/8x8/image/000000.png')
