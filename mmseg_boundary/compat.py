@@ -263,6 +263,13 @@ def wrap_load_checkpoint(runner: object, wrap: Callable[[Callable], Callable]) -
     loader.load_checkpoint = wrap(loader.load_checkpoint)
 
 
+def wrap_init_weights(model: object, wrap: Callable[[Callable], Callable]) -> None:
+    """Wraps the function by which a model begins with pretrained weights."""
+    # both: nothing hears of keys that a file lacks, but for a line in the log.
+    if hasattr(model, 'init_weights'):
+        model.init_weights = wrap(model.init_weights)
+
+
 def wrap_process(metric: object, wrap: Callable[[Callable], Callable]) -> None:
     """Wraps the function by which a metric takes a batch."""
     # both: IoUMetric writes label images there, and an OSError of its own does not say for what.

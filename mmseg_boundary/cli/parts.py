@@ -10,7 +10,7 @@ from mmengine.device import get_device
 from mmseg.registry import DATASETS
 
 from .. import stacks
-from .config_tree import checkpoints_in, dicts_in
+from .config_tree import checkpoints_in, dicts_in, pretrained_in
 from .errors import stop
 
 MIXED_PRECISION = 'AmpOptimWrapper'
@@ -34,18 +34,38 @@ def require_parts(config: Config, dataloaders: tuple[str, ...]) -> None:
         _require_data(name, config)
     # A run that is resumed reads its own instead of `load_from`.
     unread = config.get('load_from') if config.get('resume') else None
-    for checkpoint in checkpoints_in(config, 'train_dataloader' in dataloaders):
+    for checkpoint in checkpoints_in(config, training=False):
         if checkpoint != unread:
             require_checkpoint(checkpoint)
+    if 'train_dataloader' in dataloaders:
+        for key, name in pretrained_in(config.model).items():
+            _require_pretrained(key, name)
 
 
 def require_checkpoint(name: str) -> None:
     """Ends the process where a checkpoint is no file; a URL may be one."""
-    if '://' not in name and not Path(name).expanduser().is_file():
+    if not _may_exist(name):
         stop(
             f'The checkpoint {name} does not exist. Training writes iter_N.pth, and the last '
             "one's name into last_checkpoint, in its work folder (work_dirs/CONFIG)."
         )
+
+
+def _require_pretrained(key: str, name: str) -> None:
+    if not _may_exist(name):
+        none = key.removesuffix('.checkpoint')
+        # An entry of a list cannot be replaced by an option.
+        without = f', or train without: {none}=None' if not none[-1].isdigit() else ''
+        stop(
+            f'The checkpoint {name} does not exist, with whose weights a part of the network is to '
+            'begin. docs/configs.md says where such files come from, and '
+            'tools/convert_checkpoint.py converts them. Put it there, or name another with '
+            f'--cfg-options {key}=/path/to/file.pth{without}'
+        )
+
+
+def _may_exist(name: str) -> bool:
+    return '://' in name or Path(name).expanduser().is_file()
 
 
 def require_device(config: Config) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..registered import BoundaryMetric
 from ..registered.model_losses import unwrapped
+from .pretrained import watch_pretrained
 
 FIRST_LABELS = 8  # of the validation set; each is read together with its image
 FIRST_BATCHES = 100
@@ -24,7 +25,7 @@ def prepare_training(runner: Runner) -> None:
     The number of classes of every decode head, where it has one as MMSegmentation's own heads do,
     is compared with the training set's; auxiliary heads may have others. The first validation
     labels are compared with the classes of each `BoundaryMetric`. A head of one logit gets an
-    `ObjectSeenHook`.
+    `ObjectSeenHook`. Pretrained weights are watched (`watch_pretrained`).
 
     Raises:
         ValueError: a head has fewer classes than its data set, or validation labels are neither a
@@ -35,6 +36,7 @@ def prepare_training(runner: Runner) -> None:
     heads = decode_heads(runner)
     compare_classes(heads, runner.train_dataloader.dataset)
     require_known_validation_labels(runner)
+    watch_pretrained(unwrapped(runner.model))
     voids = [head.ignore_index for head in heads.values() if head.out_channels == 1]
     if voids and voids[-1] is not None:
         runner.register_hook(ObjectSeenHook(voids[-1]))

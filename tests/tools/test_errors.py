@@ -334,6 +334,15 @@ def write_code(path, folder, **how):
     torch.save(dict(state_dict={}, meta=Touch(folder / 'touched')), path, **how)
 
 
+def no_pretrained_weights(folder):
+    return train(folder, 'model.pretrained=pretrained/wider_resnet38.pth')
+
+
+def published_weights(folder, **content):
+    torch.save(content, folder / 'published.pth')
+    return run_tool('convert_checkpoint', folder / 'published.pth', folder / 'new.pth')
+
+
 def weights_with_code(folder):
     write_code(folder / 'bad.pth', folder)
     return train(folder, f'load_from={folder}/bad.pth')
@@ -679,6 +688,7 @@ TOOL_CASES = {
         'a work folder that is a file': work_folder_is_a_file,
         '`load_from` with code in it': weights_with_code,
         '`pretrained` with code in it': backbone_with_code,
+        '`pretrained` that is missing': no_pretrained_weights,
         'a work folder that another run is using': folder_in_use,
     },
     'train.py --resume': {
@@ -742,6 +752,14 @@ TOOL_CASES = {
         'a figure that exists': figure_that_exists,
         'an unknown class': unknown_class,
         'one run twice': one_run_twice,
+    },
+    'convert_checkpoint.py': {
+        'a file with code in it': lambda folder: published_weights(
+            folder, code=Touch(folder / 'touched')
+        ),
+        'a file of an unknown network': lambda folder: published_weights(
+            folder, weight=torch.ones(1)
+        ),
     },
     'dataset_converters/celeba_mask_hq.py': {
         'another folder': lambda folder: converted('celeba_mask_hq', folder),
