@@ -53,11 +53,12 @@ TESTS = {
     'losses/distance_transform.py': 'tests/losses/test_reduction.py '
     'tests/losses/test_distance_transform.py '
     'tests/registered/test_losses.py',
+    'losses/blocks.py': 'tests/losses/epl/test_epl.py tests/registered/test_losses.py',
     **{
         f'losses/epl/{name}.py': 'tests/losses/epl/test_epl.py '
         'tests/losses/test_once_differentiable.py tests/registered/test_losses.py '
         'tests/registered/test_battery.py'
-        for name in ('blocks', 'line', 'point')
+        for name in ('line', 'point')
     },
     'losses/epl/ranks.py': 'mmseg_boundary/losses/epl/ranks.py tests/losses/epl/test_ranks.py',
     'losses/epl/rays.py': 'mmseg_boundary/losses/epl/rays.py tests/losses/epl/test_rays.py '
@@ -240,6 +241,13 @@ MUTANTS = {
         ('value=lowest', 'value=0'),
         ('torch.gt(second, first', 'torch.ge(second, first'),
         ('for dim in (-1, -2) for', 'for dim in (-2, -1) for'),
+        # On a device
+        ('reversed(range(window))', 'range(window)'),
+        ('index == window - 1 - shift', 'index == shift'),
+        ('predicted.where(near_true, 0)', 'predicted'),
+        ('+ by_predicted\n', '\n'),
+        ('near_true) * valid', 'near_true) * valid.any()'),
+        ('of_rows, place, -1, theta0)) * valid', 'of_rows, place, -1, theta0)) * valid.any()'),
         ("('theta0', theta0, 3)", "('theta0', theta0, 1)"),
         ('given % 2 == 0', 'False'),
     ],
@@ -320,7 +328,7 @@ MUTANTS = {
         ('(q * target.masked(probs))', '(target.masks * probs)'),
         ("class_reduction == 'sum' and", "class_reduction == 'mean' and"),
     ],
-    'losses/epl/blocks.py': [
+    'losses/blocks.py': [
         ('-valid.to(', 'valid.to('),
         ('yield n, slice', 'yield 0, slice'),
         ('2 if images == 1', '1 if images == 1'),

@@ -125,7 +125,7 @@ TESTED_IN = {
     'choices.py': ('losses/epl/test_rays.py', 'an argument of this kind'),
     'compiled.py': ('losses/epl/test_epl.py', 'it compiles the kernels of EPL'),
     'devices.py': ('losses/test_device_cost.py', 'it sends meta tensors where CUDA tensors go'),
-    'losses/epl/blocks.py': ('losses/epl/test_epl.py', 'both terms use it'),
+    'losses/blocks.py': ('losses/epl/test_epl.py', 'both terms use it'),
     'losses/epl/line.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),
     'losses/epl/modules.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),
     'losses/epl/point.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),

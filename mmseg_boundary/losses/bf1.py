@@ -2,14 +2,18 @@
 ISNN 2019): a differentiable boundary F1 score.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..compiled import is_compiled, left_out_of_graphs
+from ..devices import is_queued
 from ..labels import Target
+from .blocks import class_blocks, compile_kernels, kernels_for
 from .decode_head_loss import DecodeHeadLoss
 from .once_differentiable import once_differentiable
 from .reduction import as_class_weight, mean_over
@@ -58,7 +62,8 @@ def bf1_loss(
     """
     require_bf1_options(theta0, theta)
     target.require_shape(probs)
-    sums = _BoundarySums.apply(probs, target.masks, target.valid, theta0, theta)
+    sums_of = _sums_on_device if is_queued(probs) else _sums
+    sums = sums_of(probs, target, theta0, theta)
     if not per_image:
         sums = sums.sum(1, keepdim=True)
     predicted, predicted_near, true, true_near = sums
@@ -102,6 +107,10 @@ def require_bf1_options(theta0: int, theta: int) -> None:
             raise ValueError(f'{name} is {given!r}; give an odd number of pixels, {least} or more.')
 
 
+def _sums(probs: Tensor, target: Target, theta0: int, theta: int) -> Tensor:
+    return _BoundarySums.apply(probs, target.masks, target.valid, theta0, theta)
+
+
 class _BoundarySums(torch.autograd.Function):
     """The sums over the pixels of b̂, b̂ b^ext, b and b b̂^ext, (4, N, K).
 
@@ -115,11 +124,15 @@ class _BoundarySums(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(probs, masks, valid)
         ctx.windows = theta0, theta
+        if _by_kernels(probs):
+            return _sums_by_kernels(probs, masks, valid, theta0, theta)
         sums = probs.new_empty(4, *probs.shape[:2])
         for image, classes in _steps(probs):
             outside = _outside(probs[image, classes], valid[image])
             predicted = (window_max(outside, theta0) - outside) * valid[image].to(probs.dtype)
-            true, near_true = _true_boundary(masks[image, classes], theta0, theta, probs.dtype)
+            true, near_true = (
+                each.to(probs.dtype) for each in _true_boundary(masks[image, classes], *ctx.windows)
+            )
             near_predicted = window_max(predicted, theta)
             maps = predicted, predicted * near_true, true, true * near_predicted
             for total, each in zip(sums, maps, strict=True):
@@ -132,12 +145,21 @@ class _BoundarySums(torch.autograd.Function):
         probs, masks, valid = ctx.saved_tensors
         theta0, theta = ctx.windows
         grad_probs = torch.empty_like(probs)
+        if _by_kernels(probs):
+            for n, some in class_blocks(probs):
+                block = probs[n, some], masks[n, some], valid[n]
+                grad_probs[n, some] = _gradient_by_kernels(
+                    *block, grad_output[:, n, some].contiguous(), theta0, theta, kernels_for(probs)
+                )
+            return grad_probs, None, None, None, None
         for image, classes in _steps(probs):
             is_valid = valid[image].to(probs.dtype)
             outside = _outside(probs[image, classes], valid[image])
             maxima = _window_maxima(outside, theta0)
             predicted = (maxima[-1] - outside) * is_valid
-            true, near_true = _true_boundary(masks[image, classes], theta0, theta, probs.dtype)
+            true, near_true = (
+                each.to(probs.dtype) for each in _true_boundary(masks[image, classes], *ctx.windows)
+            )
 
             by_predicted, by_near_true, _, by_near_predicted = grad_output[
                 :, image, classes, None, None
@@ -167,12 +189,10 @@ def _outside(probs: Tensor, valid: Tensor) -> Tensor:
     return 1 - probs.masked_fill(~valid, 0)
 
 
-def _true_boundary(
-    masks: Tensor, theta0: int, theta: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """The boundary b of the classes and b^ext, ones and zeros of `dtype`."""
+def _true_boundary(masks: Tensor, theta0: int, theta: int) -> tuple[Tensor, Tensor]:
+    """The boundary b of the classes and b^ext, bool."""
     boundary = window_max(~masks, theta0) & masks
-    return boundary.to(dtype), window_max(boundary, theta).to(dtype)
+    return boundary, window_max(boundary, theta)
 
 
 def _window_maxima(maps: Tensor, window: int) -> list[Tensor]:
@@ -218,6 +238,128 @@ def _apart(maps: Tensor, dim: int, shift: int) -> tuple[Tensor, Tensor]:
     """All pairs of values that lie `shift` apart."""
     pairs = maps.shape[dim] - shift
     return maps.narrow(dim, 0, pairs), maps.narrow(dim, shift, pairs)
+
+
+# --- On a device ----------------------------------------------------------------------------------
+#
+# The doublings above are many passes over the maps. Here a window is two, along rows and columns,
+# and what its gradient needs of it is where the first maximum lies: each function is one kernel.
+
+
+@left_out_of_graphs
+def _sums_on_device(probs: Tensor, target: Target, theta0: int, theta: int) -> Tensor:
+    compile_kernels('BF1', _sums, probs, theta0, theta)
+    return _sums(probs, target, theta0, theta)
+
+
+def _by_kernels(probs: Tensor) -> bool:
+    return is_queued(probs) and is_compiled(probs)
+
+
+def _sums_by_kernels(
+    probs: Tensor, masks: Tensor, valid: Tensor, theta0: int, theta: int
+) -> Tensor:
+    """(4, N, K), the sums of `_BoundarySums`."""
+    kernels = kernels_for(probs)
+
+    def sums_of(probs: Tensor, masks: Tensor, valid: Tensor) -> Tensor:
+        true, near_true = kernels(_true_boundary, theta0, theta)(masks)
+        (rows,) = kernels(_outside_in_rows, theta0, False)(probs, valid)
+        (predicted,) = kernels(_predicted_boundary, theta0, False)(rows, probs, valid)
+        (rows,) = kernels(_first_maxima, -1, theta, False)(predicted)
+        return kernels(_sums_of_maps, theta)(rows, predicted, true, near_true)
+
+    sums = [sums_of(probs[n, some], masks[n, some], valid[n]) for n, some in class_blocks(probs)]
+    return torch.cat([probs.new_zeros(4, 0), *sums], -1).unflatten(-1, probs.shape[:2])
+
+
+def _gradient_by_kernels(
+    probs: Tensor,
+    masks: Tensor,
+    valid: Tensor,
+    grad_output: Tensor,
+    theta0: int,
+    theta: int,
+    kernels: Callable[..., Callable],
+) -> Tensor:
+    """(K, H, W): the gradient of the probabilities, given the (4, K) of the sums."""
+    rows, in_row = kernels(_outside_in_rows, theta0, True)(probs, valid)
+    predicted, in_column = kernels(_predicted_boundary, theta0, True)(rows, probs, valid)
+    rows, in_wide_row = kernels(_first_maxima, -1, theta, True)(predicted)
+    in_wide_column = kernels(_places_in_columns, theta)(rows)
+    del rows, predicted
+    true, near_true = kernels(_true_boundary, theta0, theta)(masks)
+    met = kernels(_to_maxima, -2, theta)(true.to(probs.dtype), in_wide_column)
+    grad = kernels(_gradient_of_boundary, theta)(met, in_wide_row, near_true, valid, grad_output)
+    of_rows = kernels(_to_maxima, -2, theta0)(grad, in_column)
+    return kernels(_gradient_of_probs, theta0)(of_rows, in_row, grad, valid)
+
+
+def _outside_in_rows(probs: Tensor, valid: Tensor, theta0: int, places: bool) -> tuple[Tensor, ...]:
+    return _first_maxima(_outside(probs, valid), -1, theta0, places)
+
+
+def _predicted_boundary(
+    rows: Tensor, probs: Tensor, valid: Tensor, theta0: int, places: bool
+) -> tuple[Tensor, ...]:
+    """b̂ from the maxima along the rows, and in which row of its window the first one lies."""
+    maxima, *place = _first_maxima(rows, -2, theta0, places)
+    return (maxima - _outside(probs, valid)) * valid.to(probs.dtype), *place
+
+
+def _places_in_columns(rows: Tensor, theta: int) -> Tensor:
+    return _first_maxima(rows, -2, theta, True)[1]
+
+
+def _sums_of_maps(
+    rows: Tensor, predicted: Tensor, true: Tensor, near_true: Tensor, theta: int
+) -> Tensor:
+    (near_predicted,) = _first_maxima(rows, -2, theta, False)
+    maps = predicted, predicted.where(near_true, 0), true, near_predicted.where(true, 0)
+    return torch.stack([each.sum((1, 2), dtype=predicted.dtype) for each in maps])
+
+
+def _gradient_of_boundary(
+    met: Tensor, place: Tensor, near_true: Tensor, valid: Tensor, grad_output: Tensor, theta: int
+) -> Tensor:
+    by_predicted, by_near_true, _, by_near_predicted = grad_output[..., None, None]
+    grad = by_near_predicted * _to_maxima(met, place, -1, theta) + by_predicted
+    return (grad + by_near_true * near_true) * valid.to(grad.dtype)
+
+
+def _gradient_of_probs(
+    of_rows: Tensor, place: Tensor, grad: Tensor, valid: Tensor, theta0: int
+) -> Tensor:
+    """By the probabilities, of which `_outside` is the complement."""
+    return (grad - _to_maxima(of_rows, place, -1, theta0)) * valid.to(grad.dtype)
+
+
+def _first_maxima(maps: Tensor, dim: int, window: int, places: bool) -> tuple[Tensor, ...]:
+    """The maxima of windows along one dimension and, if asked for, int16 indices of the first of
+    each in its window."""
+    views = _shifts(maps, dim, window, -torch.inf)
+    maxima = functools.reduce(torch.maximum, views)
+    if not places:
+        return (maxima,)
+    place = torch.zeros_like(maps, dtype=torch.int16)
+    for index in reversed(range(window)):
+        place = place.masked_fill(views[index] == maxima, index)
+    return maxima, place
+
+
+def _to_maxima(grad: Tensor, place: Tensor, dim: int, window: int) -> Tensor:
+    """The gradient of the maps, given that of `_first_maxima`."""
+    views = zip(_shifts(grad, dim, window, 0), _shifts(place, dim, window, -1), strict=True)
+    # A pixel is the last of the first window that it is in.
+    taken = (each * (index == window - 1 - shift) for shift, (each, index) in enumerate(views))
+    return functools.reduce(torch.add, taken)
+
+
+def _shifts(maps: Tensor, dim: int, window: int, beyond: float) -> list[Tensor]:
+    """For each pixel of a window, the maps at that pixel of the window around every pixel."""
+    margins = (window // 2,) * 2
+    padded = F.pad(maps, margins if dim == -1 else (0, 0, *margins), value=beyond)
+    return [padded.narrow(dim, shift, maps.shape[dim]) for shift in range(window)]
 
 
 class BF1Loss(DecodeHeadLoss):

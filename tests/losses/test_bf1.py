@@ -8,11 +8,12 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmseg_boundary import compiled
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses import bf1, bf1_loss
+from mmseg_boundary.losses import bf1, bf1_loss, blocks
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from tests.support import naive
 from tests.support.readable import bf1 as readable
@@ -216,6 +217,70 @@ def test_ties_go_to_the_first_pixel_as_in_the_readable_form(options, step, monke
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
     agrees()
+
+
+@pytest.fixture
+def on_device(monkeypatch):
+    """The kernels of a device, as they stand."""
+    monkeypatch.setattr(blocks, 'is_queued', lambda tensor: True)
+    monkeypatch.setattr(bf1, '_by_kernels', lambda probs: True)
+    monkeypatch.setattr(bf1, 'kernels_for', lambda probs: blocks.as_it_stands)
+
+
+@pytest.mark.usefixtures('on_device')
+@pytest.mark.parametrize('options', OPTIONS)
+@settings(max_examples=40)
+@given(tied_scenes())
+def test_so_they_do_by_the_kernels_of_a_device(options, case):
+    ours = value_and_gradient(bf1_loss, *case, **options)
+    theirs = value_and_gradient(readable.bf1_loss, *case, **options)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.usefixtures('on_device')
+@pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])
+@pytest.mark.parametrize(
+    'dtype, tolerance', [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)]
+)
+def test_other_types_by_the_kernels_of_a_device(kind, dtype, tolerance):
+    one = scene(5, (1, 40, 50), kind)
+    given = one.probs.to(dtype), one.target
+    assert [some for _, some in blocks.class_blocks(given[0])] == [slice(0, 2), slice(2, 5)]
+    value, grad = value_and_gradient(bf1_loss, *given)
+    their_value, their_grad = value_and_gradient(readable.bf1_loss, *given)
+    assert value.dtype == grad.dtype == dtype
+    torch.testing.assert_close(value, their_value, rtol=tolerance, atol=tolerance)
+    scale = their_grad.abs().max().item()
+    torch.testing.assert_close(grad, their_grad, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.usefixtures('on_device')
+def test_nan_is_not_hidden_by_the_kernels_of_a_device():
+    one = scene(3, (2, 30, 40), void_share=0)
+    one.logits[0, :, 0, 0] = torch.nan
+    assert bf1_loss(one.probs, one.target).isnan()
+    one.labels[0, 0, 0] = one.void
+    assert bf1_loss(one.probs, one.target).isfinite()
+
+
+@pytest.mark.slow  # they are compiled
+def test_the_kernels_of_a_device_take_all_sizes_compiled(monkeypatch):
+    monkeypatch.setattr(compiled, 'LARGE', 0)
+    assert compiled._can_compile('cpu')  # by compiling, once in a process
+    for module in (blocks, bf1):
+        monkeypatch.setattr(module, 'is_queued', lambda tensor: True)
+    compiled.compiled.cache_clear()
+    blocks.compiled_forms.clear()
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters['stats']
+    graphs = [counters['unique_graphs']]
+    for classes, size in [(3, (2, 30, 40)), (5, (1, 20, 71)), (2, (3, 64, 9))]:
+        one = scene(classes, size)
+        given = one.probs.float(), one.target
+        ours = value_and_gradient(bf1_loss, *given)
+        torch.testing.assert_close(ours, value_and_gradient(readable.bf1_loss, *given))
+        graphs.append(counters['unique_graphs'])
+    assert graphs[0] < graphs[1] == graphs[2] == graphs[3]
 
 
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])

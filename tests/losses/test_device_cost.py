@@ -164,8 +164,8 @@ BOUNDS = {
     ('distance transform', ADE): (83, 13.1, 4.5),
     ('Hausdorff', CITY): (59, 13.0, 4.7),
     ('Hausdorff', ADE): (59, 12.7, 4.6),
-    ('BF1', CITY): (602, 91.6, 10.5),
-    ('BF1', ADE): (2762, 91.3, 3.4),
+    ('BF1', CITY): (116, 15.4, 5.5),
+    ('BF1', ADE): (168, 15.1, 3.9),
 }
 CASES = [
     # Inductor plans its kernels for seconds

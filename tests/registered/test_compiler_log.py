@@ -6,7 +6,7 @@ from mmengine.logging import MMLogger
 
 import mmseg_boundary.registered  # noqa: F401
 from mmseg_boundary import compiled
-from mmseg_boundary.losses.epl import blocks
+from mmseg_boundary.losses import blocks
 
 
 @pytest.fixture

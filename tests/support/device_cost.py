@@ -44,8 +44,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 import mmseg_boundary
 from mmseg_boundary import compiled
 from mmseg_boundary.labels import encode
+from mmseg_boundary.losses import blocks
 from mmseg_boundary.losses.decode_head_loss import DecodeHeadLoss
-from mmseg_boundary.losses.epl import blocks
 
 PACKAGE = str(Path(mmseg_boundary.__file__).parent)
 # Their outputs are memory that nothing has written yet.

@@ -11,9 +11,7 @@ from ...choices import require_choice
 from ...compiled import left_out_of_graphs
 from ...devices import is_queued
 from ...labels import Target
-from ..once_differentiable import once_differentiable
-from ..reduction import as_class_weight, mean_over
-from .blocks import (
+from ..blocks import (
     as_it_stands,
     at_least_float32,
     class_blocks,
@@ -22,6 +20,8 @@ from .blocks import (
     kernels_for,
     valid_bits,
 )
+from ..once_differentiable import once_differentiable
+from ..reduction import as_class_weight, mean_over
 from .ranks import RankWindow, empty_window, rank_window
 from .rays import (
     Rays,
@@ -134,7 +134,7 @@ def epl_line_loss(
     require_no_class_weight(form, class_weight)
     target.require_shape(probs)
     probs = at_least_float32(probs)
-    compile_kernels(_sums_of_prediction, probs, form)
+    compile_kernels('EPL', _sums_of_prediction, probs, form)
     predicted, true = _LineSums.apply(probs, target.masks, target.valid, form)
     if form.authors:
         return authors_line_terms(predicted.sum((3, 4)), true.sum((3, 4))).sum(0).mean()

@@ -9,9 +9,7 @@ from ...choices import require_choice
 from ...compiled import left_out_of_graphs
 from ...devices import is_queued
 from ...labels import Target
-from ..once_differentiable import once_differentiable
-from ..reduction import as_class_weight, mean_over_pixels, shares_of
-from .blocks import (
+from ..blocks import (
     at_least_float32,
     class_blocks,
     compile_kernels,
@@ -19,6 +17,8 @@ from .blocks import (
     kernels_for,
     valid_bits,
 )
+from ..once_differentiable import once_differentiable
+from ..reduction import as_class_weight, mean_over_pixels, shares_of
 from .rays import (
     Rays,
     ray_sums_one_by_one,
@@ -77,7 +77,7 @@ def epl_point_loss(
     probs = at_least_float32(probs)
     weights = shares_of(as_class_weight(class_weight, probs))
     power = 1 if norm == 'l1' else 2
-    compile_kernels(_unweighted, probs, power, rays)
+    compile_kernels('EPL', _unweighted, probs, power, rays)
     # (N, D, H, W): summed over the classes
     cost = _FieldGaps.apply(probs, target.masks, target.valid, weights, power, rays)
     if norm == 'pixel':

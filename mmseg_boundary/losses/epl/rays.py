@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...choices import require_choice, require_odd
 from ...devices import is_queued
-from .blocks import as_it_stands
+from ..blocks import as_it_stands
 
 AXES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # (row, column): up, down, left, right
 DIAGONALS = ((-1, -1), (-1, 1), (1, -1), (1, 1))

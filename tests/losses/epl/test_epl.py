@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from mmseg_boundary import compiled
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses import epl, epl_line_loss, epl_point_loss
-from mmseg_boundary.losses.epl import blocks, reference
+from mmseg_boundary.losses import blocks, epl, epl_line_loss, epl_point_loss
+from mmseg_boundary.losses.epl import reference
 from mmseg_boundary.losses.epl.line import (
     LineForm,
     _closeness_of_target,
@@ -739,6 +739,29 @@ def test_nan_is_not_hidden_on_a_device():
     assert all(loss(case.probs, case.target).isnan() for loss in losses)
     case.labels[0, 0, 0] = case.void
     assert all(loss(case.probs, case.target).isfinite() for loss in losses)
+
+
+@pytest.mark.slow  # they are compiled
+@pytest.mark.parametrize('name', ['epl_point_loss', 'epl_line_loss'])
+def test_the_kernels_of_a_device_take_all_sizes_compiled(name, monkeypatch):
+    monkeypatch.setattr(compiled, 'LARGE', 0)
+    assert compiled._can_compile('cpu')  # by compiling, once in a process
+    for module in (blocks, epl.line, epl.point, epl.ranks, epl.rays):
+        monkeypatch.setattr(module, 'is_queued', lambda tensor: True)
+    compiled.compiled.cache_clear()
+    blocks.compiled_forms.clear()
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters['stats']
+    graphs = [counters['unique_graphs']]
+    for classes, size in [(3, (2, 30, 40)), (5, (1, 20, 71)), (2, (3, 64, 9))]:
+        case = scene(classes, size)
+        case.logits = case.logits.float()
+        ours = values_and_gradients(getattr(epl, name), case, kernel_size=5)
+        torch.testing.assert_close(
+            ours, values_and_gradients(getattr(reference, name), case, kernel_size=5)
+        )
+        graphs.append(counters['unique_graphs'])
+    assert graphs[0] < graphs[1] == graphs[2] == graphs[3]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmseg_boundary.losses.epl.blocks import as_it_stands
+from mmseg_boundary.losses.blocks import as_it_stands
 from mmseg_boundary.losses.epl.ranks import (
     RankWindow,
     by_bisection,

@@ -1,8 +1,8 @@
-"""EPL's fields, a few classes at a time, by kernels that are compiled where that pays.
+"""Losses of whole maps, a few classes at a time, by kernels that are compiled where that pays.
 
-Fields are many times the size of the probabilities (four or eight directions, h levels), so none is
-kept: a block of classes is summed up as soon as its fields exist, and these are computed again for
-the gradient.
+What such a loss is made of is many times the size of the probabilities (the fields of EPL: four or
+eight directions, h levels), so none is kept: a block of classes is summed up as soon as its fields
+exist, and these are computed again for the gradient.
 """
 
 import math
@@ -12,9 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ...compiled import compiled, is_compiled, logger
-from ...devices import is_queued
-from ...labels import Target, encode
+from ..compiled import compiled, is_compiled, logger
+from ..devices import is_queued
+from ..labels import Target, encode
 
 # Elements of a map of classes. On the CPU about what its caches hold.
 _CPU_BLOCK, _DEVICE_BLOCK = 2**17, 2**26
@@ -89,7 +89,7 @@ def _kind(probs: Tensor) -> tuple[bool, bool]:
 compiled_forms: set[tuple] = set()
 
 
-def compile_kernels(run: Callable[..., Tensor], probs: Tensor, *options: object) -> None:
+def compile_kernels(loss: str, run: Callable[..., Tensor], probs: Tensor, *options: object) -> None:
     """Compiles the kernels that `run(probs, target, *options)` and its gradient need, if they are
     to be compiled for `probs` and are not yet, and says so before: training seems to hang."""
     if not is_compiled(probs):
@@ -97,7 +97,7 @@ def compile_kernels(run: Callable[..., Tensor], probs: Tensor, *options: object)
     form = run, options, _kind(probs), probs.dtype, probs.device
     if form not in compiled_forms:
         batch = '×'.join(map(str, probs.shape))
-        logger.info(f'EPL compiles its kernels for {batch}, some seconds')
+        logger.info(f'{loss} compiles its kernels for {batch}, some seconds')
         _compile(*form)
         compiled_forms.add(form)
 
