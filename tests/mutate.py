@@ -39,9 +39,11 @@ TESTS = {
     'tests/metrics/test_definitions.py',
     'geometry/distance.py': 'mmseg_boundary/geometry/distance.py tests/geometry/test_distance.py '
     'tests/losses/test_kervadec.py tests/metrics/test_definitions.py',
+    'geometry/image_edges.py': 'tests/geometry/test_image_edges.py',
     'choices.py': 'mmseg_boundary/choices.py tests/losses/epl/test_rays.py',
     'losses/active_boundary.py': 'tests/losses/test_active_boundary.py '
     'tests/losses/test_reduction.py',
+    'losses/balanced_edge.py': 'tests/losses/test_balanced_edge.py tests/losses/test_reduction.py',
     'losses/bf1.py': 'tests/losses/test_bf1.py tests/losses/test_once_differentiable.py '
     'tests/registered/test_battery.py',
     'losses/boundary_dou.py': 'tests/losses/test_boundary_dou.py tests/losses/test_reduction.py',
@@ -53,6 +55,7 @@ TESTS = {
     'losses/distance_transform.py': 'tests/losses/test_reduction.py '
     'tests/losses/test_distance_transform.py '
     'tests/registered/test_losses.py',
+    'losses/dual_task.py': 'tests/losses/test_dual_task.py tests/losses/test_reduction.py',
     'losses/blocks.py': 'tests/losses/epl/test_epl.py tests/registered/test_losses.py',
     **{
         f'losses/epl/{name}.py': 'tests/losses/epl/test_epl.py '
@@ -160,6 +163,16 @@ MUTANTS = {
         ('before = wide.clone()', 'before = wide'),
         ('met & own', 'met'),
     ],
+    'geometry/image_edges.py': [
+        ("mode='replicate'", "mode='constant'"),
+        ('2 * across[..., 1:-1, :]', 'across[..., 1:-1, :]'),
+        ('2 * down[..., 1:-1]', 'down[..., 1:-1]'),
+        ('.amax(1, keepdim=True)', '.mean(1, keepdim=True)'),
+        ('(4 * math.sqrt(2))', '4'),
+        (' * 255).round()', ').round()'),
+        (' * 255).round()', ' * 255)'),
+        ('low, high)) > 0', 'low, high)) < 0'),
+    ],
     'geometry/distance.py': [
         ('cummin(-1).values.flip(-1)', 'cummin(-1).values'),
         ('torch.minimum(columns - before, after - columns)', 'columns - before'),
@@ -225,6 +238,16 @@ MUTANTS = {
         ('rest / others.clamp(min=1)', 'rest / 7'),
         ('.where(others > 0, 0)', ''),
         ('self.one_vs_rest(logits)', 'self.use_sigmoid'),
+    ],
+    'losses/balanced_edge.py': [
+        ("    target.require_shape(edge_logits, 'logits')\n", ''),
+        ('~edges & target.valid', '~edges'),
+        ('edge_logits.where(edges, -edge_logits)', 'edge_logits.where(~edges, -edge_logits)'),
+        ('(count_others / total) * (at_edges', '(count_edges / total) * (at_edges'),
+        ('(elsewhere / total)', 'elsewhere'),
+        ('count_others).clamp(min=1)', 'count_others)'),
+        ('pixels = (0, 2, 3)', 'pixels = (0, 1, 2, 3)'),
+        ('self.loss_weight * balanced', 'balanced'),
     ],
     'losses/bf1.py': [
         ('probs.masked_fill(~valid, 0)', 'probs'),
@@ -327,6 +350,27 @@ MUTANTS = {
         ('flat = span < 2 * TOLERANCE', 'flat = span == 0'),
         ('(q * target.masked(probs))', '(target.masks * probs)'),
         ("class_reduction == 'sum' and", "class_reduction == 'mean' and"),
+    ],
+    'losses/dual_task.py': [
+        ("    target.require_shape(logits, 'logits')\n", ''),
+        ('else logits + noise) / tau', 'else logits + noise) * tau'),
+        ('scaled.sigmoid() if one_vs_rest', 'scaled.sigmoid() if not one_vs_rest'),
+        ('(pred - label).abs()', '(pred - label) ** 2'),
+        ('near.sum((1, 2, 3)).clamp(min=1)', 'near[0].numel()'),
+        ('(terms[0] + terms[1]) / 2', 'terms[1]'),
+        ('any_valid.to(logits.dtype)', 'torch.ones_like(any_valid, dtype=logits.dtype)'),
+        ('down**2 + right**2', 'right**2'),
+        ('.sqrt() - FLOOR)', '.sqrt())'),
+        ('.clamp(min=PEAK)', '.clamp(min=1)'),
+        ('magnitudes.amax((1, 2, 3), keepdim=True)', 'magnitudes.amax((2, 3), keepdim=True)'),
+        ('magnitudes.amax((1, 2, 3), keepdim=True)', 'magnitudes.amax()'),
+        ('(squares > THRESHOLD) & valid', 'valid.expand_as(squares)'),
+        ('weights.where(weights > 0, 1)', 'weights.clamp(min=1)'),
+        ('triangle_filter(maps.masked_fill(~valid, 0), radius)', 'triangle_filter(maps, radius)'),
+        ('self.gumbel and self.training', 'self.gumbel'),
+        ('noise - gumbel_like(logits)', 'noise'),
+        ('.tiny).log()', '.tiny)'),
+        ('radius < 1', 'radius < 0'),
     ],
     'losses/blocks.py': [
         ('-valid.to(', 'valid.to('),

@@ -10,6 +10,7 @@ from mmseg.models.losses import BoundaryLoss
 
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import balanced_edge_loss
+from mmseg_boundary.losses.balanced_edge import BalancedEdgeLoss
 from tests.support import naive
 from tests.support.scenes import scene, scenes
 from tests.support.skips import needs_gpu
@@ -42,6 +43,15 @@ def test_several_logits_have_a_loss_each():
         edges = (one.labels == k).long().masked_fill(one.labels == 255, 255)
         parts.append(balanced_edge_loss(one.logits[:, k : k + 1], encode(edges, 1)))
     torch.testing.assert_close(balanced_edge_loss(one.logits, one.target), sum(parts) / 3)
+
+
+def test_the_module_has_a_weight_and_takes_half_types():
+    one = scene(1, (2, 12, 14), seed=4)
+    logits = one.logits.bfloat16()
+    with torch.autocast('cpu', torch.bfloat16):
+        value = BalancedEdgeLoss(loss_weight=20.0)(logits, one.labels)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, 20 * balanced_edge_loss(logits.float(), one.target))
 
 
 @pytest.mark.parametrize('label', [0, 1, 255])
