@@ -33,6 +33,7 @@ from mmseg_boundary.losses import (
     ActiveBoundaryLoss,
     BF1Loss,
     BoundaryDoULoss,
+    DualTaskLoss,
     EPLLoss,
     EPLPointLoss,
     HausdorffDTLoss,
@@ -50,6 +51,7 @@ from mmseg_boundary.metrics import (
 from mmseg_boundary.registered.models import (
     DRN,
     DeepLabV3PlusHead,
+    GSCNNHead,
     MobileNetV2Encoder,
     ResNetEncoder,
     SemanticBoundaryHead,
@@ -836,6 +838,7 @@ CALLS = {
     'absent classes, no distances of the prediction': lambda: HausdorffDTLoss(
         absent=True, one_sided=True
     ),
+    'a dual-task loss, a temperature of 0': lambda: DualTaskLoss(tau=0),
     'a metric, labels out of range': lambda: encode_pair(LABELS[0], LABELS[0] + 11, 11),
     'a metric, maps of two sizes': lambda: encode_pair(LABELS[0], LABELS[0, :4], 3),
     'a metric, a map of a float type': lambda: encode_pair(LABELS[0].float(), LABELS[0], 3),
@@ -851,6 +854,10 @@ CALLS = {
     'the semantic boundary head, one stage': lambda: SemanticBoundaryHead([64], [3], num_classes=3),
     'a U-Net, fewer features than blocks': lambda: UNetHead([64, 256], num_classes=3),
     'the head of DeepLabV3+, one feature': lambda: DeepLabV3PlusHead([512], num_classes=3),
+    'the head of GSCNN, two features': lambda: GSCNNHead([64, 512], num_classes=3),
+    'the head of GSCNN, no edges of the images': lambda: GSCNNHead([4] * 5, 4, num_classes=3)(
+        [torch.zeros(1, 4, 8, 8)] * 5
+    ),
     'an encoder, a feature that it has not': lambda: ResNetEncoder(34, out_indices=(1, 5)),
     'an encoder, the stem of ResNetV1c': lambda: ResNetEncoder(50, deep_stem=True),
     'an encoder, strides of another network': lambda: MobileNetV2Encoder(strides=(1, 2, 2, 1)),
