@@ -1,4 +1,4 @@
-# A GSCNN of 1.7 million parameters that learns from scratch on a CPU.
+# A GSCNN of 1.1 million parameters that learns from scratch on a CPU.
 _base_ = ['../datasets/camvid.py', '../schedules/small.py']
 crop_size = (96, 96)
 norm_cfg = dict(type='SyncBN', requires_grad=True)
