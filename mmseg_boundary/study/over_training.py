@@ -19,7 +19,7 @@ class Growth:
             validation has it.
     """
 
-    scores: dict[int, float]
+    scores: dict[float, float]
     superiority: float
     reached: list[int | None]
 
@@ -61,7 +61,7 @@ def _shares(runs: dict[str, Run]) -> dict[str, float]:
     return dict(zip(runs, (100 * shares).tolist(), strict=True))
 
 
-def _mean(runs: list[Run]) -> dict[int, float]:
+def _mean(runs: list[Run]) -> dict[float, float]:
     common = sorted(set.intersection(*(set(run.validated) for run in runs)))
     return {at: float(np.mean([run.validated[at] for run in runs])) for at in common}
 

@@ -294,8 +294,8 @@ def _table_of_arms(study: Study, split: str) -> Table:
         if study.compared:
             row.append(p_value(comparison.adjusted_p) if comparison else '')
         for each in further:
-            verdict_on_region = each.key == REGION and comparison and comparison.region
-            said = f' ({comparison.region})' if verdict_on_region else ''
+            region = comparison.region if comparison and each.key == REGION else ''
+            said = f' ({region})' if region else ''
             row += [score(each), difference(each) + said]
         row += [score(each) for each in plain]
         row += _costs(study, split, runs)
@@ -434,8 +434,8 @@ def _table_of_classes(study: Study, split: str) -> Table | None:
 def _over_training(study: Study, drawn: bool) -> Section | None:
     """The validations, where the study has some."""
     wanted = study.plan.get('validation')
-    found = growth(study, study.splits[0]) if wanted else {}
-    if not found:
+    found = growth(study, study.splits[0])
+    if not wanted or not found:
         return None
     points_each = max(len(each.scores) for each in found.values())
     columns = ['arm', 'best at, %', f'highest {wanted["key"]}', 'at iteration']
@@ -458,8 +458,7 @@ def _over_training(study: Study, drawn: bool) -> Section | None:
         rows.append(row)
     places = list(study.titles)
     curves = [
-        Curve(study.titles[arm], places.index(arm), dict(each.scores), {})
-        for arm, each in found.items()
+        Curve(study.titles[arm], places.index(arm), each.scores, {}) for arm, each in found.items()
     ]
     drawings = []
     if drawn and points_each > 1:
