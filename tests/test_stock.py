@@ -88,7 +88,7 @@ def models_of_ours(model):
 
 def number_of(path, config, networks, folder):
     """The number of the checkpoint for the network of our config, which is made at first sight."""
-    if path.stem.startswith(('psanet', 'ccnet')) and not stacks.has_compiled_operators():
+    if path.stem.startswith(('psanet_', 'ccnet')) and not stacks.has_compiled_operators():
         return None
     settings = config.model.to_dict()
     del settings['decode_head']['loss_decode']

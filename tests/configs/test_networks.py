@@ -14,6 +14,7 @@ from tests.support.skips import NO_OPERATORS, ROOT
 # the logits)
 NETWORKS = {
     'deeplabv3plus-wrn38_ce_city': (137_103_936, 2),
+    'deeplabv3plus-r101_ce_voc': (59_344_309, 4),
     'deeplabv3plus-drn54_ce_voc': (40_737_061, 4),
     'deeplabv3plus-mbv2_ce_voc': (5_816_053, 4),
     'ccnet-wrn38_ce_city': (147_871_188, 8),
@@ -47,7 +48,7 @@ def test_backbones_begin_from_one_file(name):
     """Which the config names once: one that is fetched, or a path on the disk."""
     config = Config.fromfile(ROOT / f'configs/{name.split("-")[0]}/{name}.py')
     if config.model.pretrained:
-        assert config.model.pretrained == config.pretrained == 'mmcls://mobilenet_v2'
+        assert config.model.pretrained == config.pretrained and '://' in config.pretrained
     else:
         checkpoint = config.model.backbone.init_cfg
         assert checkpoint == dict(type='Pretrained', checkpoint=config.pretrained)

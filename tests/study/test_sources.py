@@ -26,7 +26,7 @@ from tests.support.skips import ROOT
 FOLDER = ROOT / 'configs/studies'
 STUDIES = sorted([*FOLDER.glob('epl_*.py'), *FOLDER.glob('thesis_*.py')])
 PARTS = [(path, part) for path in STUDIES for part in plan.parts(path)]
-NEEDS_OPERATORS = ('psanet', 'ccnet')
+NEEDS_OPERATORS = ('ccnet',)
 TABLES = {
     *(f'epl_table_{number}' for number in (1, 2, 3, 4, 7, 8, 9, 12, 13, 14, 15)),
     *(f'thesis_4_{number}' for number in (1, 2, 3, 4, 5, 6, 12)),

@@ -1,6 +1,5 @@
-# DeepLabV3+ on VOC by the protocol of pytorch-deeplab-xception, on its ResNet-101: a stem of one
-# convolution, output stride 16 and a last stage dilated by 2 x (1, 2, 4). The decoder is
-# MMSegmentation's, of separable convolutions, in that package's width and rates.
+# DeepLabV3+ of pytorch-deeplab-xception on VOC, by its protocol, on its ResNet-101: a stem of one
+# convolution, output stride 16 and a last stage dilated by 2 x (1, 2, 4).
 _base_ = [
     'mmseg::_base_/models/deeplabv3plus_r50-d8.py',
     '../datasets/voc513.py',
@@ -19,6 +18,12 @@ model = dict(
         multi_grid=(2, 4, 8),
         contract_dilation=False,
     ),
-    decode_head=dict(channels=256, dilations=(1, 6, 12, 18), num_classes=21, align_corners=True),
+    decode_head=dict(
+        type='ASPPDecoderHead',
+        channels=256,
+        dilations=(1, 6, 12, 18),
+        num_classes=21,
+        align_corners=True,
+    ),
     auxiliary_head=None,
 )

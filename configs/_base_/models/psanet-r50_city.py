@@ -10,7 +10,9 @@ model = dict(
     data_preprocessor=data_preprocessor,
     pretrained=pretrained,
     backbone=dict(contract_dilation=False),
-    decode_head=dict(mask_size=(69, 69), num_classes=19, align_corners=False),
+    decode_head=dict(
+        type='UnpaddedPSAHead', mask_size=(69, 69), num_classes=19, align_corners=False
+    ),
     auxiliary_head=dict(num_classes=19, align_corners=False, loss_decode=dict(avg_non_ignore=True)),
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=_base_.stride),
 )

@@ -10,7 +10,9 @@ model = dict(
     data_preprocessor=data_preprocessor,
     pretrained=pretrained,
     backbone=dict(contract_dilation=False),
-    decode_head=dict(mask_size=(59, 59), num_classes=21, align_corners=True),
+    decode_head=dict(
+        type='UnpaddedPSAHead', mask_size=(59, 59), num_classes=21, align_corners=True
+    ),
     auxiliary_head=dict(num_classes=21, align_corners=True, loss_decode=dict(avg_non_ignore=True)),
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=_base_.stride),
 )
