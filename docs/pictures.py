@@ -26,6 +26,15 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from mmseg_boundary.drawing.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STYLE,
+    VERMILION,
+)
 from mmseg_boundary.geometry.boundary import find_boundaries
 from mmseg_boundary.geometry.distance import distances_between, signed_distances
 from mmseg_boundary.labels import Target, encode
@@ -61,20 +70,6 @@ from mmseg_boundary.metrics import boundary_f_score, boundary_iou
 
 HEIGHT, WIDTH = 40, 48
 
-# Okabe and Ito's palette, which every kind of color blindness leaves apart.
-ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    '#e69f00', '#56b4e9', '#009e73', '#0072b2', '#d55e00', '#cc79a7'
-)  # fmt: skip
-STYLE = {
-    'axes.titlesize': 9,
-    'figure.constrained_layout.use': True,
-    'figure.dpi': 96,
-    'font.size': 8,
-    'image.interpolation': 'nearest',
-    'legend.fontsize': 9,
-    'legend.frameon': False,
-    'lines.linewidth': 1.4,
-}
 LINES = {
     'true boundary': ('black', 'solid'),
     'predicted boundary': (PURPLE, 'dashed'),

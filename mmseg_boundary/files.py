@@ -68,3 +68,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def names_of(paths: list[Path]) -> list[str]:
+    """The files' names without suffix, after as many of their folders as tell them apart."""
+    parts = [path.resolve().with_suffix('').parts for path in paths]
+    for depth in range(1, max(map(len, parts))):
+        names = ['/'.join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names

@@ -95,6 +95,9 @@ TESTS = {
     'registered/neighbour_penalised.py': 'tests/registered/test_neighbour_penalised.py',
     'registered/visualization.py': 'tests/registered/test_visualization.py',
     'study/statistics.py': 'tests/study/test_statistics.py',
+    'drawing/potential.py': 'tests/drawing/test_potential.py',
+    'drawing/predictions.py': 'mmseg_boundary/drawing/predictions.py '
+    'tests/drawing/test_predictions.py',
 }
 
 
@@ -768,6 +771,18 @@ MUTANTS = {
         ('max(1, len(frames) // length)', 'max(1, -(-len(frames) // length))'),
         ('(seed_counts * (scores(arm) - scores(baseline)))', '(scores(arm) - scores(baseline))'),
         ('len(blocks) < FEWEST_BLOCKS', 'len(blocks) < FEWEST_BLOCKS - 1'),
+    ],
+    'drawing/potential.py': [
+        ('target.masked(probs)[:, [number]]', 'probs[:, [number]]'),
+        ('rays.half_width)[1]', 'rays.half_width)[0]'),
+        ('true & ~predicted', 'true'),
+        ('~source.lines[place][window].numpy(), energies', '(energies == 0).numpy(), energies'),
+    ],
+    'drawing/predictions.py': [
+        ('~same & self.valid', '~same'),
+        ('valid & (was_right', '(was_right'),
+        ('np.where(is_right, 1, 2)', 'np.where(is_right, 2, 1)'),
+        ('scene.label, scene.preds[0], pred', 'scene.label, scene.preds[-1], pred'),
     ],
 }
 # A loss or a metric without a file of tests has its mutants in its row.

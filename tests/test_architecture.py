@@ -50,9 +50,10 @@ IMPORTS = {
     'config': ({'stock', 'cli', 'requirements'}, set()),
     'stock': ({'registered', 'files', 'stacks'}, MMSEG),
     'study': (
-        {'registered', 'files', 'report', 'stacks'},
+        {'registered', 'files', 'report', 'stacks', 'drawing'},
         MMSEG | {'scipy', 'matplotlib', 'jinja2', 'markupsafe', 'PIL'},
     ),
+    'drawing': ({'choices', 'labels', 'losses', 'files'}, PURE | {'matplotlib'}),
     '__init__': (set(), set()),
 }
 SOURCES = sorted(PACKAGE.rglob('*.py'))
@@ -116,6 +117,7 @@ def test_no_module_is_a_catch_all():
 TESTS = ROOT / 'tests'
 # {module without a file of tests of its name: (where it is tested, why there)}
 TESTED_IN = {
+    'cli/predicting.py': ('tools/test_showing.py', 'two tools use it'),
     'config.py': ('tools/test_installed.py', 'it finds configs in a checkout and in a wheel'),
     'losses/boundary_weighted_ce.py': ('losses/test_cross_entropies.py', 'they share a form'),
     'losses/log_likelihood.py': ('losses/test_cross_entropies.py', 'they share a form'),
@@ -124,6 +126,7 @@ TESTED_IN = {
     'losses/soft_dice.py': ('losses/test_overlaps.py', 'they share a form'),
     'choices.py': ('losses/epl/test_rays.py', 'an argument of this kind'),
     'compiled.py': ('losses/epl/test_epl.py', 'it compiles the kernels of EPL'),
+    'drawing/saving.py': ('tools/test_showing.py', 'two tools use it'),
     'devices.py': ('losses/test_device_cost.py', 'it sends meta tensors where CUDA tensors go'),
     'losses/blocks.py': ('losses/epl/test_epl.py', 'both terms use it'),
     'losses/epl/line.py': ('losses/epl/test_epl.py', 'both terms, compared with one reference'),

@@ -27,15 +27,14 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import ListedColormap
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor
 
+from mmseg_boundary.drawing.potential import draw_potentials, potentials
 from mmseg_boundary.files import atomic_write
 from mmseg_boundary.labels import encode
-from mmseg_boundary.losses.epl.rays import Rays, ray_sums
 from mmseg_boundary.metrics.contour_errors import count_contour_errors, share_near_contour
 from mmseg_boundary.study.report import write_report
 from mmseg_boundary.study.results import Run, read
@@ -205,33 +204,17 @@ def draw_errors(path: Path, nets: list[Net], scenes: list[Scene], held_out) -> N
 
 
 def draw_fields(path: Path, scenes: list[Scene], held_out, kernel_size: int) -> None:
-    """Draws EPL's four energies of one class of the label, with their equipotential lines."""
+    """Draws EPL's four energies of one class of the label, and their equipotential lines."""
     index, name, window = FIELDS_OF
     image, label, _ = scenes[index]
-    classes, h = held_out.metainfo['classes'], kernel_size // 2
-    masks = encode(label[None], len(classes), held_out.ignore_index).masks
-    mask = masks[:, [classes.index(name)]].float()
-    energies = ray_sums(mask, Rays(kernel_size, 'A', 'replicate'))
-
-    figure, axes = plt.subplots(1, 5, figsize=(16, 4), layout='constrained')
-    axes[0].imshow(image[window])
-    axes[0].contour(mask[0, 0][window], [0.5], colors='white')
-    axes[0].set_title(f'boundary of the {name}')
-    shades = ListedColormap(plt.get_cmap('viridis')(np.linspace(0, 1, h + 2)))
-    directions = ('up', 'down', 'left', 'right')
-    for axis, energy, direction in zip(axes[1:], energies, directions, strict=True):
-        field = energy[0, 0][window]
-        drawn = axis.imshow(field, shades, vmin=-0.5, vmax=h + 1.5)
-        axis.contour(field, np.arange(1, h + 1) - 0.5, colors='white', linewidths=0.8)
-        axis.set_title(f'field {direction}')
-    for axis in axes:
-        axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes, ticks=range(h + 2), shrink=0.7, label='energy')
-    figure.suptitle(
-        f'EPL adds {h + 1} pixels of the mask along each direction. White: the '
-        f'equipotential lines, where the energy reaches 1 to {h}'
+    classes = held_out.metainfo['classes']
+    target = encode(label[None], len(classes), held_out.ignore_index)
+    found = potentials(target, classes.index(name), {}, kernel_size, padding='replicate')
+    heading = (
+        f'EPL adds {found.num_lines + 1} pixels of the mask along each direction. The '
+        f'equipotential lines are where the energy is 1 to {found.num_lines}'
     )
-    save(figure, path)
+    save(draw_potentials(found, heading, image.numpy(), window), path)
 
 
 def save(figure: plt.Figure, path: Path) -> None:

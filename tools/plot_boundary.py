@@ -19,7 +19,7 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 
-from mmseg_boundary.files import UnwrittenFile, atomic_write
+from mmseg_boundary.files import UnwrittenFile, atomic_write, names_of
 from mmseg_boundary.report import by_width
 
 CURVES = {
@@ -62,16 +62,6 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     write_table(runs, sys.stdout, args.one_class)
     print(f'Picture: {args.out}, table: {table_path}')
-
-
-def names_of(paths: list[Path]) -> list[str]:
-    """The files' names without suffix, after as many of their folders as tell them apart."""
-    parts = [path.resolve().with_suffix('').parts for path in paths]
-    for depth in range(1, max(map(len, parts))):
-        names = ['/'.join(each[-depth:]) for each in parts]
-        if len(set(names)) == len(set(parts)):
-            break
-    return names
 
 
 def refuse_to_replace(*paths: Path) -> None:

@@ -87,6 +87,27 @@ def add_partial_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_net_arguments(parser: argparse.ArgumentParser, nargs: str) -> None:
+    """Configs, each with checkpoints, and what these are called."""
+    parser.add_argument(
+        'nets',
+        nargs=nargs,
+        metavar='CONFIG CHECKPOINT',
+        help='a config and one or more checkpoints of it, and further configs with theirs',
+    )
+    parser.add_argument(
+        '--names', nargs='+', help="the checkpoints' names (default: those of the files)"
+    )
+
+
+def add_figure_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """`--out` and `--force`, of the tools that draw one figure."""
+    parser.add_argument(
+        '--out', type=Path, default=Path(name), help=f'the figure, PNG or SVG (default: {name})'
+    )
+    parser.add_argument('--force', action='store_true', help='replace the figure')
+
+
 def read_config(path: str, options: dict | None) -> Config:
     """The config file with the overrides of `--cfg-options`."""
     if not Path(path).is_file():

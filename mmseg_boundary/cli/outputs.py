@@ -8,6 +8,9 @@ from typing import NoReturn
 from mmengine.dist import barrier, broadcast_object_list, get_rank, is_main_process
 
 from ..files import UnwrittenFile, named_if_unwritten
+from .errors import stop
+
+FIGURES = '.png', '.svg'
 
 
 def require_folder(path: str | Path, what: str) -> None:
@@ -38,6 +41,18 @@ def require_file(path: str | Path, what: str) -> None:
     if os.path.exists(path) and not path.is_file():
         refuse(f'{what} has to be a file, but {path} is not one. Name another place.')
     require_folder(path.parent, f'The folder of {what}')
+
+
+def require_figure(path: Path, force: bool) -> None:
+    """Ends the process where no figure can be made at `path`; `force` replaces one."""
+    if path.suffix.lower() not in FIGURES:
+        stop(f'--out {path} does not end in {" or ".join(FIGURES)}; give a name that does.')
+    if path.is_file() and not force:
+        stop(f'{path} exists; replace it with --force, or name another file with --out.')
+    try:
+        require_file(path, '--out')
+    except UnwrittenFile as error:
+        stop(str(error))
 
 
 def nearest(path: Path) -> Path:

@@ -188,7 +188,7 @@ def paint(
     grey = (image.mean(-1, keepdims=True) * 0.5).astype(np.uint8).repeat(3, 2)
 
     numbers = pred.unique()
-    colours = np.array([_class_colour(number, palette) for number in numbers.tolist()], np.uint8)
+    colours = np.array([class_color(number, palette) for number in numbers.tolist()], np.uint8)
     predicted = _repeated(_mixed(grey, colours[torch.searchsorted(numbers, pred).numpy()]), zoom)
     named = [
         (_swatch(colour), _class_name(number, classes))
@@ -334,7 +334,8 @@ def _class_name(number: int, classes: Sequence[str] | None) -> str:
     return str(classes[number]) if 0 <= number < len(classes or ()) else f'class {number}'
 
 
-def _class_colour(number: int, palette: Sequence[Sequence[int]] | None) -> Sequence[int]:
+def class_color(number: int, palette: Sequence[Sequence[int]] | None) -> Sequence[int]:
+    """The RGB of a class: the palette's, or one of ours where it has none."""
     if palette is not None and 0 <= number < len(palette):
         return palette[number]
     # A sequence of low discrepancy in the cube (Roberts' R3): any two of many are apart.

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..drawing.predictions import CHANGES, changed_pixels
 from .statistics import Interval
 
 STYLE: dict[Any, Any] = {'font.size': 11, 'svg.fonttype': 'none', 'text.parse_math': False}
@@ -22,7 +23,6 @@ INK, LINE = '#010203', '#010204'
 SERIES = 8  # colors of the page; further ones are dashed
 VOID = 255
 MOST_PIXELS = 480  # of an image's longer side
-CHANGES = [[128, 128, 128], [0, 158, 115], [213, 94, 0]]  # neither, now right, now wrong
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,7 @@ def image_panels(
         palette: RGB per class.
     """
     target, *predicted = (np.asarray(Image.open(file)) for file in (label, *(p for _, p in preds)))
-    before, after = (pred == target for pred in predicted)
-    changed = np.where((target != VOID) & (before != after), np.where(after, 1, 2), 0)
+    changed = changed_pixels(target, *predicted, valid=target != VOID)
     panels = [Panel('image', _data_uri(Image.open(image).convert('RGB'), 'JPEG'))]
     panels.append(Panel('labels', _painted(target, palette)))
     for (title, _), pred in zip(preds, predicted, strict=True):

@@ -649,6 +649,74 @@ def part_of_the_tiles(folder):
     return converted('inria_aerial', folder)
 
 
+def shown(folder, *arguments, image='a', nets=('config.py', 'good.pth')):
+    """show_potential.py on an image of the config."""
+    files = [folder / name for name in nets]
+    options = ['--out', folder / 'out.png', *arguments]
+    return run_tool('show_potential', image, *files, *options)
+
+
+def label_alone(folder, name='labels/a.png', *arguments):
+    return shown(folder, *arguments, image=folder / 'data' / name, nets=())
+
+
+def truncated_label_alone(folder):
+    truncate(folder / 'data/labels/a.png')
+    return label_alone(folder)
+
+
+def label_of_no_class_drawn(folder):
+    write_unknown(folder)
+    return shown(folder, image=folder / 'data/labels/b.png')
+
+
+def void_alone(folder):
+    write_unknown(folder, 255)
+    return label_alone(folder, 'labels/b.png')
+
+
+def drawn_as_text(folder):
+    return shown(folder, '--out', folder / 'new.txt')
+
+
+def drawn_again(folder):
+    (folder / 'there.png').touch()
+    return shown(folder, '--out', folder / 'there.png')
+
+
+def a_folder(folder):
+    (folder / 'new.png').mkdir()
+    return folder / 'new.png'
+
+
+def checkpoint_of_another_net_drawn(folder):
+    return shown(folder, '--cfg-options', 'model.decode_head.channels=32')
+
+
+def compared(folder, *nets, options=()):
+    """show_predictions.py."""
+    files = [folder / name for name in nets]
+    return run_tool('show_predictions', *files, '--out', folder / 'out.png', *options)
+
+
+def nets_of_other_classes(folder):
+    text = (folder / 'config.py').read_text()
+    (folder / 'other.py').write_text(text.replace("'lens'", "'ring'"))
+    return compared(folder, 'config.py', 'good.pth', 'other.py', 'good.pth', options=TWO_NAMES)
+
+
+def nets_of_other_images(folder):
+    text = (folder / 'config.py').read_text()
+    shutil.copytree(folder / 'data', folder / 'data2')
+    (folder / 'other.py').write_text(text.replace(f'{folder}/data', f'{folder}/data2'))
+    return compared(folder, 'config.py', 'good.pth', 'other.py', 'good.pth', options=TWO_NAMES)
+
+
+def one_net_twice(folder):
+    return compared(folder, 'config.py', 'good.pth', 'good.pth', options=TWO_NAMES)
+
+
+TWO_NAMES = ['--names', 'one', 'two']
 LEFT_BY_TWO_RUNS = ['epoch_1.pth', 'iter_2.pth']
 TOOL_CASES = {
     'train.py': {
@@ -770,6 +838,45 @@ TOOL_CASES = {
     'dataset_converters/inria_aerial.py': {
         'another folder': lambda folder: converted('inria_aerial', folder),
         'a part of the tiles': part_of_the_tiles,
+    },
+    'show_potential.py': {
+        'an image without a config': lambda folder: label_alone(folder, 'images/a.png'),
+        'a missing label': lambda folder: label_alone(folder, 'labels/c.png'),
+        'a truncated label': truncated_label_alone,
+        'a label of void alone': void_alone,
+        'a class that the label has not': lambda folder: label_alone(
+            folder, 'labels/a.png', '--class', '0', '--ignore-index', '0'
+        ),
+        'an unknown class': lambda folder: shown(folder, '--class', 'car'),
+        'an unknown direction': lambda folder: shown(folder, '--direction', 'north'),
+        'a kernel of even size': lambda folder: shown(folder, '--kernel-size', '6'),
+        'another padding': lambda folder: shown(folder, '--padding', 'reflect'),
+        'pixels that are not in the image': lambda folder: shown(
+            folder, '--crop', '0', '0', '65', '64'
+        ),
+        'an image that the config has not': lambda folder: shown(folder, image='c'),
+        'labels out of range': label_of_no_class_drawn,
+        'a checkpoint of another net': checkpoint_of_another_net_drawn,
+        'a checkpoint before its config': lambda folder: shown(
+            folder, nets=('good.pth', 'config.py')
+        ),
+        'a checkpoint without its config': lambda folder: shown(folder, nets=('good.pth',)),
+        'a config without its checkpoint': lambda folder: shown(
+            folder, nets=('config.py', 'good.pth', 'config.py')
+        ),
+        'a figure of another format': drawn_as_text,
+        'a figure that exists': drawn_again,
+        'a figure that is a folder': lambda folder: shown(folder, '--out', a_folder(folder)),
+    },
+    'show_predictions.py': {
+        'configs alone': lambda folder: compared(folder, 'config.py', 'config.py'),
+        'one checkpoint': lambda folder: compared(folder, 'config.py', 'good.pth'),
+        'two checkpoints of one name': lambda folder: compared(
+            folder, 'config.py', 'good.pth', 'good.pth'
+        ),
+        'nets of other classes': nets_of_other_classes,
+        'nets of other images': nets_of_other_images,
+        'nets that predict the same': one_net_twice,
     },
     'python -m mmseg_boundary.config --stock': {
         'a missing config': lambda folder: stock(folder, name='nothing.py'),
@@ -979,7 +1086,9 @@ def test_the_page_is_what_is_said(tmp_path):
     assert len(PAGE.read_text().splitlines()) == len(given)
 
 
-@pytest.mark.parametrize('tool', ['train', 'test', 'loss_balance', 'ceiling', 'study'])
+@pytest.mark.parametrize(
+    'tool', ['train', 'test', 'loss_balance', 'ceiling', 'study', 'show_potential']
+)
 def test_no_tool_begins_without_a_stack(tool, tmp_path):
     said = without_a_stack(tmp_path, tool)
     assert said.startswith('mmseg_boundary.registered needs MMSegmentation, but mmengine, mmcv, ')

@@ -1,0 +1,2 @@
+"""Figures that tools draw with matplotlib: the potential fields of EPL, and predictions side by
+side."""
