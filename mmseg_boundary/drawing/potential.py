@@ -41,7 +41,8 @@ AGREEMENT = {
     'true lines alone': BLUE,
     'predicted lines alone': VERMILION,
 }
-PANEL = 2.7  # inches
+PANEL = 2.7  # inches, the longer side
+TITLE, HEADING = 1.6, 7.0  # inches that the words over a panel and over the figure need
 DOTS = 150, 600  # per inch, at least and at most
 NUMBERED = 12  # pixels; up to this size of a window its energies are written as numbers
 
@@ -146,7 +147,12 @@ def draw_potentials(
     columns = 3 + (image is not None) + bool(found.preds) if one else 1 + len(found.directions)
     rows = 1 if one else 2
     size = np.maximum(np.array([width, height]) * PANEL / max(width, height), 0.5)
-    figure = Figure((columns * size[0] + 1.4, len(sources) * rows * (size[1] + 0.2) + 1.1))
+    figure = Figure(
+        (
+            max(HEADING, columns * max(TITLE, size[0]) + 1.4),
+            len(sources) * rows * (size[1] + 0.2) + 1.1,
+        )
+    )
     figure.set_dpi(float(np.clip(np.ceil(2 * width / size[0]), *DOTS)))
     axes = figure.subplots(len(sources) * rows, columns, squeeze=False)
     levels = _levels(found.num_lines)
@@ -162,7 +168,7 @@ def draw_potentials(
         axis.set_yticks([])
         if not axis.has_data():
             axis.axis('off')
-    _add_bars(figure, axes, levels)
+    _add_bars(figure, axes, levels, beyond=max(0, TITLE - size[0]) / 2)
     figure.suptitle(heading, fontsize=10)
     figure.legend(handles=list(_entries(found, window)), loc='outside lower center', ncols=4)
     return figure
@@ -231,7 +237,7 @@ def _draw_panel(
     else:
         axis.imshow(ground, **show)
         axis.imshow(_agreement(source, found, place)[window], **show)
-        title = f'their agreement, {direction}'
+        title = 'agreement of the lines'
     if shown and not is_label:
         shown[PREDICTED] = source.probs[window]
     for look, probs in shown.items():
@@ -309,8 +315,10 @@ def _outline(axis: Axes, probs: Tensor, look: tuple[str, str], halo: bool = True
         line.set_path_effects([withStroke(linewidth=1.8, foreground='white')])
 
 
-def _add_bars(figure: Figure, axes: np.ndarray, levels: dict) -> None:
-    place = dict(ax=axes, aspect=25, pad=0.01, shrink=min(0.9, 1.6 / len(axes)), anchor=(0, 1))
+def _add_bars(figure: Figure, axes: np.ndarray, levels: dict, beyond: float) -> None:
+    """`beyond` are the inches by which a title is longer than its panel, on one side."""
+    pad = 0.01 + beyond / figure.get_figwidth()
+    place = dict(ax=axes, aspect=25, pad=pad, shrink=min(0.9, 1.6 / len(axes)), anchor=(0, 1))
     energies = figure.colorbar(ScalarMappable(**levels), **place)
     energies.set_label('energy; lines have 1 to h')
     energies.ax.yaxis.set_major_locator(MaxNLocator(12, integer=True))

@@ -14,7 +14,7 @@ from .style import PLAIN_STYLE
 # RGB: neither, now right, now wrong. Okabe and Ito's green and vermilion.
 CHANGES = [[128, 128, 128], [0, 158, 115], [213, 94, 0]]
 RIGHT, WRONG, VOID = [225, 225, 225], [90, 90, 90], [255, 255, 255]
-PANEL = 2.7  # inches
+PANEL, TITLE = 2.7, 1.6  # inches: the longer side of a panel, and what the words over it need
 DOTS = 120, 600  # per inch, at least and at most
 
 
@@ -76,7 +76,7 @@ def draw_predictions(
     height, width = (max(scene.label.shape[side] for scene in scenes) for side in (0, 1))
     size = np.maximum(np.array([width, height]) * PANEL / max(width, height), 0.5)
     columns, rows = 1 + len(titles), 2 * len(scenes)
-    figure = Figure((columns * size[0] + 0.5, rows * (size[1] + 0.25) + 1.4))
+    figure = Figure((columns * max(TITLE, size[0]) + 0.5, rows * (size[1] + 0.25) + 1.4))
     figure.set_dpi(float(np.clip(np.ceil(2 * width / size[0]), *DOTS)))
     axes = figure.subplots(rows, columns, squeeze=False)
     beside = ['errors', *(f'beside {titles[0]}' for _ in titles[1:])]

@@ -185,13 +185,19 @@ def test_what_is_refused(scene, arguments, words):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize('window', [(slice(0, 2), slice(0, 26)), (slice(4, 14), slice(4, 14))])
+@pytest.mark.parametrize(
+    'window',
+    [(slice(0, 2), slice(0, 26)), (slice(0, 20), slice(4, 7)), (slice(4, 14), slice(4, 14))],
+)
 def test_small_windows(scene, window):
-    """Without a boundary in it; and with the energies as numbers."""
-    found = potentials(scene[0], 1, {'net $': scene[1]}, 5, ['up'])
+    """Without a boundary in it; narrow; and with the energies as numbers."""
+    found = potentials(scene[0], 1, {'net $': scene[1]}, 5, ['down-right'])
     figure = draw_potentials(found, 'a $ and a _', window=window)
     FigureCanvasAgg(figure).draw()
     numbers = [text.get_text() for axis in figure.axes for text in axis.texts]
-    small = window[1].stop - window[1].start <= 12
+    places = [axis.title.get_window_extent() for axis in figure.axes if axis.get_title()]
+    for number, place in enumerate(places):
+        assert not any(place.overlaps(other) for other in places[:number])
+    small = window == (slice(4, 14), slice(4, 14))
     assert len(numbers) == (2 * 100 if small else 0)
     assert not small or numbers[0] == f'{found.label.energies[0, 4, 4]:.2g}'
