@@ -169,10 +169,10 @@ BOUNDS = {
     ('BF1', CITY): (116, 15.4, 5.5),
     ('BF1', ADE): (168, 15.1, 3.9),
 }
+# Inductor plans EPL's kernels for a quarter of a minute.
+SLOW = ('EPL, w=7', CITY), ('EPL, w=23', ADE)
 CASES = [
-    # Inductor plans its kernels for seconds
-    pytest.param(*case, marks=[pytest.mark.slow] * (case[0] == 'EPL, w=23'), id=str(case))
-    for case in BOUNDS
+    pytest.param(*case, marks=[pytest.mark.slow] * (case in SLOW), id=str(case)) for case in BOUNDS
 ]
 
 
