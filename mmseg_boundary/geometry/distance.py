@@ -5,6 +5,9 @@ torch has threads; on CUDA torch does, on the device. The engines agree to 1e-3 
 bit, so that distances are compared with a tolerance and never with `==`.
 """
 
+import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -168,8 +171,11 @@ def _mask_by_mask(engine: Callable, mask: Tensor) -> Tensor:
     masks = mask.reshape(-1, *mask.shape[-2:]).cpu()
     distances = _empty(masks.shape)
 
+    workers = set()
+
     # In NumPy: each thread of the pool that calls torch would start threads of its own.
     def fill(sites, found) -> None:
+        workers.add(threading.get_native_id())
         if sites.any():
             found[:] = engine((~sites).view('uint8'))
         else:  # for an empty mask the libraries return garbage
@@ -177,6 +183,10 @@ def _mask_by_mask(engine: Callable, mask: Tensor) -> Tensor:
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(fill, masks.numpy(), distances.numpy()))
+    # Before Python 3.13 a thread that is joined may still run: it takes a lock of OpenCV to free
+    # its memory there, and a process that is forked then finds the lock taken forever.
+    while any(os.path.exists(f'/proc/self/task/{worker}') for worker in workers):
+        time.sleep(0)
     return distances.view(mask.shape).to(mask.device)
 
 
