@@ -140,9 +140,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's file, or a part of it, checked."""
+    """A study's file, or a part of it, checked.
+
+    Attributes:
+        name: that of its folder; `command` is what tools/study.py is called with for it.
+    """
 
     name: str
+    command: str
     question: str
     base: str
     arms: dict
@@ -275,6 +280,7 @@ class Plan:
         more = ('budget', 'iterations', 'data', 'tta', 'published', 'published_scores', 'options')
         return dict(
             study=self.name,
+            command=self.command,
             **{key: getattr(self, key) for key in (*listed, *more)},
             arms=[asdict(self.arms[name]) for name in self.arms],
             splits=[asdict(split) for split in self.splits],
@@ -291,6 +297,7 @@ class Plan:
         return replace(
             self,
             name=f'{self.name}_{scale.name}',
+            command=f'{self.command} --scale {scale.name}',
             arms=arms,
             finals=[],
             seeds=self.seeds[:1],
@@ -356,7 +363,8 @@ def read(path: str | Path, root: str | Path = '.', part: str | None = None) -> P
         said = f'the parts {", ".join(known)}' if known else 'no parts'
         _refuse(path, f'has {said}, and {part!r} was asked for; name one of its own')
     name = path.stem if part is None else f'{path.stem}_{part}'
-    return _Reader(path, Path(root), name).plan(given | known.get(part, {}))
+    command = f'configs/studies/{path.name}' + (f' --part {part}' if part else '')
+    return _Reader(path, Path(root), name, command).plan(given | known.get(part, {}))
 
 
 def read_scale(path: str | Path, root: str | Path = '.') -> Scale:
@@ -389,10 +397,11 @@ def _study_in(path: Path) -> dict:
 
 
 class _Reader:
-    def __init__(self, path: Path, root: Path, name: str) -> None:
+    def __init__(self, path: Path, root: Path, name: str, command: str = '') -> None:
         self.path = path
         self.root = root
         self.name = name
+        self.command = command
 
     def refuse(self, sentence: str) -> NoReturn:
         _refuse(self.path, sentence)
@@ -409,7 +418,7 @@ class _Reader:
         return Scale(self.name, **given)
 
     def plan(self, given: dict) -> Plan:
-        known = {*Plan.__dataclass_fields__} - {'name', 'scale'}
+        known = {*Plan.__dataclass_fields__} - {'name', 'command', 'scale'}
         self.known_keys(given, known, 'the study')
         for key in ('question', 'base', 'arms', 'seeds', 'splits', 'endpoints', 'budget'):
             if not given.get(key):
@@ -425,6 +434,7 @@ class _Reader:
         iterations = given.get('iterations') or usual
         plan = Plan(
             name=self.name,
+            command=self.command,
             question=given['question'],
             base=self.config(given['base']),
             arms=arms,

@@ -710,7 +710,7 @@ def published(name: str) -> Section:
 
 def _rerun(study: Study) -> Section:
     commits = sorted({run.commit for run in study.runs}) or [study.plan.get('commit', 'COMMIT')]
-    file = f'configs/studies/{study.name}.py'
+    file = study.plan.get('command') or f'configs/studies/{study.name}.py'
     versions = dict(sorted({v for run in study.runs for v in run.versions.items()}))
     # Rows that were made in place name no commit.
     place = '' if commits[0] else ' --in-place'

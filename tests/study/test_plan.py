@@ -245,6 +245,7 @@ def test_parts_share_what_they_do_not_have(tmp_path):
     assert plan.parts(path) == ['city', 'faces']
     city, faces = (plan.read(path, ROOT, part) for part in plan.parts(path))
     assert (city.name, city.seeds, faces.seeds) == ('made_up_city', [1], [0, 1, 2, 3, 4, 5])
+    assert city.command == 'configs/studies/made_up.py --part city'
     assert faces.base == 'configs/pspnet_ce_camvid.py' != city.base
     for part in (None, 'village'):
         with pytest.raises(UnfitStudy, match=f'has the parts city, faces, and {part!r} was asked'):
@@ -260,6 +261,7 @@ def test_a_study_at_a_scale(written):
     made, scale = written({'arms.dice.seeds': [7]}, finals=[]), SCALES / 'tiny.py'
     tiny = made.at(plan.read_scale(scale, ROOT))
     assert (tiny.name, tiny.iterations, tiny.seeds) == ('made_up_tiny', 40, [0])
+    assert tiny.resolved()['command'] == 'configs/studies/made_up.py --scale tiny'
     assert [run.name for run in tiny.runs()] == ['ce__seed0', 'bwce__seed0', 'dice__seed0']
     assert tiny.splits == [plan.Split('val')] and not (tiny.tuning or tiny.margins or tiny.finals)
     assert [arm.losses for arm in tiny.arms.values()] == [a.losses for a in made.arms.values()]
