@@ -14,7 +14,9 @@ def arms(kernel_size, point, line):
     )
 
 
-evaluator = dict(widths=(1, 2, 3, 5, 7, 9, 12, 15, 20), trimap_mode='deeplab')
+evaluator = dict(
+    widths=(1, 2, 3, 5, 7, 9, 12, 15, 20), trimap_mode='deeplab', void_is_boundary=False
+)
 study = dict(
     question='At which widths does a term of the equipotential loss raise F and trimap IoU?',
     published_scores=dict(_delete_=True),
