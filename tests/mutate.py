@@ -590,8 +590,8 @@ MUTANTS = {
     'losses/reduction.py': [
         ('weights = weights * class_weight', 'weights = weights'),
         (
-            '(weights * values).sum() / total.where(total > 0, 1)',
-            '(weights * values).sum() / total',
+            '(weights * values).sum(dim) / total.where(total > 0, 1)',
+            '(weights * values).sum(dim) / total',
         ),
         ('values = pixel_weight.unsqueeze(1) * values', 'values = values'),
         ('costs = pixel_weight.unsqueeze(1) * costs', 'costs = costs'),

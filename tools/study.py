@@ -78,7 +78,7 @@ def folder_of(study: plan.Plan, args: argparse.Namespace) -> Path:
     name = f'{study.name}_in_place' if args.in_place else study.name
     if args.work_dir is None:
         return ROOT / 'work_dirs/studies' / name
-    return args.work_dir if plan.parts(args.study) == [None] else args.work_dir / name
+    return args.work_dir if study.part is None else args.work_dir / name
 
 
 def repository() -> Path:

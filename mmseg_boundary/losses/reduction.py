@@ -12,19 +12,25 @@ from torch import Tensor
 from ..labels import Target
 
 
-def weighted_mean(values: Tensor, weights: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
-    """sum(weights x values) / sum(weights), a scalar.
+def weighted_mean(
+    values: Tensor,
+    weights: Tensor,
+    pixel_weight: Tensor | None = None,
+    dim: tuple[int, ...] | None = None,
+) -> Tensor:
+    """sum(weights x values) / sum(weights), a scalar, or of each place of the other dimensions.
 
     Args:
         values: float of any shape, finite also where they weigh nothing; (N, C, H, W) with
             `pixel_weight`.
         weights: non-negative, of a shape that fits.
         pixel_weight: (N, H, W) factors of the values; the denominator stays.
+        dim: the dimensions that are summed over; None is all.
     """
-    total = weights.sum()
+    total = weights.sum(dim)
     if pixel_weight is not None:
         values = pixel_weight.unsqueeze(1) * values
-    return (weights * values).sum() / total.where(total > 0, 1)
+    return (weights * values).sum(dim) / total.where(total > 0, 1)
 
 
 def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = None) -> Tensor:
@@ -38,9 +44,7 @@ def mean_over(eligible: Tensor, values: Tensor, class_weight: Tensor | None = No
     weights = eligible.to(values.dtype)
     if class_weight is not None:
         weights = weights * class_weight
-    pairs = -2, -1
-    total = weights.sum(pairs)
-    return (weights * values).sum(pairs) / total.where(total > 0, 1)
+    return weighted_mean(values, weights, dim=(-2, -1))
 
 
 def mean_over_pixels(costs: Tensor, target: Target, pixel_weight: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -99,10 +100,8 @@ def over_widths(curves: Sequence[Curve], label: str, unit: str = 'px') -> str:
     figure = _figure(height=4.8)
     above, below = figure.subplots(2, sharex=True)
     for curve in curves:
-        line = '-' if curve.place < SERIES else '--'
-        style = dict(color=_series_color(curve.place), linestyle=line, marker='o', markersize=3.5)
         for axes, values in ((above, curve.scores), (below, curve.differences)):
-            axes.plot(list(values), list(values.values()), linewidth=1.6, **style)
+            _plot(axes, curve, values)
     widths = sorted({width for curve in curves for width in curve.scores})
     above.set_ylabel(label)
     below.set_ylabel(f'Δ {label}')
@@ -121,14 +120,23 @@ def over_iterations(curves: Sequence[Curve], label: str) -> str:
     figure = _figure(height=3.2)
     axes = figure.subplots()
     for curve in curves:
-        line = '-' if curve.place < SERIES else '--'
-        color = _series_color(curve.place)
-        values = list(curve.scores), list(curve.scores.values())
-        axes.plot(*values, color=color, linestyle=line, marker='o', markersize=3, linewidth=1.6)
+        _plot(axes, curve, curve.scores)
     axes.set_ylabel(label)
     axes.set_xlabel('iteration')
     axes.grid(color=LINE, linewidth=0.6)
     return _svg(figure, f'iterations {label}')
+
+
+def _plot(axes: Axes, curve: Curve, values: dict[float, float]) -> None:
+    axes.plot(
+        list(values),
+        list(values.values()),
+        color=_series_color(curve.place),
+        linestyle='-' if curve.place < SERIES else '--',
+        linewidth=1.6,
+        marker='o',
+        markersize=3.5,
+    )
 
 
 def _figure(height: float) -> Figure:

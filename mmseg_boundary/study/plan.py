@@ -144,10 +144,12 @@ class Plan:
 
     Attributes:
         name: that of its folder; `command` is what tools/study.py is called with for it.
+        part: its name in the file; None for a file without parts.
     """
 
     name: str
     command: str
+    part: str | None
     question: str
     base: str
     arms: dict
@@ -359,12 +361,11 @@ def read(path: str | Path, root: str | Path = '.', part: str | None = None) -> P
     path = Path(path)
     given = _study_in(path)
     known = given.pop('parts', None) or {}
-    if part is None and known or part is not None and part not in known:
+    if part not in (known or [None]):
         said = f'the parts {", ".join(known)}' if known else 'no parts'
         _refuse(path, f'has {said}, and {part!r} was asked for; name one of its own')
     name = path.stem if part is None else f'{path.stem}_{part}'
-    command = f'configs/studies/{path.name}' + (f' --part {part}' if part else '')
-    return _Reader(path, Path(root), name, command).plan(given | known.get(part, {}))
+    return _Reader(path, Path(root), name, part).plan(given | known.get(part, {}))
 
 
 def read_scale(path: str | Path, root: str | Path = '.') -> Scale:
@@ -397,11 +398,11 @@ def _study_in(path: Path) -> dict:
 
 
 class _Reader:
-    def __init__(self, path: Path, root: Path, name: str, command: str = '') -> None:
+    def __init__(self, path: Path, root: Path, name: str, part: str | None = None) -> None:
         self.path = path
         self.root = root
         self.name = name
-        self.command = command
+        self.part = part
 
     def refuse(self, sentence: str) -> NoReturn:
         _refuse(self.path, sentence)
@@ -418,7 +419,7 @@ class _Reader:
         return Scale(self.name, **given)
 
     def plan(self, given: dict) -> Plan:
-        known = {*Plan.__dataclass_fields__} - {'name', 'command', 'scale'}
+        known = {*Plan.__dataclass_fields__} - {'name', 'command', 'part', 'scale'}
         self.known_keys(given, known, 'the study')
         for key in ('question', 'base', 'arms', 'seeds', 'splits', 'endpoints', 'budget'):
             if not given.get(key):
@@ -434,7 +435,9 @@ class _Reader:
         iterations = given.get('iterations') or usual
         plan = Plan(
             name=self.name,
-            command=self.command,
+            command=f'configs/studies/{self.path.name}'
+            + (f' --part {self.part}' if self.part else ''),
+            part=self.part,
             question=given['question'],
             base=self.config(given['base']),
             arms=arms,

@@ -345,13 +345,8 @@ def _costs(study: Study, split: str, runs: Sequence[Run]) -> list[str]:
     base = study.reported(study.plan['base_arm'], split)
 
     def ratio(of: str) -> str:
-        ours, theirs = (
-            [value for run in group if not math.isnan(value := getattr(run, of))]
-            for group in (runs, base)
-        )
-        if not ours or not theirs or not np.median(theirs):
-            return '—'
-        return f'{np.median(ours) / np.median(theirs):.2f}×'
+        ours, theirs = _median(runs, of), _median(base, of)
+        return f'{ours / theirs:.2f}×' if theirs and not math.isnan(ours / theirs) else '—'
 
     return [ratio('seconds'), ratio('memory')]
 
@@ -405,9 +400,14 @@ def _widths(study: Study, split: str) -> Iterator[Drawing]:
         if scores and not any(map(math.isnan, [*scores.values(), *above.values()])):
             curves.append(Curve(title, place, scores, above))
     if len(curves) > 1 and len(curves[0].scores) > 1:
-        legend = [(curve.place >= SERIES, curve.place % SERIES, curve.title) for curve in curves]
         label = stem.rpartition('/')[2].removeprefix('m')
-        yield Drawing(Markup(over_widths(curves, label, unit)), f'{split}, {label}', legend)
+        yield Drawing(
+            Markup(over_widths(curves, label, unit)), f'{split}, {label}', _legend(curves)
+        )
+
+
+def _legend(curves: Sequence[Curve]) -> list[tuple[bool, int, str]]:
+    return [(curve.place >= SERIES, curve.place % SERIES, curve.title) for curve in curves]
 
 
 def _table_of_classes(study: Study, split: str) -> Table | None:
@@ -462,9 +462,8 @@ def _over_training(study: Study, drawn: bool) -> Section | None:
     ]
     drawings = []
     if drawn and points_each > 1:
-        legend = [(curve.place >= SERIES, curve.place % SERIES, curve.title) for curve in curves]
         svg = Markup(over_iterations(curves, wanted['key']))
-        drawings = [Drawing(svg, study.splits[0], legend)]
+        drawings = [Drawing(svg, study.splits[0], _legend(curves))]
     return Section('Over the training', [text], [Table(columns, rows, cards=True)], drawings)
 
 
@@ -473,15 +472,10 @@ def _time_and_memory(study: Study) -> Section:
     rows = []
     for arm, title in study.titles.items():
         runs = study.reported(arm, study.splits[0])
+        step, whole = 1000 * _median(runs, 'seconds'), _median(runs, 'whole') / 60
+        cells = f'{step:.0f}', f'{whole:.1f}', f'{_median(runs, "memory"):.0f}'
         if runs:
-            rows.append(
-                [
-                    title,
-                    *(_median([getattr(run, of) for run in runs], unit, digits)
-                      for of, unit, digits in (('seconds', 1000, 0), ('whole', 1 / 60, 1),
-                                               ('memory', 1, 0))),
-                ]
-            )  # fmt: skip
+            rows.append([title, *('—' if cell == 'nan' else cell for cell in cells)])
     text = (
         'Medians over runs: a step, forward with the losses and backward; the whole run, with its '
         'data and evaluation; and the peak of the memory above that of the built net.'
@@ -490,9 +484,10 @@ def _time_and_memory(study: Study) -> Section:
     return Section('Time and memory', [text], [Table(columns, rows)], folded=True)
 
 
-def _median(values: Sequence[float], unit: float, digits: int) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    return f'{np.median(known) * unit:.{digits}f}' if known else '—'
+def _median(runs: Sequence[Run], of: str) -> float:
+    """Of what some of the runs have; NaN if none has it."""
+    known = [value for run in runs if not math.isnan(value := getattr(run, of))]
+    return float(np.median(known)) if known else math.nan
 
 
 # --- Images ---------------------------------------------------------------------------------------

@@ -1,11 +1,9 @@
 """Makes of a config one that trains in minutes: a network of the same parts with few channels, on
 other data."""
 
-import copy
 import inspect
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -40,7 +38,7 @@ def scaled(config: Config, scale: Scale, root: Path) -> Config:
 
 
 def _miniature(model: dict, small: Config, scale: Scale) -> dict:
-    model = copy.deepcopy(model)
+    """Changes the settings of a model to its small form."""
     backbone = model['backbone']
     if backbone['type'] not in scale.small:
         raise UnfitStudy(
@@ -55,11 +53,7 @@ def _miniature(model: dict, small: Config, scale: Scale) -> dict:
     features = _features(backbone, height, width)
     head = small.model.decode_head
     classes = dict(num_classes=head.num_classes, out_channels=head.get('out_channels'))
-    auxiliary = model.get('auxiliary_head') or []
-    for each in (
-        model['decode_head'],
-        *(auxiliary if isinstance(auxiliary, list) else [auxiliary]),
-    ):
+    for each in (model['decode_head'], *_listed(model.get('auxiliary_head'))):
         each.update(scale.small.get(each['type'], {}))
         _fit(each, features, classes, scale.channels)
     model['data_preprocessor'] = small.model.data_preprocessor.to_dict()
@@ -90,13 +84,14 @@ def _fit(head: dict, features: list, classes: dict, channels: int) -> None:
     if 'mask_size' in head:
         # the smallest that reaches from every place of the map, halved, to every other
         head['mask_size'] = tuple(2 * math.ceil(size / 2) - 1 for size in features[-1][1:])
-    _set_classes(head, classes)
-
-
-def _set_classes(head: dict[str, Any], classes: dict) -> None:
     head['num_classes'] = classes['num_classes']
     if 'out_channels' in head:
         head['out_channels'] = classes['out_channels']
-    losses = head.get('loss_decode') or []
-    for loss in losses if isinstance(losses, list) else [losses]:
+    for loss in _listed(head.get('loss_decode')):
         loss.pop('class_weight', None)
+
+
+def _listed(one_or_several: dict | list | None) -> list:
+    if isinstance(one_or_several, list):
+        return one_or_several
+    return [one_or_several] if one_or_several else []
