@@ -115,9 +115,9 @@ class Scale:
 
     Attributes:
         title: what this is, for the report.
-        images: what they are trained on, for the report.
-        data: a config from which all but the model is taken: data, optimizer, schedule. The
-            number of classes is that of its decode head.
+        caveat: what its scores are worth, for the report.
+        data: `config`, from which all but the model is taken: data, optimizer, schedule, and as
+            many classes as its decode head has; and `images`, what the report calls them.
         one_logit: the same for models with one logit.
         iterations: of all trainings.
         small: {type of a backbone or head: arguments that make it small}; every backbone needs
@@ -128,9 +128,9 @@ class Scale:
 
     name: str
     title: str
-    images: str
-    data: str
-    one_logit: str
+    caveat: str
+    data: dict
+    one_logit: dict
     iterations: int
     small: dict
     channels: int
@@ -168,6 +168,7 @@ class Plan:
     options: dict
     tuning: Tuning | None
     data: str
+    one_logit: bool
     tta: bool
     published: str | None
     published_scores: dict
@@ -312,7 +313,7 @@ class Plan:
             validation=self.validation and replace(self.validation, points=5),
             seconds=self.seconds | scale.seconds,
             budget=scale.budget,
-            scale=scale,
+            scale=replace(scale, data=scale.one_logit) if self.one_logit else scale,
         )
 
 
@@ -414,12 +415,13 @@ class _Reader:
         if missing:
             self.refuse(f'has no {missing[0]}; give it')
         for key in ('data', 'one_logit'):
-            self.config(given[key])
+            self.known_keys(given[key], {'config', 'images'}, key)
+            self.config(given[key]['config'])
         self.positive(given['budget'], 'budget (core-hours)')
         return Scale(self.name, **given)
 
     def plan(self, given: dict) -> Plan:
-        known = {*Plan.__dataclass_fields__} - {'name', 'command', 'part', 'scale'}
+        known = {*Plan.__dataclass_fields__} - {'name', 'command', 'part', 'one_logit', 'scale'}
         self.known_keys(given, known, 'the study')
         for key in ('question', 'base', 'arms', 'seeds', 'splits', 'endpoints', 'budget'):
             if not given.get(key):
@@ -431,8 +433,8 @@ class _Reader:
                 f'has base_arm={base_arm!r}, which is absent from its arms ({", ".join(arms)}): '
                 'add it, or name one of these'
             )
-        usual = self.iterations_of(given['base'])
-        iterations = given.get('iterations') or usual
+        base = self.counting(given['base'])
+        iterations = given.get('iterations') or base.train_cfg.max_iters
         plan = Plan(
             name=self.name,
             command=f'configs/studies/{self.path.name}'
@@ -456,6 +458,7 @@ class _Reader:
             options=given.get('options', {}),
             tuning=self.tuning(given.get('tuning'), arms),
             data=given.get('data', ''),
+            one_logit=_has_one_logit(base),
             tta=given.get('tta', False),
             published=given.get('published'),
             published_scores=given.get('published_scores', {}),
@@ -504,11 +507,12 @@ class _Reader:
                         'the root of the repository')  # fmt: skip
         return name
 
-    def iterations_of(self, base: str) -> int:
-        iterations = _iterations_in(self.root / self.config(base))
-        if iterations is None:
-            self.refuse(f'names {base}, which counts epochs; give a config that counts iterations')
-        return iterations
+    def counting(self, name: str) -> Config:
+        """A config, which has to count iterations."""
+        config = Config.fromfile(self.root / self.config(name), import_custom_modules=False)
+        if not (config.get('train_cfg') or {}).get('max_iters'):
+            self.refuse(f'names {name}, which counts epochs; give a config that counts iterations')
+        return config
 
     def arm(self, name: str, given: dict) -> Arm:
         if not NAME.fullmatch(name):
@@ -520,7 +524,7 @@ class _Reader:
         if arm.losses is None and arm.config is None and not arm.options:
             self.refuse(f'has the arm {name!r} without losses, config or options; give one of them')
         if arm.config is not None:
-            self.iterations_of(arm.config)
+            self.counting(arm.config)
         if arm.seeds:
             self.seeds(arm.seeds, f'the seeds of the arm {name!r}')
         return arm
@@ -688,9 +692,9 @@ def _interval(iterations: int) -> int:
 
 
 @cache
-def _iterations_in(config: Path) -> int | None:
-    loop = Config.fromfile(config, import_custom_modules=False).get('train_cfg') or {}
-    return loop.get('max_iters')
+def _has_one_logit(config: Config) -> bool:
+    heads = config.get('model', {}).get('decode_head', {})
+    return (heads[-1] if isinstance(heads, list) else heads).get('out_channels') == 1
 
 
 def _refuse(path: Path, sentence: str) -> NoReturn:

@@ -245,8 +245,7 @@ def _how_to_read(study: Study) -> str:
     if study.plan.get('scale'):
         sentences.append(
             f'This is the study at the scale {study.plan["scale"]["name"]}: '
-            f'{study.plan["scale"]["title"]}. It shows that the study runs; no score here is to be '
-            'compared with a published one.'
+            f'{study.plan["scale"]["title"]}. {study.plan["scale"]["caveat"]}'
         )
     base = study.titles[study.plan['base_arm']]
     sentences.append(f'Time of the CPU per iteration and peak memory are multiples of {base}.')

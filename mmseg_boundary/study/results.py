@@ -127,7 +127,7 @@ class Study:
     def data(self) -> str:
         """What the networks were trained on; at a scale, and what its source has instead."""
         named, scale = self.plan.get('data') or '', self.plan.get('scale')
-        return f'{scale["images"]}, not {named}' if scale else named
+        return f'{scale["data"]["images"]}, not {named}' if scale else named
 
     @cached_property
     def compared(self) -> list[str]:

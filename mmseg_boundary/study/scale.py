@@ -26,9 +26,7 @@ def scaled(config: Config, scale: Scale, root: Path) -> Config:
     Raises:
         UnfitStudy: the scale does not say how the backbone becomes small.
     """
-    one_logit = config.model.decode_head.get('out_channels') == 1
-    path = scale.one_logit if one_logit else scale.data
-    small = Config.fromfile(root / path, import_custom_modules=False)
+    small = Config.fromfile(root / scale.data['config'], import_custom_modules=False)
     small.model = _miniature(config.model.to_dict(), small, scale)
     small.test_evaluator = config.test_evaluator
     for key in ('custom_hooks', 'custom_imports'):

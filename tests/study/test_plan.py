@@ -265,7 +265,7 @@ def test_a_study_at_a_scale(written):
     assert [run.name for run in tiny.runs()] == ['ce__seed0', 'bwce__seed0', 'dice__seed0']
     assert tiny.splits == [plan.Split('val')] and not (tiny.tuning or tiny.margins or tiny.finals)
     assert [arm.losses for arm in tiny.arms.values()] == [a.losses for a in made.arms.values()]
-    assert tiny.resolved()['scale']['images'] == 'drawn shapes' and not made.resolved()['scale']
+    assert tiny.scale.data['images'] == 'drawn shapes' and not made.resolved()['scale']
 
 
 def test_a_scale_that_cannot_be_read(tmp_path):

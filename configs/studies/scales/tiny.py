@@ -3,9 +3,9 @@
 resnet = dict(stem_channels=8, base_channels=8)
 scale = dict(
     title='nets of few channels, 40 iterations on drawn shapes',
-    images='drawn shapes',
-    data='configs/studies/scales/shapes.py',
-    one_logit='configs/studies/scales/shapes_one_logit.py',
+    caveat='It shows that the study runs; no score here is to be compared with a published one.',
+    data=dict(config='configs/studies/scales/shapes.py', images='drawn shapes'),
+    one_logit=dict(config='configs/studies/scales/shapes_one_logit.py', images='drawn shapes'),
     iterations=40,
     small=dict(
         ResNetV1c=resnet,
