@@ -1,5 +1,8 @@
+import logging
+
 import pytest
 
+from mmseg_boundary.cli import preflight, pretrained
 from tests.support.small_run import write_config, write_data
 
 
@@ -9,3 +12,17 @@ def place(tmp_path):
     write_data(tmp_path / 'data')
     write_config(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """What is logged as a warning before a training."""
+    said = []
+
+    def print_log(sentence, logger, level):
+        assert (logger, level) == ('current', logging.WARNING)
+        said.append(sentence)
+
+    for module in (preflight, pretrained):
+        monkeypatch.setattr(module, 'print_log', print_log)
+    return said

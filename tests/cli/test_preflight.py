@@ -1,6 +1,5 @@
 """Numbers of classes, validation labels and one logit, checked before a run trains."""
 
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,19 +28,6 @@ from mmseg_boundary.cli.preflight import (
 from mmseg_boundary.registered import BoundaryMetric
 
 FCN = dict(type='FCNHead', in_channels=4, channels=4, in_index=0)
-
-
-@pytest.fixture
-def warned(monkeypatch):
-    """What is logged as a warning."""
-    said = []
-
-    def print_log(sentence, logger, level):
-        assert (logger, level) == ('current', logging.WARNING)
-        said.append(sentence)
-
-    monkeypatch.setattr(preflight, 'print_log', print_log)
-    return said
 
 
 def run_with(*heads, auxiliary=None):

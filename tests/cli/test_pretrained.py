@@ -1,6 +1,5 @@
 """Pretrained weights that are missing, or of another network."""
 
-import logging
 
 import pytest
 import torch
@@ -8,7 +7,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModule
 from torch import nn
 
-from mmseg_boundary.cli import pretrained
 from mmseg_boundary.cli.parts import require_parts
 from mmseg_boundary.cli.pretrained import watch_pretrained
 from tests.support.commands import SHAPES
@@ -29,18 +27,6 @@ class Whole(BaseModule):
         super().__init__()
         self.backbone = Part(init_cfgs[0])
         self.neck = Part(init_cfgs[1] if len(init_cfgs) > 1 else None)
-
-
-@pytest.fixture
-def warned(monkeypatch):
-    said = []
-
-    def print_log(sentence, logger, level):
-        assert (logger, level) == ('current', logging.WARNING)
-        said.append(sentence)
-
-    monkeypatch.setattr(pretrained, 'print_log', print_log)
-    return said
 
 
 def write(path, lacking=(), prefix='', **more):

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmseg_boundary import compiled
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import bf1, bf1_loss, blocks
 from mmseg_boundary.losses.bf1 import inner_boundary, window_max
 from tests.support import naive
+from tests.support.compiling import require_one_compilation
 from tests.support.readable import bf1 as readable
 from tests.support.scenes import scene, scenes
 from tests.support.skips import ROOT
@@ -265,22 +265,12 @@ def test_nan_is_not_hidden_by_the_kernels_of_a_device():
 
 @pytest.mark.slow  # they are compiled
 def test_the_kernels_of_a_device_take_all_sizes_compiled(monkeypatch):
-    monkeypatch.setattr(compiled, 'LARGE', 0)
-    assert compiled._can_compile('cpu')  # by compiling, once in a process
-    for module in (blocks, bf1):
-        monkeypatch.setattr(module, 'is_queued', lambda tensor: True)
-    compiled.compiled.cache_clear()
-    blocks.compiled_forms.clear()
-    torch._dynamo.reset()
-    counters = torch._dynamo.utils.counters['stats']
-    graphs = [counters['unique_graphs']]
-    for classes, size in [(3, (2, 30, 40)), (5, (1, 20, 71)), (2, (3, 64, 9))]:
-        one = scene(classes, size)
+    def compare(one):
         given = one.probs.float(), one.target
-        ours = value_and_gradient(bf1_loss, *given)
-        torch.testing.assert_close(ours, value_and_gradient(readable.bf1_loss, *given))
-        graphs.append(counters['unique_graphs'])
-    assert graphs[0] < graphs[1] == graphs[2] == graphs[3]
+        ours, theirs = (value_and_gradient(loss, *given) for loss in (bf1_loss, readable.bf1_loss))
+        torch.testing.assert_close(ours, theirs)
+
+    require_one_compilation(monkeypatch, [blocks, bf1], compare)
 
 
 @pytest.mark.parametrize('kind', ['random', 'saturated', 'uniform'])

@@ -29,6 +29,7 @@ from mmseg_boundary.losses.epl.line import (
 from mmseg_boundary.losses.epl.line import line_terms as terms_of_sums
 from mmseg_boundary.losses.epl.rays import SPLITTERS, Rays, ray_sums
 from tests.support import naive
+from tests.support.compiling import require_one_compilation
 from tests.support.scenes import scene, scenes
 
 REGION = torch.zeros(7, 7, dtype=torch.long)
@@ -744,24 +745,16 @@ def test_nan_is_not_hidden_on_a_device():
 @pytest.mark.slow  # they are compiled
 @pytest.mark.parametrize('name', ['epl_point_loss', 'epl_line_loss'])
 def test_the_kernels_of_a_device_take_all_sizes_compiled(name, monkeypatch):
-    monkeypatch.setattr(compiled, 'LARGE', 0)
-    assert compiled._can_compile('cpu')  # by compiling, once in a process
-    for module in (blocks, epl.line, epl.point, epl.ranks, epl.rays):
-        monkeypatch.setattr(module, 'is_queued', lambda tensor: True)
-    compiled.compiled.cache_clear()
-    blocks.compiled_forms.clear()
-    torch._dynamo.reset()
-    counters = torch._dynamo.utils.counters['stats']
-    graphs = [counters['unique_graphs']]
-    for classes, size in [(3, (2, 30, 40)), (5, (1, 20, 71)), (2, (3, 64, 9))]:
-        case = scene(classes, size)
+    def compare(case):
         case.logits = case.logits.float()
-        ours = values_and_gradients(getattr(epl, name), case, kernel_size=5)
-        torch.testing.assert_close(
-            ours, values_and_gradients(getattr(reference, name), case, kernel_size=5)
+        ours, theirs = (
+            values_and_gradients(getattr(module, name), case, kernel_size=5)
+            for module in (epl, reference)
         )
-        graphs.append(counters['unique_graphs'])
-    assert graphs[0] < graphs[1] == graphs[2] == graphs[3]
+        torch.testing.assert_close(ours, theirs)
+
+    modules = [blocks, epl.line, epl.point, epl.ranks, epl.rays]
+    require_one_compilation(monkeypatch, modules, compare)
 
 
 @pytest.mark.parametrize(
