@@ -27,6 +27,7 @@ from mmseg_boundary.cli.arguments import add_common_arguments, add_partial_argum
 from mmseg_boundary.cli.errors import plain_errors, stop
 from mmseg_boundary.cli.label_images import filled_when_complete
 from mmseg_boundary.cli.outputs import require_file, require_folder
+from mmseg_boundary.cli.preflight import boundary_metrics, prepare_test
 from mmseg_boundary.cli.ranks import leave
 from mmseg_boundary.cli.runner import build_runner
 from mmseg_boundary.files import atomic_write
@@ -76,6 +77,7 @@ def main() -> None:
         runner = build_runner(config, ('test_dataloader',), args.partial)
         if dropped:
             warn_of(dropped)
+        prepare_test(runner)
         with keep_predictions(runner, args.out) if args.out else nullcontext():
             metrics = runner.test()
         if args.json and is_main_process():
@@ -204,9 +206,7 @@ def require_boundary_metric(config: Config) -> None:
 
 def write_per_image(path: str, runner: Runner) -> None:
     """What the first BoundaryMetric counted; the others count the same pixels."""
-    metrics = runner.test_loop.evaluator.metrics
-    metric = next(each for each in metrics if isinstance(each, BoundaryMetric))
-    arrays = metric.per_image()
+    arrays = boundary_metrics(runner.test_loop)[0].per_image()
     # an open file: NumPy would append a suffix to a name without one
     with atomic_write(path) as unfinished, unfinished.open('wb') as file:
         np.savez_compressed(file, **arrays)
@@ -221,8 +221,8 @@ def report(args: argparse.Namespace, runner: Runner, metrics: dict) -> dict:
         metrics=metrics,
         evaluators=[
             dict(prefix=metric.prefix, **metric.details)
-            for metric in runner.test_loop.evaluator.metrics
-            if isinstance(metric, BoundaryMetric) and metric.details
+            for metric in boundary_metrics(runner.test_loop)
+            if metric.details
         ],
     )
 

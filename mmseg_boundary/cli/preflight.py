@@ -1,11 +1,12 @@
-"""Checks before training that labels, data sets and heads agree on the classes."""
+"""Checks before a training that labels, data sets and heads agree on the classes, and before a test
+that contours stay where they are."""
 
 import logging
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmseg.models.decode_heads import SideAdapterCLIPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
@@ -13,6 +14,7 @@ from torch import nn
 
 from ..registered import BoundaryMetric
 from ..registered.model_losses import unwrapped
+from .alignment import watch_logits
 from .pretrained import watch_pretrained
 
 FIRST_LABELS = 8  # of the validation set; each is read together with its image
@@ -25,7 +27,8 @@ def prepare_training(runner: Runner) -> None:
     The number of classes of every decode head, where it has one as MMSegmentation's own heads do,
     is compared with the training set's; auxiliary heads may have others. The first validation
     labels are compared with the classes of each `BoundaryMetric`. A head of one logit gets an
-    `ObjectSeenHook`. Pretrained weights are watched (`watch_pretrained`).
+    `ObjectSeenHook`. Pretrained weights are watched (`watch_pretrained`), and in validations the
+    size of the logits (`watch_logits`).
 
     Raises:
         ValueError: a head has fewer classes than its data set, or validation labels are neither a
@@ -37,9 +40,30 @@ def prepare_training(runner: Runner) -> None:
     compare_classes(heads, runner.train_dataloader.dataset)
     require_known_validation_labels(runner)
     watch_pretrained(unwrapped(runner.model))
+    _watch_contours(runner, runner.val_loop)
     voids = [head.ignore_index for head in heads.values() if head.out_channels == 1]
     if voids and voids[-1] is not None:
         runner.register_hook(ObjectSeenHook(voids[-1]))
+
+
+def prepare_test(runner: Runner) -> None:
+    """Has the network warn if it moves contours, before a run tests."""
+    _watch_contours(runner, runner.test_loop)
+
+
+def _watch_contours(runner: Runner, loop: BaseLoop | None) -> None:
+    """`watch_logits`, where a `BoundaryMetric` evaluates whole images."""
+    model = unwrapped(runner.model)
+    whole = (getattr(model, 'test_cfg', None) or {}).get('mode') == 'whole'
+    if whole and boundary_metrics(loop):
+        trained = getattr(model.data_preprocessor, 'size', None)
+        watch_logits(decode_heads(runner).values(), trained)
+
+
+def boundary_metrics(loop: BaseLoop | None) -> list[BoundaryMetric]:
+    """Those that evaluate a loop."""
+    metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', ())
+    return [each for each in metrics if isinstance(each, BoundaryMetric)]
 
 
 def decode_heads(runner: Runner) -> dict[str, BaseDecodeHead]:
@@ -89,10 +113,7 @@ def compare_classes(heads: dict[str, BaseDecodeHead], dataset: object) -> None:
 
 def require_known_validation_labels(runner: Runner) -> None:
     """Has every `BoundaryMetric` check the first labels, as it will in the first validation."""
-    evaluator = getattr(runner.val_loop, 'evaluator', None)
-    metrics = [
-        each for each in getattr(evaluator, 'metrics', ()) if isinstance(each, BoundaryMetric)
-    ]
+    metrics = boundary_metrics(runner.val_loop)
     dataset = runner.val_dataloader.dataset if metrics else ()
     for index in range(min(FIRST_LABELS, len(dataset))):
         given = dataset[index]

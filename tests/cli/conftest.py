@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from mmseg_boundary.cli import preflight, pretrained
+from mmseg_boundary.cli import alignment, preflight, pretrained
 from tests.support.small_run import write_config, write_data
 
 
@@ -16,13 +16,13 @@ def place(tmp_path):
 
 @pytest.fixture
 def warned(monkeypatch):
-    """What is logged as a warning before a training."""
+    """What is logged as a warning."""
     said = []
 
     def print_log(sentence, logger, level):
         assert (logger, level) == ('current', logging.WARNING)
         said.append(sentence)
 
-    for module in (preflight, pretrained):
+    for module in (alignment, preflight, pretrained):
         monkeypatch.setattr(module, 'print_log', print_log)
     return said

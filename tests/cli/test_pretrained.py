@@ -1,6 +1,5 @@
 """Pretrained weights that are missing, or of another network."""
 
-
 import pytest
 import torch
 from mmengine.config import Config
