@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 from mmseg_boundary.stacks import STACK
-from mmseg_boundary.study import code, plan
+from mmseg_boundary.study import code, plan, reading
 from mmseg_boundary.study.locks import holder, lock
 from mmseg_boundary.study.runs import FailedRun
 from mmseg_boundary.study.schedule import Study, Workers, stop
@@ -65,11 +65,11 @@ def main() -> None:
 
 def plans(args: argparse.Namespace, root: Path) -> list[plan.Plan]:
     """Those of the study's parts, at the scale that is asked for."""
-    parts = plan.parts(args.study) if args.part is None else [args.part]
-    found = [plan.read(args.study, root, part) for part in parts]
+    parts = reading.parts(args.study) if args.part is None else [args.part]
+    found = [reading.read(args.study, root, part) for part in parts]
     if args.scale is None:
         return found
-    scale = plan.read_scale(root / SCALES / f'{args.scale}.py', root)
+    scale = reading.read_scale(root / SCALES / f'{args.scale}.py', root)
     return [each.at(scale) for each in found]
 
 

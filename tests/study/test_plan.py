@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from mmseg_boundary.study import code, plan, runs
+from mmseg_boundary.study import code, plan, reading, runs
 from mmseg_boundary.study.locks import holder, try_lock
-from mmseg_boundary.study.plan import FREE_GB, Run, UnfitStudy
+from mmseg_boundary.study.plan import Run, UnfitStudy
+from mmseg_boundary.study.reading import FREE_GB
 from mmseg_boundary.study.runs import compose, with_split
 from mmseg_boundary.study.schedule import Study
 from tests.support.skips import ROOT
@@ -24,7 +25,7 @@ def written(tmp_path):
 
     def write(changes=None, **top):
         path = write_study(tmp_path, {**(changes or {}), **top})
-        return plan.read(path, ROOT)
+        return reading.read(path, ROOT)
 
     return write
 
@@ -242,24 +243,24 @@ PARTS = dict(city=dict(seeds=[1]), faces=dict(base='configs/pspnet_ce_camvid.py'
 
 def test_parts_share_what_they_do_not_have(tmp_path):
     path = write_study(tmp_path, dict(parts=PARTS, finals=[], tuning=None, iterations=100))
-    assert plan.parts(path) == ['city', 'faces']
-    city, faces = (plan.read(path, ROOT, part) for part in plan.parts(path))
+    assert reading.parts(path) == ['city', 'faces']
+    city, faces = (reading.read(path, ROOT, part) for part in reading.parts(path))
     assert (city.name, city.seeds, faces.seeds) == ('made_up_city', [1], [0, 1, 2, 3, 4, 5])
     assert city.command == 'configs/studies/made_up.py --part city'
     assert faces.base == 'configs/pspnet_ce_camvid.py' != city.base
     for part in (None, 'village'):
         with pytest.raises(UnfitStudy, match=f'has the parts city, faces, and {part!r} was asked'):
-            plan.read(path, ROOT, part)
+            reading.read(path, ROOT, part)
     whole = write_study(tmp_path, {})
-    assert plan.parts(whole) == [None]
+    assert reading.parts(whole) == [None]
     with pytest.raises(UnfitStudy, match="has no parts, and 'city' was asked for"):
-        plan.read(whole, ROOT, 'city')
+        reading.read(whole, ROOT, 'city')
 
 
 def test_a_study_at_a_scale(written):
     """The arms and losses stay; it has its own name, one seed, one split, and no statistics."""
     made, scale = written({'arms.dice.seeds': [7]}, finals=[]), SCALES / 'tiny.py'
-    tiny = made.at(plan.read_scale(scale, ROOT))
+    tiny = made.at(reading.read_scale(scale, ROOT))
     assert (tiny.name, tiny.iterations, tiny.seeds) == ('made_up_tiny', 40, [0])
     assert tiny.resolved()['command'] == 'configs/studies/made_up.py --scale tiny'
     assert [run.name for run in tiny.runs()] == ['ce__seed0', 'bwce__seed0', 'dice__seed0']
@@ -270,17 +271,17 @@ def test_a_study_at_a_scale(written):
 
 def test_a_scale_that_cannot_be_read(tmp_path):
     with pytest.raises(UnfitStudy, match="no scale 'huge'; choose from shapes, .*, tiny"):
-        plan.read_scale(SCALES / 'huge.py')
+        reading.read_scale(SCALES / 'huge.py')
     (tmp_path / 'odd.py').write_text("scale = dict(title='a', backbones={})\n")
     with pytest.raises(UnfitStudy, match="has 'backbones' in the scale, which knows"):
-        plan.read_scale(tmp_path / 'odd.py')
+        reading.read_scale(tmp_path / 'odd.py')
     (tmp_path / 'odd.py').write_text("scale = dict(title='a')\n")
     with pytest.raises(UnfitStudy, match='has no budget; give it'):
-        plan.read_scale(tmp_path / 'odd.py')
+        reading.read_scale(tmp_path / 'odd.py')
 
 
 def test_a_backbone_without_a_small_form(written, tmp_path):
-    scale = replace(plan.read_scale(SCALES / 'tiny.py', ROOT), small={})
+    scale = replace(reading.read_scale(SCALES / 'tiny.py', ROOT), small={})
     made = written(finals=[]).at(scale)
     run = Run('ce', 0, 'final')
     with pytest.raises(UnfitStudy, match='The scale tiny has no small ResNetV1c: add'):
@@ -313,10 +314,10 @@ def test_seven_finals(written):
 
 def test_no_such_file(tmp_path):
     with pytest.raises(UnfitStudy, match=r'no\.py does not exist\. `ls configs/studies` lists'):
-        plan.read(tmp_path / 'no.py')
+        reading.read(tmp_path / 'no.py')
     (tmp_path / 'other.py').write_text('arms = 3\n')
     with pytest.raises(UnfitStudy, match=r'has no `study = dict\(\.\.\.\)`'):
-        plan.read(tmp_path / 'other.py')
+        reading.read(tmp_path / 'other.py')
 
 
 def test_above_the_budget(written, tmp_path):

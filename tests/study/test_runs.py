@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.fileio import get_file_backend
 
 from mmseg_boundary.files import atomic_write
-from mmseg_boundary.study import hooks, plan, runs, schedule
+from mmseg_boundary.study import hooks, reading, runs, schedule
 from mmseg_boundary.study.code import Code
 from mmseg_boundary.study.locks import note
 from mmseg_boundary.study.plan import Run
@@ -96,7 +96,7 @@ def make(tmp_path, monkeypatch):
         path = tmp_path / 'made_up.py'
         given = dict(options=OPTIONS | options, ce=CE, more=more, again=again)
         path.write_text(STUDY.format(**given))
-        return Study(plan.read(path, ROOT), tmp_path / folder)
+        return Study(reading.read(path, ROOT), tmp_path / folder)
 
     return make
 

@@ -19,13 +19,13 @@ from mmseg.utils import register_all_modules
 
 from mmseg_boundary import registered  # noqa: F401
 from mmseg_boundary.stacks import has_compiled_operators
-from mmseg_boundary.study import hooks, papers, plan  # noqa: F401
+from mmseg_boundary.study import hooks, papers, plan, reading  # noqa: F401
 from mmseg_boundary.study.runs import compose, with_split
 from tests.support.skips import ROOT
 
 FOLDER = ROOT / 'configs/studies'
 STUDIES = sorted([*FOLDER.glob('epl_*.py'), *FOLDER.glob('thesis_*.py')])
-PARTS = [(path, part) for path in STUDIES for part in plan.parts(path)]
+PARTS = [(path, part) for path in STUDIES for part in reading.parts(path)]
 NEEDS_OPERATORS = ('ccnet',)
 TABLES = {
     *(f'epl_table_{number}' for number in (1, 2, 3, 4, 7, 8, 9, 12, 13, 14, 15)),
@@ -35,10 +35,10 @@ TABLES = {
 
 
 def read(name, part, scale=None):
-    found = plan.read(FOLDER / f'{name}.py', ROOT, part)
+    found = reading.read(FOLDER / f'{name}.py', ROOT, part)
     if scale is None:
         return found
-    return found.at(plan.read_scale(FOLDER / f'scales/{scale}.py', ROOT))
+    return found.at(reading.read_scale(FOLDER / f'scales/{scale}.py', ROOT))
 
 
 def runs_here(config):
@@ -85,7 +85,7 @@ def page():
     """The lines of docs/sources.md."""
     lines = HEAD.splitlines()
     for path in sorted(STUDIES, key=in_order):
-        parts = [read(path.stem, part) for part in plan.parts(path)]
+        parts = [read(path.stem, part) for part in reading.parts(path)]
         if not parts[0].published_scores:
             continue
         lines += ['', f'## {path.stem}', '']
@@ -121,7 +121,7 @@ def test_every_table_has_a_study():
 @pytest.mark.parametrize(('path', 'part'), PARTS, ids=lambda each: getattr(each, 'stem', each))
 def test_a_part_is_sound_and_its_losses_build(path, part):
     register_all_modules()
-    found = plan.read(path, ROOT, part)
+    found = reading.read(path, ROOT, part)
     for arm in found.arms.values():
         for loss in arm.losses or []:
             MODELS.build(dict(loss))
@@ -132,7 +132,7 @@ def test_a_part_is_sound_and_its_losses_build(path, part):
 
 @pytest.mark.parametrize('stem', [path.stem for path in STUDIES if 'epl_table' in path.stem])
 def test_every_published_row_has_an_arm(stem):
-    parts = [read(stem, part) for part in plan.parts(FOLDER / f'{stem}.py')]
+    parts = [read(stem, part) for part in reading.parts(FOLDER / f'{stem}.py')]
     paper = papers.read(parts[0].published)
     told = [paper.row(arm.published) for found in parts for arm in found.arms.values()]
     assert sorted(map(str, told)) == sorted(map(str, paper.rows))

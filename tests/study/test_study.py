@@ -16,7 +16,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
 from mmseg_boundary import stacks
-from mmseg_boundary.study import plan
+from mmseg_boundary.study import reading
 from mmseg_boundary.study.checks import require_runnable
 from mmseg_boundary.study.locks import holder
 from mmseg_boundary.study.plan import Run, UnfitStudy
@@ -28,7 +28,7 @@ from tests.support.studies import CE, write_study
 
 # Those of the sources' tables have parts, and tests of their own.
 STUDIES = sorted((ROOT / 'configs/studies').glob('*.py'))
-STUDIES = [path for path in STUDIES if plan.parts(path) == [None] and 'thesis' not in path.stem]
+STUDIES = [path for path in STUDIES if reading.parts(path) == [None] and 'thesis' not in path.stem]
 
 
 # --- What needs MMSegmentation to be seen ---------------------------------------------------------
@@ -70,11 +70,11 @@ UNRUNNABLE = {
 def test_what_cannot_run_is_said_before_anything_runs(case, tmp_path):
     register_all_modules()
     changes, sentence = UNRUNNABLE[case]
-    made = plan.read(write_study(tmp_path, changes), ROOT)
+    made = reading.read(write_study(tmp_path, changes), ROOT)
     with pytest.raises(UnfitStudy) as raised:
         require_runnable(made, ROOT)
     assert str(raised.value).startswith(sentence)
-    require_runnable(plan.read(write_study(tmp_path, {}), ROOT), ROOT)
+    require_runnable(reading.read(write_study(tmp_path, {}), ROOT), ROOT)
 
 
 def test_the_frozen_stack_is_refused(tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_status_of_what_has_not_begun(tmp_path, capsys):
 
 def configs_of(path):
     """(arm, its config) of a study."""
-    study = plan.read(path, ROOT)
+    study = reading.read(path, ROOT)
     for name in study.arms:
         run = Run(name, 0, 'final')
         yield name, compose(study, ROOT, run, study.settings_of(run), [], ROOT / 'none')
@@ -153,7 +153,7 @@ def train_two_iterations(study, arm, folder):
 def test_its_last_arm_takes_two_iterations(path, data, tmp_path, monkeypatch):
     for name, value in data.items():
         monkeypatch.setenv(name, value)
-    study = plan.read(path, ROOT)
+    study = reading.read(path, ROOT)
     train_two_iterations(study, list(study.arms)[-1], tmp_path / 'last')
 
 
@@ -162,7 +162,7 @@ def test_its_last_arm_takes_two_iterations(path, data, tmp_path, monkeypatch):
 def test_every_arm_takes_two_iterations(path, data, tmp_path, monkeypatch):
     for name, value in data.items():
         monkeypatch.setenv(name, value)
-    study = plan.read(path, ROOT)
+    study = reading.read(path, ROOT)
     for arm in study.arms:
         train_two_iterations(study, arm, tmp_path / arm)
 
