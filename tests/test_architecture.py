@@ -155,11 +155,14 @@ TESTED_IN = {
     'study/figures.py': ('study/test_report.py', 'what the report shows'),
     'study/hooks.py': ('study/test_runs.py', 'what a run leaves'),
     'study/locks.py': ('study/test_plan.py', 'what is refused before a run'),
+    'study/page.py': ('study/test_report.py', 'what the report is made of'),
     'study/papers.py': ('study/test_report.py', 'what the report shows of papers'),
     'study/reading.py': ('study/test_plan.py', 'what is refused before a run'),
+    'study/record.py': ('study/test_report.py', 'what the report says of the runs'),
     'study/results.py': ('study/test_report.py', 'what the report reads'),
     'study/scale.py': ('study/test_sources.py', 'the studies that it makes small'),
     'study/schedule.py': ('study/test_runs.py', 'its runs'),
+    'study/scores.py': ('study/test_report.py', 'what the report says of the scores'),
 }
 
 

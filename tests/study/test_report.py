@@ -15,10 +15,11 @@ from mmseg.registry import METRICS
 from PIL import Image
 
 import mmseg_boundary.registered  # noqa: F401
-from mmseg_boundary.study import figures, report
+from mmseg_boundary.study import extremes, figures, papers, report
 from mmseg_boundary.study.conclusions import compare, points, verdict
 from mmseg_boundary.study.extremes import wanted_images
-from mmseg_boundary.study.report import published, tables, write_report
+from mmseg_boundary.study.record import published
+from mmseg_boundary.study.report import tables, write_report
 from mmseg_boundary.study.results import Endpoint, UnfitResults, image_sums, read
 from mmseg_boundary.study.statistics import Interval, mean_over_images
 from tests.support import made_up_study
@@ -438,7 +439,7 @@ def test_what_changed_is_painted(tmp_path):
 
 def test_too_many_images_are_left_out_and_said(study, monkeypatch):
     write_scenes(study, 'val', ['bwce', 'bf1', 'dt'])
-    monkeypatch.setattr(report, 'BYTES_OF_IMAGES', 10)
+    monkeypatch.setattr(extremes, 'BYTES_OF_IMAGES', 10)
     page = page_of(study)
     assert '<img' not in page and 'are not shown, because their predictions were not kept' in page
     monkeypatch.setattr(report, 'MOST_BYTES', 10_000)
@@ -486,7 +487,7 @@ def test_published_numbers_come_with_their_caveats():
 
 
 def test_every_table_of_a_paper_has_its_source(study):
-    folder = report.HERE / 'published'
+    folder = papers.HERE
     sources = json.loads((folder / 'sources.json').read_text())
     assert {path.stem for path in folder.glob('*.csv')} == sources.keys()
     for name in sources:
@@ -500,7 +501,7 @@ def test_the_caveats_are_so():
     """Classes do not average to the mIoU that was printed; some folds cannot be."""
 
     def rows(name):
-        with (report.HERE / f'published/{name}.csv').open(newline='') as file:
+        with (papers.HERE / f'{name}.csv').open(newline='') as file:
             return list(csv.DictReader(file))
 
     for name, shown in (('epl_cityscapes_classes', '79.59 against 79.44'),
