@@ -98,6 +98,12 @@ study = dict(
             cost=1.3,
             seeds=[],
         ),
+        ce_pillow=dict(
+            title='CE, labels resized to the nearest pixel',
+            losses=[ce],
+            options={'train_dataloader.dataset.pipeline.2.backend': 'pillow'},
+            seeds=[0, 1, 2],
+        ),
     ),
     base_arm='ce',
     baselines=['bwce', 'bwce_dice'],
