@@ -87,6 +87,7 @@ TESTS = {
     'metrics/boundary_f.py': 'tests/metrics',
     # The tests come first: pytest would import the module twice if it were the first file.
     'metrics/boundary_iou.py': 'tests/metrics mmseg_boundary/metrics/boundary_iou.py',
+    'metrics/boundary_errors.py': 'tests/metrics/test_boundary_errors.py',
     'metrics/contour_errors.py': 'tests/metrics/test_contour_errors.py',
     'metrics/metric.py': 'tests/metrics/test_metric.py mmseg_boundary/metrics/metric.py',
     'metrics/trimap_iou.py': 'tests/metrics',
@@ -688,6 +689,18 @@ MUTANTS = {
     ],
     'metrics/boundary_iou.py': [
         ('depth(pair.pred), depth(pair.label)', 'depth(pair.label), depth(pair.label)'),
+    ],
+    'metrics/boundary_errors.py': [
+        ('4 * tolerance if reach is None', 'tolerance if reach is None'),
+        ('(maps[1], *drawn[::-1])', '(maps[1], *drawn)'),
+        ('torch.stack(other).any(0), tolerance)', 'other[0] != 0, tolerance)'),
+        ('shared_within(own, other, radii)', 'shared_within(own, other, radii[::-1])'),
+        ('(met, confused, near, left)', '(met, near, confused, left)'),
+        ('left = left & ~kind', 'left = left'),
+        ('(~thin, thin)', '(thin, ~thin)'),
+        ('within(~within(~mask, radius), radius)', '~within(~mask, radius)'),
+        ('F.pad(sets, (0, 1))[:, 1:]', 'sets'),
+        ('F.pad(sets, (0, 0, 0, 1))[1:]', 'sets'),
     ],
     'metrics/contour_errors.py': [
         ('(pred != label) & valid', 'pred != label'),

@@ -29,6 +29,7 @@ Counts are int64 and added; F values are kept per image. Neither depends on orde
 """
 
 from .areas import iou
+from .boundary_errors import count_boundary_errors
 from .boundary_f import BoundaryF, boundary_f, boundary_f_score, score_boundary_f
 from .boundary_iou import BoundaryIoU, boundary_iou, count_boundary_iou
 from .contour_errors import count_contour_errors, share_near_contour
@@ -47,6 +48,7 @@ __all__ = [
     'boundary_f',
     'boundary_f_score',
     'boundary_iou',
+    'count_boundary_errors',
     'count_boundary_iou',
     'count_contour_errors',
     'count_trimap_iou',

@@ -1,4 +1,4 @@
-"""tools/show_potential.py and tools/show_predictions.py, in this process."""
+"""tools/show_potential.py, show_predictions.py and boundary_errors.py, in this process."""
 
 import re
 import runpy
@@ -17,6 +17,7 @@ from mmseg_boundary.cli import predicting
 from mmseg_boundary.drawing import potential
 from mmseg_boundary.drawing.predictions import Compared
 from mmseg_boundary.losses.epl.rays import Rays, ray_sums
+from mmseg_boundary.metrics import count_boundary_errors
 from tests.support.commands import ROOT
 from tests.support.small_run import SIZE, run_tool, write_config, write_data
 
@@ -148,3 +149,33 @@ def test_nothing_is_drawn_for_less_than_one_image(place, capsys):
     nets = place / 'config.py', place / 'net0.pth', place / 'net1.pth'
     assert run_tool('show_predictions', *nets, '--images', 0) == 2
     assert '--images 0: give 1 or more' in capsys.readouterr().err
+
+
+def test_boundary_errors(place, capsys):
+    nets = place / 'config.py', place / 'net0.pth', place / 'net1.pth'
+    assert run_tool('boundary_errors', *nets, '--tolerance', 2, '--reach', 5) is None
+    said = capsys.readouterr().out
+    rows = [line.split('|')[1:-1] for line in said.splitlines() if line.startswith('|')]
+    images = predicting.read_images(str(nets[0]), None)
+    some = [predicting.read_net(f.stem, images, str(f), False, False) for f in nets[1:]]
+    scenes = [predicting.read_scene(images, index) for index in range(2)]
+    expected = []
+    for net in some:
+        pairs = [(predicting.predict_all([net], scene)[0].pred, scene.label) for scene in scenes]
+        counts = sum(count_boundary_errors(*pair, len(images.classes), 2, 5) for pair in pairs)
+        for own in counts:
+            for name, each in [*zip(images.classes, own, strict=True), ('all', own.sum(0))]:
+                total, shares = each.sum(), 100 * each.sum(1) / max(each.sum(), 1)
+                cells = [f'{share:.1f}' for share in shares] if total else [''] * 4
+                left = each[-1].sum()
+                cells.append(f'{100 * each[-1, 1] / left:.1f}' if left else '')
+                expected.append([name, f'{total}', *cells])
+    found = [[cell.strip() for cell in row] for row in rows]
+    assert [row for row in found if row[1] != 'px'] == expected
+    assert 'within 2 px' in said and 'within 5 px' in said
+
+
+def test_a_reach_below_the_tolerance(place, capsys):
+    nets = place / 'config.py', place / 'net0.pth'
+    assert run_tool('boundary_errors', *nets, '--tolerance', 4, '--reach', 3) == 2
+    assert '--tolerance 4 --reach 3: give 0 or more' in capsys.readouterr().err

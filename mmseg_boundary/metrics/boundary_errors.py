@@ -1,0 +1,104 @@
+"""What is predicted where a boundary is not met: another class, the boundary farther away, none."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..geometry.boundary import MAX_SETS, class_boundaries, count_members, shared_within, within
+from ..labels import encode_pair
+
+KINDS = ('met', 'other class', 'shifted', 'missed')
+
+
+def count_boundary_errors(
+    pred: Any,
+    label: Any,
+    num_classes: int,
+    tolerance: float = 3,
+    reach: float | None = None,
+    ignore_index: int = 255,
+    unknown_labels: str = 'refuse',
+) -> Tensor:
+    """Sorts the boundary of each class in one image by what the other map has there.
+
+    A pixel of it is
+
+    - met, where the other map has the boundary of this class within the tolerance;
+    - else of another class, where it has the boundary of any other within the tolerance: the
+      contour is found, and the class beside it is confused;
+    - else shifted, where it has the boundary of this class within the reach;
+    - else missed, or in the prediction, invented.
+
+    It is thin if it bounds a part of the class that no disk of the tolerance's radius fits into;
+    corners are such parts.
+    Boundaries and void are those of `boundary_f`, of whose P and R met is the share.
+
+    Args:
+        pred, label: (H, W) integer class indices, tensors or NumPy arrays; pixels of `label` may be
+            void.
+        num_classes: K.
+        tolerance: a Euclidean distance, in pixels.
+        reach: the same, not below the tolerance; None is four times the tolerance.
+        ignore_index, unknown_labels: as for `boundary_f`.
+
+    Returns:
+        (2, K, 4, 2) int64: pixels of the true and of the predicted boundaries, per class, in the
+        order of `KINDS`, thick and thin.
+    """
+    reach = 4 * tolerance if reach is None else reach
+    if not 0 <= tolerance <= reach:
+        raise ValueError(
+            f'tolerance is {tolerance!r} and reach {reach!r}; give 0 or more pixels, and a reach '
+            'that is not below the tolerance.'
+        )
+    pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
+    numbers = range(num_classes)
+    some = [numbers[first : first + MAX_SETS] for first in numbers[::MAX_SETS]]
+    maps = pair.label, pair.pred
+    drawn = [[class_boundaries(labels, each) for each in some] for labels in maps]
+    counts = []
+    for labels, own, other in (maps[0], *drawn), (maps[1], *drawn[::-1]):
+        contours = within(torch.stack(other).any(0), tolerance)
+        found = []
+        for classes, mine, theirs in zip(some, own, other, strict=True):
+            thin = _thin(labels, classes, tolerance)
+            found.append(_sorted(mine, theirs, contours, thin, (tolerance, reach), len(classes)))
+        counts.append(torch.cat(found))
+    return torch.stack(counts)
+
+
+def _sorted(
+    own: Tensor,
+    other: Tensor,
+    contours: Tensor,
+    thin: Tensor,
+    radii: tuple[float, float],
+    classes: int,
+) -> Tensor:
+    """(classes, 4, 2) int64, of the pixels of `own`."""
+    places = own != 0
+    left, thin = own[places], thin[places]
+    met, near = shared_within(own, other, radii)
+    confused = left * contours[places]
+    counts = []
+    for among in (met, confused, near, left):
+        kind = among & left
+        left = left & ~kind
+        counts.append([count_members(kind & of, classes) for of in (~thin, thin)])
+    return torch.stack([torch.stack(each, -1) for each in counts], 1)
+
+
+def _thin(labels: Tensor, classes: Sequence[int], radius: float) -> Tensor:
+    """(H, W) int32: bit i of a pixel says whether of it and its east, south and south-east
+    neighbors, between which its boundary runs, some are in a part of `classes[i]` that no disk of
+    the radius fits into. The image border cuts no disk off."""
+    sets = torch.zeros(labels.shape, dtype=torch.int32)
+    for place, number in enumerate(classes):
+        mask = labels == number
+        opened = within(~within(~mask, radius), radius)
+        sets |= (mask & ~opened).int() << place
+    sets = sets | F.pad(sets, (0, 1))[:, 1:]
+    return sets | F.pad(sets, (0, 0, 0, 1))[1:]
