@@ -8,6 +8,7 @@ costs 13 points of boundary F at 2 px on pavement, and 1 of mIoU.
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -40,9 +41,13 @@ def stride_and_move(size: int, logits: int, align_corners: bool) -> tuple[int, i
 def _watch(head: BaseDecodeHead, trained: tuple | None) -> None:
     inner = head.predict_by_feat
 
-    def watched(seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
+    def watched(seg_logits: Any, batch_img_metas: list[dict]) -> Tensor:
         enlarged = inner(seg_logits, batch_img_metas)
-        given, size = tuple(seg_logits.shape[2:]), tuple(enlarged.shape[2:])
+        # GSCNN's edges, and what heads of other projects have, come behind the logits.
+        logits = seg_logits[0] if isinstance(seg_logits, (list, tuple)) else seg_logits
+        if not isinstance(logits, Tensor):
+            return enlarged
+        given, size = tuple(logits.shape[2:]), tuple(enlarged.shape[2:])
         found = [stride_and_move(size[dim], given[dim], head.align_corners) for dim in (0, 1)]
         stride, pixels = map(max, zip(*found, strict=True))
         if pixels and size != trained:

@@ -48,11 +48,8 @@ def test_an_edge_in_the_logits_moves_so_far(size, stride):
     assert edges[1] - edges[0] == pytest.approx(move * share, abs=0.02)
 
 
-def head(align_corners=False):
-    return FCNHead(
-        in_channels=2, channels=2, num_convs=0, concat_input=False, num_classes=2,
-        align_corners=align_corners,
-    )  # fmt: skip
+def head(kind=FCNHead):
+    return kind(in_channels=2, channels=2, num_convs=0, concat_input=False, num_classes=2)
 
 
 def predict(given, rows, columns, size=SIZE_OF_IMAGE):
@@ -68,6 +65,23 @@ def test_it_is_said_once_with_the_remedy(warned):
     (said,) = warned
     assert said.startswith('23×30 logits are enlarged to an image of 180×240, which is no multiple')
     assert 'by up to 4 px' in said and 'test_cfg.size_divisor=8 ' in said
+
+
+class HeadOfSeveral(FCNHead):
+    """Takes its logits from what it is given, as GSCNN's head does."""
+
+    def predict_by_feat(self, seg_logits, batch_img_metas):
+        logits = seg_logits['logits'] if isinstance(seg_logits, dict) else seg_logits[0]
+        return super().predict_by_feat(logits, batch_img_metas)
+
+
+@pytest.mark.parametrize('pack, count', [(lambda t: (t, t), 1), (lambda t: dict(logits=t), 0)])
+def test_heads_that_give_more_than_logits(pack, count, warned):
+    given = head(HeadOfSeveral)
+    watch_logits([given], None)
+    logits, meta = torch.zeros(1, 2, 23, 30), dict(img_shape=SIZE_OF_IMAGE)
+    assert given.predict_by_feat(pack(logits), [meta]).shape == (1, 2, *SIZE_OF_IMAGE)
+    assert len(warned) == count
 
 
 @pytest.mark.parametrize(
