@@ -135,8 +135,10 @@ def blocks_in(study: Study, split: str) -> int:
 
 
 def verdict(study: Study) -> list[str]:
-    """The answer of each split to the question, a sentence or two."""
-    return [f'{split}: {" ".join(_sentences(study, split))}' for split in study.splits]
+    """What the study is at its scale, and the answer of each split to the question."""
+    scale = study.plan.get('scale')
+    small = [f'Scale {scale["name"]}: {scale["title"]}. {scale["caveat"]}'] if scale else []
+    return [*small, *(f'{split}: {" ".join(_sentences(study, split))}' for split in study.splits)]
 
 
 def _sentences(study: Study, split: str) -> Iterator[str]:

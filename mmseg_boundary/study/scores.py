@@ -58,11 +58,6 @@ def how_to_read(study: Study) -> str:
         sentences.append(
             'Published: of the paper below, in brackets its difference from the same baseline.'
         )
-    if study.plan.get('scale'):
-        sentences.append(
-            f'This is the study at the scale {study.plan["scale"]["name"]}: '
-            f'{study.plan["scale"]["title"]}. {study.plan["scale"]["caveat"]}'
-        )
     base = study.titles[study.plan['base_arm']]
     sentences.append(f'Time of the CPU per iteration and peak memory are multiples of {base}.')
     return ' '.join(sentences)

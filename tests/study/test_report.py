@@ -250,6 +250,14 @@ def test_a_baseline_in_nan_is_its_own_loss(study):
     assert bf1['Δ F 2 px'] == '—' and bf1['p'] == '0.031'
 
 
+def test_a_study_at_a_scale_is_headed_by_what_it_is(tmp_path):
+    write_plan(tmp_path)
+    scale = dict(name='small', title='few layers', caveat='Compare nothing.')
+    change_plan(tmp_path, scale=dict(scale, data=dict(images='shapes')))
+    page = tables(tmp_path)
+    assert '- Scale small: few layers. Compare nothing.\n- val: ' in page[: page.index('##')]
+
+
 def test_empty_rows_stay_empty(tmp_path):
     write_plan(tmp_path)
     assert verdict(read(tmp_path)) == [
