@@ -23,10 +23,10 @@ from mmseg_boundary.cli.arguments import (
     add_net_arguments,
     add_partial_argument,
 )
-from mmseg_boundary.cli.errors import plain_errors
+from mmseg_boundary.cli.errors import plain_errors, stop
 from mmseg_boundary.cli.predicting import Net, predict_all, read_nets, read_scene
 from mmseg_boundary.metrics import count_boundary_errors
-from mmseg_boundary.metrics.boundary_errors import KINDS
+from mmseg_boundary.metrics.boundary_errors import KINDS, require_distances
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,13 +44,10 @@ def parse_args() -> argparse.Namespace:
     add_config_options(parser)
     add_debug_argument(parser)
     args = parser.parse_args()
-    if args.reach is None:
-        args.reach = 4 * args.tolerance
-    if not 0 <= args.tolerance <= args.reach:
-        parser.error(
-            f'--tolerance {args.tolerance:g} --reach {args.reach:g}: give 0 or more pixels, and a '
-            'reach that is not below the tolerance'
-        )
+    try:
+        args.reach = require_distances(args.tolerance, args.reach)
+    except ValueError as error:
+        parser.error(str(error))
     return args
 
 
@@ -58,6 +55,11 @@ def main() -> None:
     args = parse_args()
     patches.install()
     nets = read_nets(args)
+    if not nets[0].images.classes:
+        stop(
+            'The data set has no classes: give it metainfo=dict(classes=(...), palette=[...]), or '
+            'another type, whose METAINFO has them.'
+        )
     counts = count(nets, args)
     for net, found in zip(nets, counts, strict=True):
         print(f'{net.title}: shares of the boundaries in {len(net.images.dataset)} images, in %\n')

@@ -103,7 +103,7 @@ study = dict(
             seeds=[],
         ),
         ce_pillow=dict(
-            title='CE, labels resized to the nearest pixel',
+            title='CE, images and labels resized by Pillow',
             losses=[ce],
             options={'train_dataloader.dataset.pipeline.2.backend': 'pillow'},
             seeds=[0, 1, 2],

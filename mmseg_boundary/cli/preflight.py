@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel
 from mmengine.runner import BaseLoop, Runner
 from mmseg.models.decode_heads import SideAdapterCLIPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -52,12 +53,21 @@ def prepare_test(runner: Runner) -> None:
 
 
 def _watch_contours(runner: Runner, loop: BaseLoop | None) -> None:
-    """`watch_logits`, where a `BoundaryMetric` evaluates whole images."""
+    """`watch_logits`, where a `BoundaryMetric` evaluates."""
+    if not boundary_metrics(loop):
+        return
+    model = segmentor(runner)
+    sizes = (
+        getattr(getattr(model, 'data_preprocessor', None), 'size', None),
+        (getattr(model, 'test_cfg', None) or {}).get('crop_size'),
+    )
+    watch_logits(decode_heads(runner).values(), [tuple(size) for size in sizes if size])
+
+
+def segmentor(runner: Runner) -> nn.Module:
+    """The network in its wrappers, that of test-time augmentation too."""
     model = unwrapped(runner.model)
-    whole = (getattr(model, 'test_cfg', None) or {}).get('mode') == 'whole'
-    if whole and boundary_metrics(loop):
-        trained = getattr(model.data_preprocessor, 'size', None)
-        watch_logits(decode_heads(runner).values(), trained)
+    return unwrapped(model.module) if isinstance(model, BaseTTAModel) else model
 
 
 def boundary_metrics(loop: BaseLoop | None) -> list[BoundaryMetric]:
@@ -68,7 +78,7 @@ def boundary_metrics(loop: BaseLoop | None) -> list[BoundaryMetric]:
 
 def decode_heads(runner: Runner) -> dict[str, BaseDecodeHead]:
     """The decode heads that have a number of classes, under their names in the config."""
-    given = getattr(unwrapped(runner.model), 'decode_head', None)
+    given = getattr(segmentor(runner), 'decode_head', None)
     named = {'model.decode_head': given}
     if isinstance(given, nn.ModuleList):
         named = {f'model.decode_head.{index}': head for index, head in enumerate(given)}

@@ -1,5 +1,6 @@
 """What is predicted where a boundary is not met: another class, the boundary farther away, none."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,13 +28,13 @@ def count_boundary_errors(
     A pixel of it is
 
     - met, where the other map has the boundary of this class within the tolerance;
-    - else of another class, where it has the boundary of any other within the tolerance: the
-      contour is found, and the class beside it is confused;
+    - else of another class, where it has a boundary between any two others within the tolerance:
+      the contour is found, and the class beside it is confused;
     - else shifted, where it has the boundary of this class within the reach;
     - else missed, or in the prediction, invented.
 
     It is thin if it bounds a part of the class that no disk of the tolerance's radius fits into;
-    corners are such parts.
+    corners are such parts, and neither void nor the image border makes one.
     Boundaries and void are those of `boundary_f`, of whose P and R met is the share.
 
     Args:
@@ -48,26 +49,38 @@ def count_boundary_errors(
         (2, K, 4, 2) int64: pixels of the true and of the predicted boundaries, per class, in the
         order of `KINDS`, thick and thin.
     """
-    reach = 4 * tolerance if reach is None else reach
-    if not 0 <= tolerance <= reach:
-        raise ValueError(
-            f'tolerance is {tolerance!r} and reach {reach!r}; give 0 or more pixels, and a reach '
-            'that is not below the tolerance.'
-        )
+    reach = require_distances(tolerance, reach)
     pair = encode_pair(pred, label, num_classes, ignore_index, unknown_labels)
     numbers = range(num_classes)
     some = [numbers[first : first + MAX_SETS] for first in numbers[::MAX_SETS]]
-    maps = pair.label, pair.pred
-    drawn = [[class_boundaries(labels, each) for each in some] for labels in maps]
+    sides = [
+        (labels, [class_boundaries(labels, each) for each in some])
+        for labels in (pair.label, pair.pred)
+    ]
     counts = []
-    for labels, own, other in (maps[0], *drawn), (maps[1], *drawn[::-1]):
-        contours = within(torch.stack(other).any(0), tolerance)
+    for (labels, own), (their_labels, other) in (sides, sides[::-1]):
+        contours = within(_between_classes(their_labels, num_classes), tolerance)
         found = []
         for classes, mine, theirs in zip(some, own, other, strict=True):
-            thin = _thin(labels, classes, tolerance)
+            thin = _thin(labels, classes, num_classes, tolerance)
             found.append(_sorted(mine, theirs, contours, thin, (tolerance, reach), len(classes)))
         counts.append(torch.cat(found))
     return torch.stack(counts)
+
+
+def require_distances(tolerance: float, reach: float | None) -> float:
+    """The reach, four tolerances if there is none.
+
+    Raises:
+        ValueError: they are no pixels, or the reach is below the tolerance.
+    """
+    reach = 4 * tolerance if reach is None else reach
+    if not 0 <= tolerance <= reach < math.inf:
+        raise ValueError(
+            f'tolerance is {tolerance:g} and reach {reach:g}; give 0 or more pixels, and a reach '
+            'that is not below the tolerance.'
+        )
+    return reach
 
 
 def _sorted(
@@ -91,14 +104,30 @@ def _sorted(
     return torch.stack([torch.stack(each, -1) for each in counts], 1)
 
 
-def _thin(labels: Tensor, classes: Sequence[int], radius: float) -> Tensor:
+def _between_classes(labels: Tensor, void: int) -> Tensor:
+    """(H, W) bool: of a pixel and its east, south and south-east neighbors two have different
+    classes. Void, which both maps have at the same place, is none."""
+    largest = _window_max(labels.where(labels != void, -1))
+    smallest = -_window_max(-labels)
+    return largest > smallest
+
+
+def _thin(labels: Tensor, classes: Sequence[int], void: int, radius: float) -> Tensor:
     """(H, W) int32: bit i of a pixel says whether of it and its east, south and south-east
     neighbors, between which its boundary runs, some are in a part of `classes[i]` that no disk of
-    the radius fits into. The image border cuts no disk off."""
+    the radius fits into. Neither void nor the image border cuts a disk off."""
     sets = torch.zeros(labels.shape, dtype=torch.int32)
     for place, number in enumerate(classes):
         mask = labels == number
-        opened = within(~within(~mask, radius), radius)
-        sets |= (mask & ~opened).int() << place
+        if mask.any():
+            room = mask | (labels == void)
+            opened = within(~within(~room, radius), radius)
+            sets |= (mask & ~opened).int() << place
     sets = sets | F.pad(sets, (0, 1))[:, 1:]
     return sets | F.pad(sets, (0, 0, 0, 1))[1:]
+
+
+def _window_max(values: Tensor) -> Tensor:
+    """(H, W), the maximum of a pixel and its east, south and south-east neighbors."""
+    values = torch.maximum(values, torch.cat([values[:, 1:], values[:, -1:]], 1))
+    return torch.maximum(values, torch.cat([values[1:], values[-1:]]))

@@ -1,5 +1,6 @@
 """Reads and checks a study's file before anything runs."""
 
+import copy
 import math
 import re
 from functools import cache
@@ -104,7 +105,8 @@ class _Reader:
         if missing:
             self.refuse(f'has no {missing[0]}; give it')
         for key in ('data', 'one_logit'):
-            self.known_keys(given[key], {'config', 'images'}, key)
+            if set(given[key]) != {'config', 'images'}:
+                self.refuse(f'has {sorted(given[key])} in {key}; give it config and images')
             self.config(given[key]['config'])
         self.positive(given['budget'], 'budget (core-hours)')
         return Scale(self.name, **given)
@@ -147,7 +149,7 @@ class _Reader:
             options=given.get('options', {}),
             tuning=self.tuning(given.get('tuning'), arms),
             data=given.get('data', ''),
-            one_logit=_has_one_logit(base),
+            one_logit=_has_one_logit(base, given.get('options', {})),
             tta=given.get('tta', False),
             published=given.get('published'),
             published_scores=given.get('published_scores', {}),
@@ -380,7 +382,9 @@ def _loaded(path: Path) -> Config:
     return Config.fromfile(path, import_custom_modules=False)
 
 
-def _has_one_logit(config: Config) -> bool:
+def _has_one_logit(base: Config, options: dict) -> bool:
+    config = copy.deepcopy(base)
+    config.merge_from_dict(options)
     heads = config.get('model', {}).get('decode_head', {})
     return (heads[-1] if isinstance(heads, list) else heads).get('out_channels') == 1
 

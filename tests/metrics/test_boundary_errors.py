@@ -34,15 +34,24 @@ def by_pixels(pred, label, num_classes, tolerance, reach, void=255):
         return min((math.dist(place, each) for each in others), default=math.inf)
 
     def thin_parts(labels, number):
-        inside = {(y, x) for y in range(height) for x in range(width) if labels[y, x] == number}
-        outside = {(y, x) for y in range(height) for x in range(width)} - inside
-        centers = {each for each in inside if distance(each, outside) > tolerance}
+        everywhere = {(y, x) for y in range(height) for x in range(width)}
+        inside = {place for place in everywhere if labels[place] == number}
+        room = {place for place in everywhere if labels[place] in (number, num_classes)}
+        centers = {each for each in room if distance(each, everywhere - room) > tolerance}
         return {each for each in inside if distance(each, centers) > tolerance}
+
+    def between_classes(labels):
+        windows = {
+            (y, x): {*labels[y : y + 2, x : x + 2].flatten().tolist()} - {num_classes}
+            for y in range(height)
+            for x in range(width)
+        }
+        return {place for place, classes in windows.items() if len(classes) > 1}
 
     counts = np.zeros((2, num_classes, 4, 2), int)
     drawn = [[boundary(labels, k) for k in range(num_classes)] for labels in maps]
     for side, labels in enumerate(maps):
-        contours = set().union(*drawn[1 - side])
+        contours = between_classes(maps[1 - side])
         for k in range(num_classes):
             thin = thin_parts(labels, k)
             for place in drawn[side][k]:
@@ -121,6 +130,15 @@ def test_void_is_no_error():
     assert torch.equal(count_boundary_errors(other, label, 3), expected)
 
 
+def test_a_ring_of_void_is_no_contour_and_makes_nothing_thin():
+    """As VOC's, which both maps have: what it surrounds is missed."""
+    label = square(20, 20, 40, 40, size=60)
+    label[:, 40:] = label[:, 17:20] = label[17:20] = label[40:43] = 255
+    corners = count_boundary_errors(0 * label, square(20, 20, 40, 40, size=60), 2, 3)[0, 1, :, 1]
+    counts = count_boundary_errors(0 * label, label, 2, 3)[0, 1]
+    assert counts[MISSED, 0] == counts[:, 0].sum() > 60 and counts[:, 1].sum() == 0 < corners.sum()
+
+
 def test_more_classes_than_one_map_of_sets_holds():
     pred, label = segmentation((40, 50), classes=4)
     high = MAX_SETS + 2
@@ -134,7 +152,7 @@ def test_more_classes_than_one_map_of_sets_holds():
     assert torch.equal(few, many[:, [0, 1, 2, high]]) and many.sum() == few.sum()
 
 
-@pytest.mark.parametrize('tolerance, reach', [(-1, None), (3, 2), (math.nan, None)])
+@pytest.mark.parametrize('tolerance, reach', [(-1, None), (3, 2), (math.nan, None), (3, math.inf)])
 def test_distances_that_cannot_be(tolerance, reach):
     label = square()
     with pytest.raises(ValueError, match='give 0 or more pixels, and a reach that'):

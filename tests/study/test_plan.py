@@ -269,12 +269,24 @@ def test_a_study_at_a_scale(written):
     assert tiny.scale.data['images'] == 'drawn shapes' and not made.resolved()['scale']
 
 
+@pytest.mark.parametrize('stem, one_logit', [('initial', True), ('two_logits', False)])
+def test_a_scale_has_data_of_its_own_for_one_logit(stem, one_logit):
+    """The number of logits may be an option of the study."""
+    found = reading.read(ROOT / f'configs/studies/nuclei_bf1_{stem}.py', ROOT)
+    small = reading.read_scale(SCALES / 'small.py', ROOT)
+    assert found.at(small).scale.data == (small.one_logit if one_logit else small.data)
+
+
 def test_a_scale_that_cannot_be_read(tmp_path):
     with pytest.raises(UnfitStudy, match="no scale 'huge'; choose from shapes, .*, tiny"):
         reading.read_scale(SCALES / 'huge.py')
     (tmp_path / 'odd.py').write_text("scale = dict(title='a', backbones={})\n")
     with pytest.raises(UnfitStudy, match="has 'backbones' in the scale, which knows"):
         reading.read_scale(tmp_path / 'odd.py')
+    text = (SCALES / 'tiny.py').read_text()
+    (tmp_path / 'odd.py').write_text(text.replace(", images='drawn shapes'", '', 1))
+    with pytest.raises(UnfitStudy, match=r"has \['config'\] in data; give it config and images"):
+        reading.read_scale(tmp_path / 'odd.py', ROOT)
     (tmp_path / 'odd.py').write_text("scale = dict(title='a')\n")
     with pytest.raises(UnfitStudy, match='has no budget; give it'):
         reading.read_scale(tmp_path / 'odd.py')

@@ -46,8 +46,8 @@ def runs_here(config):
     return has_compiled_operators() or not any(each in config for each in NEEDS_OPERATORS)
 
 
-def small(found, arm, folder, **changes):
-    """The config of a training of an arm, at the scale tiny."""
+def composed(found, arm, folder, **changes):
+    """The config of a training of an arm."""
     run = plan.Run(arm, found.seeds[0], 'final')
     config = compose(found, ROOT, run, found.settings_of(run), [], folder)
     config.merge_from_dict(changes)
@@ -161,7 +161,7 @@ def test_two_iterations_of_every_arm(path, part, tmp_path):
 
 def train_twice(found, arm, folder):
     """Two iterations of an arm and a validation, which leave the decode head changed and finite."""
-    config = small(found, arm, folder, work_dir=str(folder))
+    config = composed(found, arm, folder, work_dir=str(folder))
     config.train_cfg.update(max_iters=2, val_interval=2)
     config.train_dataloader.batch_size = 2
     config.default_hooks.logger.interval = 1
@@ -178,21 +178,22 @@ def train_twice(found, arm, folder):
     assert all(torch.isfinite(each).all() for each in after.values())
 
 
-def test_a_small_net_of_every_network():
+@pytest.mark.parametrize('scale, classes, most', [('tiny', 6, 3e6), ('small', 11, 6e6)])
+def test_a_small_net_of_every_network(scale, classes, most):
     """Each has the source's parts, few parameters, and logits of the data's classes."""
     register_all_modules()
     init_default_scope('mmseg')
     seen = set()
     for path, part in PARTS:
-        found = read(path.stem, part, 'tiny')
+        found = read(path.stem, part, scale)
         for name, arm in found.arms.items():
             source = arm.config or found.base
             if source in seen or not runs_here(source):
                 continue
             seen.add(source)
-            config = small(found, name, path)
+            config = composed(found, name, path)
             with torch.device('meta'):
                 model = MODELS.build(config.model)
-            assert sum(each.numel() for each in model.parameters()) < 3e6, source
-            assert model.decode_head.out_channels == (1 if 'celeba' in source else 6), source
+            assert sum(each.numel() for each in model.parameters()) < most, source
+            assert model.decode_head.out_channels == (1 if 'celeba' in source else classes), source
     assert len(seen) > 20

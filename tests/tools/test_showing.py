@@ -178,4 +178,4 @@ def test_boundary_errors(place, capsys):
 def test_a_reach_below_the_tolerance(place, capsys):
     nets = place / 'config.py', place / 'net0.pth'
     assert run_tool('boundary_errors', *nets, '--tolerance', 4, '--reach', 3) == 2
-    assert '--tolerance 4 --reach 3: give 0 or more' in capsys.readouterr().err
+    assert 'tolerance is 4 and reach 3; give 0 or more' in capsys.readouterr().err

@@ -1,6 +1,6 @@
-# Some ten minutes of one core per arm: the nets of the scale tiny with twice the channels,
-# on CamVid at half size, and with one logit on microscopy images. Its scores say whether a loss
-# trains and about where it ends; one seed does not tell two losses apart.
+# Some five to ten minutes of one core per arm: nets of a few million parameters, on CamVid at
+# half size, and with one logit on microscopy images. Its scores say whether a loss trains and about
+# where it ends; one seed does not tell two losses apart.
 _base_ = './tiny.py'
 scale = dict(
     title='nets of few layers and channels from random weights, 800 iterations of 8 crops',
