@@ -280,3 +280,9 @@ def wrap_loss_by_feat(head: object, wrap: Callable[[Callable], Callable]) -> Non
     """Wraps the function by which a decode head goes from logits to losses."""
     # both: no forward hook sees these logits, since heads call their own `forward`.
     head.loss_by_feat = wrap(head.loss_by_feat)
+
+
+def wrap_predict_by_feat(head: object, wrap: Callable[[Callable], Callable]) -> None:
+    """Wraps the function by which a decode head goes from logits to those of an image."""
+    # both: as above; and the size that they are resized to is known nowhere else.
+    head.predict_by_feat = wrap(head.predict_by_feat)

@@ -7,12 +7,15 @@ costs 14 points of boundary F at 2 px on pavement, and 1 of mIoU.
 
 import logging
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any
 
 from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
+
+from ..compat import wrap_predict_by_feat
 
 MOST = 32  # the largest stride of a backbone
 
@@ -25,7 +28,7 @@ def watch_logits(heads: Iterable[BaseDecodeHead], trained: Collection[tuple[int,
             contours move.
     """
     for head in heads:
-        _watch(head, trained)
+        wrap_predict_by_feat(head, partial(_watched, head.align_corners, trained))
 
 
 def stride_and_moves(
@@ -41,24 +44,31 @@ def stride_and_moves(
     return stride, (down, right)
 
 
-def _watch(head: BaseDecodeHead, trained: Collection[tuple[int, int]]) -> None:
-    inner = head.predict_by_feat
+def _watched(
+    align_corners: bool, trained: Collection[tuple[int, int]], predict: Callable
+) -> Callable:
+    warned = False
 
     def watched(seg_logits: Any, *args, **kwargs) -> Any:
-        enlarged = inner(seg_logits, *args, **kwargs)
+        nonlocal warned
+        enlarged = predict(seg_logits, *args, **kwargs)
         # GSCNN's edges, and what heads of other projects have, come behind the logits.
         logits = seg_logits[0] if isinstance(seg_logits, (list, tuple)) else seg_logits
-        if not all(isinstance(each, Tensor) and each.dim() == 4 for each in (logits, enlarged)):
+        if warned or not all(map(_is_map, (logits, enlarged))):
             return enlarged
         (*_, rows, columns), (*_, height, width) = logits.shape, enlarged.shape
         given, size = (rows, columns), (height, width)
-        stride, moves = stride_and_moves(size, given, head.align_corners)
+        stride, moves = stride_and_moves(size, given, align_corners)
         if any(moves) and size not in trained:
-            head.predict_by_feat = inner
-            _warn(given, size, stride, moves, head.align_corners)
+            warned = True
+            _warn(given, size, stride, moves, align_corners)
         return enlarged
 
-    head.predict_by_feat = watched
+    return watched
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4
 
 
 def _warn(
