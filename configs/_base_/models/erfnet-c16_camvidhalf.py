@@ -1,5 +1,5 @@
-# An ERFNet of half its channels, 16 before the logits, which are at a stride of 2; on CamVid at half
-# size: 100 epochs.
+# An ERFNet of half its channels, 16 before the logits, which are at a stride of 2; on CamVid at
+# half size: 100 epochs.
 _base_ = [
     'mmseg::_base_/models/erfnet_fcn.py',
     '../schedules/small.py',
