@@ -23,10 +23,11 @@ from mmseg_boundary.cli.arguments import (
     add_net_arguments,
     add_partial_argument,
 )
-from mmseg_boundary.cli.errors import plain_errors, stop
+from mmseg_boundary.cli.errors import plain_errors
 from mmseg_boundary.cli.predicting import Net, predict_all, read_nets, read_scene
 from mmseg_boundary.metrics import count_boundary_errors
 from mmseg_boundary.metrics.boundary_errors import KINDS, require_distances
+from mmseg_boundary.registered.metrics import require_classes
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,16 +56,14 @@ def main() -> None:
     args = parse_args()
     patches.install()
     nets = read_nets(args)
-    if not nets[0].images.classes:
-        stop(
-            'The data set has no classes: give it metainfo=dict(classes=(...), palette=[...]), or '
-            'another type, whose METAINFO has them.'
-        )
+    images = nets[0].images
+    with plain_errors(images.settings, args.debug):
+        require_classes(images.dataset.metainfo)
     counts = count(nets, args)
     for net, found in zip(nets, counts, strict=True):
-        print(f'{net.title}: shares of the boundaries in {len(net.images.dataset)} images, in %\n')
+        print(f'{net.title}: shares of the boundaries in {len(images.dataset)} images, in %\n')
         for own, names in zip(found, (('true', 'missed'), ('predicted', 'invented')), strict=True):
-            print(table(net.images.classes, own, *names), end='\n\n')
+            print(table(images.classes, own, *names), end='\n\n')
     print(
         f'met: the other map has this boundary within {args.tolerance:g} px\n'
         'other class: it has another boundary there\n'

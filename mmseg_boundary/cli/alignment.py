@@ -7,7 +7,7 @@ costs 14 points of boundary F at 2 px on pavement, and 1 of mIoU.
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ def watch_logits(heads: Iterable[BaseDecodeHead], trained: Collection[tuple[int,
 
 
 def stride_and_moves(
-    size: tuple[int, int], logits: tuple[int, int], align_corners: bool
+    size: Sequence[int], logits: Sequence[int], align_corners: bool
 ) -> tuple[int, tuple[int, int]]:
     """The stride of a network that gives `logits` for images of `size`, a power of two or a patch's
     14; and by how many pixels it moves contours at the lower and at the right end."""
@@ -56,8 +56,7 @@ def _watched(
         logits = seg_logits[0] if isinstance(seg_logits, (list, tuple)) else seg_logits
         if warned or not all(map(_is_map, (logits, enlarged))):
             return enlarged
-        (*_, rows, columns), (*_, height, width) = logits.shape, enlarged.shape
-        given, size = (rows, columns), (height, width)
+        given, size = logits.shape[2:], enlarged.shape[2:]
         stride, moves = stride_and_moves(size, given, align_corners)
         if any(moves) and size not in trained:
             warned = True
@@ -72,10 +71,10 @@ def _is_map(value: Any) -> bool:
 
 
 def _warn(
-    given: tuple[int, int],
-    size: tuple[int, int],
+    given: Sequence[int],
+    size: Sequence[int],
     stride: int,
-    moves: tuple[int, int],
+    moves: Sequence[int],
     align_corners: bool,
 ) -> None:
     if align_corners:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
 from .. import compat
+from ..registered.model_losses import unwrapped
 from .errors import UnfitStart
 
 
@@ -72,8 +72,7 @@ def _watched(model: nn.Module) -> Iterator[Differences]:
     They are found after all renaming (`module.` in the file, keys of older versions), and without
     `num_batches_tracked`, which MMEngine does not ask for.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = unwrapped(model)
     found, kept = Differences([], [], []), []
 
     def begin(module, state, prefix, metadata, strict, *lists):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel
 from mmengine.runner import BaseLoop, Runner
 from mmseg.models.decode_heads import SideAdapterCLIPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -41,7 +40,7 @@ def prepare_training(runner: Runner) -> None:
     compare_classes(heads, runner.train_dataloader.dataset)
     require_known_validation_labels(runner)
     watch_pretrained(unwrapped(runner.model))
-    _watch_contours(runner, runner.val_loop)
+    _watch_contours(runner, runner.val_loop, heads)
     voids = [head.ignore_index for head in heads.values() if head.out_channels == 1]
     if voids and voids[-1] is not None:
         runner.register_hook(ObjectSeenHook(voids[-1]))
@@ -49,25 +48,21 @@ def prepare_training(runner: Runner) -> None:
 
 def prepare_test(runner: Runner) -> None:
     """Has the network warn if it moves contours, before a run tests."""
-    _watch_contours(runner, runner.test_loop)
+    _watch_contours(runner, runner.test_loop, decode_heads(runner))
 
 
-def _watch_contours(runner: Runner, loop: BaseLoop | None) -> None:
+def _watch_contours(
+    runner: Runner, loop: BaseLoop | None, heads: dict[str, BaseDecodeHead]
+) -> None:
     """`watch_logits`, where a `BoundaryMetric` evaluates."""
     if not boundary_metrics(loop):
         return
-    model = segmentor(runner)
+    model = unwrapped(runner.model)
     sizes = (
         getattr(getattr(model, 'data_preprocessor', None), 'size', None),
         (getattr(model, 'test_cfg', None) or {}).get('crop_size'),
     )
-    watch_logits(decode_heads(runner).values(), [tuple(size) for size in sizes if size])
-
-
-def segmentor(runner: Runner) -> nn.Module:
-    """The network in its wrappers, that of test-time augmentation too."""
-    model = unwrapped(runner.model)
-    return unwrapped(model.module) if isinstance(model, BaseTTAModel) else model
+    watch_logits(heads.values(), [tuple(size) for size in sizes if size])
 
 
 def boundary_metrics(loop: BaseLoop | None) -> list[BoundaryMetric]:
@@ -78,7 +73,7 @@ def boundary_metrics(loop: BaseLoop | None) -> list[BoundaryMetric]:
 
 def decode_heads(runner: Runner) -> dict[str, BaseDecodeHead]:
     """The decode heads that have a number of classes, under their names in the config."""
-    given = getattr(segmentor(runner), 'decode_head', None)
+    given = getattr(unwrapped(runner.model), 'decode_head', None)
     named = {'model.decode_head': given}
     if isinstance(given, nn.ModuleList):
         named = {f'model.decode_head.{index}': head for index, head in enumerate(given)}

@@ -1,11 +1,10 @@
 """What is predicted where a boundary is not met: another class, the boundary farther away, none."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..geometry.boundary import MAX_SETS, class_boundaries, count_members, shared_within, within
@@ -107,9 +106,8 @@ def _sorted(
 def _between_classes(labels: Tensor, void: int) -> Tensor:
     """(H, W) bool: of a pixel and its east, south and south-east neighbors two have different
     classes. Void, which both maps have at the same place, is none."""
-    largest = _window_max(labels.where(labels != void, -1))
-    smallest = -_window_max(-labels)
-    return largest > smallest
+    largest = _over_windows(labels.where(labels != void, -1), torch.maximum)
+    return largest > _over_windows(labels, torch.minimum)
 
 
 def _thin(labels: Tensor, classes: Sequence[int], void: int, radius: float) -> Tensor:
@@ -123,11 +121,10 @@ def _thin(labels: Tensor, classes: Sequence[int], void: int, radius: float) -> T
             room = mask | (labels == void)
             opened = within(~within(~room, radius), radius)
             sets |= (mask & ~opened).int() << place
-    sets = sets | F.pad(sets, (0, 1))[:, 1:]
-    return sets | F.pad(sets, (0, 0, 0, 1))[1:]
+    return _over_windows(sets, torch.bitwise_or)
 
 
-def _window_max(values: Tensor) -> Tensor:
-    """(H, W), the maximum of a pixel and its east, south and south-east neighbors."""
-    values = torch.maximum(values, torch.cat([values[:, 1:], values[:, -1:]], 1))
-    return torch.maximum(values, torch.cat([values[1:], values[-1:]]))
+def _over_windows(values: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """(H, W), each pixel combined with its east, south and south-east neighbors."""
+    values = combine(values, torch.cat([values[:, 1:], values[:, -1:]], 1))
+    return combine(values, torch.cat([values[1:], values[-1:]]))

@@ -29,6 +29,17 @@ KNOWN = {
 compat.prefer_greater(KNOWN)
 
 
+def require_classes(metainfo: dict) -> Sequence[str]:
+    """The names of a data set's classes; a ValueError if it has none."""
+    classes = metainfo.get('classes')
+    if not classes:
+        raise ValueError(
+            'The data set has no classes: give it metainfo=dict(classes=(...), palette=[...]), or '
+            'another type, whose METAINFO has them.'
+        )
+    return classes
+
+
 @METRICS.register_module()
 class BoundaryMetric(IoUMetric):
     """`IoUMetric`, and boundary metrics of the same predictions.
@@ -122,12 +133,7 @@ class BoundaryMetric(IoUMetric):
         wrong; with `format_only` nothing is checked."""
         if self.format_only or self.unknown_labels == 'wrong':
             return
-        classes = self.dataset_meta.get('classes')
-        if not classes:
-            raise ValueError(
-                'The data set has no classes: give it metainfo=dict(classes=(...), palette=[...]), '
-                'or another type, whose METAINFO has them.'
-            )
+        classes = require_classes(self.dataset_meta)
         for sample in data_samples:
             file = sample.get('seg_map_path') or sample.get('img_path') or 'label'
             label = sample['gt_sem_seg']['data']

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from mmengine.dist import all_gather_object
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmseg.models.decode_heads import DDRHead, PIDHead
 from torch import nn
 
@@ -112,8 +112,10 @@ def _sentence(head: str, owner: nn.Module, lost: list[Entry], called: list[Entry
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel or another wrapper."""
-    return model.module if is_model_wrapper(model) else model
+    """The model inside DistributedDataParallel, another wrapper, or test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def heads_by_name(model: nn.Module) -> dict[str, nn.Module]:

@@ -132,7 +132,7 @@ class _Reader:
             + (f' --part {self.part}' if self.part else ''),
             part=self.part,
             question=given['question'],
-            base=self.config(given['base']),
+            base=given['base'],
             arms=arms,
             base_arm=base_arm,
             baselines=self.known_arms(given.get('baselines', [base_arm]), arms, 'baselines'),
