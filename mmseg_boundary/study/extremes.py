@@ -70,7 +70,7 @@ def largest_differences(study: Study) -> Section | None:
             f'{left_out} of them are not shown, because their predictions were not kept or would '
             'make this page too large.'
         )
-    return Section('Largest gains and losses', text, strips=strips, drawn=True)
+    return Section('Largest gains and losses', text, strips=strips, only_html=True)
 
 
 def _files_of(

@@ -1,4 +1,4 @@
-"""The figures of a report, as parts of its page: SVG in the colors of the page, and images."""
+"""The figures of a report: SVG in the colors of its page or as files, and images."""
 
 import base64
 import html
@@ -19,9 +19,14 @@ from ..drawing.predictions import CHANGES, changed_pixels
 from .statistics import Interval
 
 STYLE: dict[Any, Any] = {'font.size': 11, 'svg.fonttype': 'none', 'text.parse_math': False}
-# Used in the drawing for these alone, and then replaced by the colors of the page.
+# Used in the drawing for these alone, and then replaced by the colors of the page or the file.
 INK, LINE = '#010203', '#010204'
-SERIES = 8  # colors of the page; further ones are dashed
+# Of the page when it is light, and of files.
+LIGHT = {'paper': '#ffffff', 'ink': '#1c2024', 'line': '#d5dade'}
+COLORS = (
+    '#0b62a3', '#c15100', '#00775a', '#a2407c', '#8a6d00', '#2b8fc4', '#6a51a3', '#50565c',
+)  # fmt: skip
+SERIES = len(COLORS)  # further ones are dashed
 VOID = 255
 MOST_PIXELS = 480  # of an image's longer side
 

@@ -1,18 +1,20 @@
-"""What a study's page is made of, as HTML and as Markdown."""
+"""What a study's page is made of, as HTML, and as Markdown with files of its drawings."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from .conclusions import verdict
-from .figures import Panel
+from .figures import COLORS, LIGHT, Panel
 from .results import Study
 
 HERE = Path(__file__).parent
+FIGURES = 'figures'  # the folder of the drawings, beside the Markdown
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG, and the lines that are in it: (dashed, color of the page, title)."""
+    """An SVG.
 
-    svg: Markup
+    Attributes:
+        name: of its file, which no other drawing of the page has.
+        draw: returns it in the colors of the page.
+        legend: the lines that are in it: (dashed, color of the page, title).
+    """
+
+    name: str
     caption: str
+    draw: Callable[[], str]
     legend: list[tuple[bool, int, str]] = field(default_factory=list)
+
+    @cached_property
+    def svg(self) -> Markup:
+        return Markup(self.draw())
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,7 @@ class Section:
     """The content below a heading, in this order.
 
     Attributes:
-        drawn: whether it is about its drawings alone, which are not in Markdown.
+        only_html: whether it is about its strips, which are not in Markdown.
         folded: whether a reader has to open it.
     """
 
@@ -61,12 +74,33 @@ class Section:
     drawings: list[Drawing] = field(default_factory=list)
     strips: list[Strip] = field(default_factory=list)
     code: str = ''
-    drawn: bool = False
+    only_html: bool = False
     folded: bool = False
 
 
 def html(study: Study, sections: Sequence[Section]) -> str:
     """One file that needs no other."""
+    return _template('report.html').render(
+        name=study.name,
+        question=study.plan['question'],
+        verdict=verdict(study),
+        sections=sections,
+    )
+
+
+def svg_file(drawing: Drawing) -> str:
+    """A drawing that needs no page: on white, with its legend below."""
+    svg = str(drawing.svg)  # `Markup` escapes what replaces a part of it
+    *_, width, height = map(float, re.findall(r'viewBox="(.*?)"', svg)[0].split())
+    svg = svg.replace('<svg ', f'<svg width="{width}" height="{height}" ', 1)
+    svg = svg.replace('var(--line)', LIGHT['line'])
+    svg = re.sub(r'var\(--c(\d)\)', lambda found: COLORS[int(found[1])], svg)
+    return _template('drawing.svg').render(
+        svg=Markup(svg), width=width, height=height, legend=drawing.legend
+    )
+
+
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -75,12 +109,8 @@ def html(study: Study, sections: Sequence[Section]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters['unbroken'] = _unbroken
-    return environment.get_template('report.html').render(
-        name=study.name,
-        question=study.plan['question'],
-        verdict=verdict(study),
-        sections=sections,
-    )
+    environment.globals.update(light=LIGHT, series=COLORS)
+    return environment.get_template(name)
 
 
 def _unbroken(cell: str) -> str:
@@ -89,16 +119,20 @@ def _unbroken(cell: str) -> str:
 
 
 def markdown(study: Study, sections: Sequence[Section]) -> str:
-    """The same without drawings and images."""
+    """The same without images; its drawings are files of `FIGURES`."""
     parts = [f'# {study.name}', study.plan['question']]
     parts.append('\n'.join(f'- {sentence}' for sentence in verdict(study)))
     for section in sections:
-        if section.drawn:
+        if section.only_html:
             continue
         parts += [f'## {section.heading}', *section.text]
         for table in section.tables:
             parts += [f'**{table.caption}**'] if table.caption else []
             parts.append(_markdown_table(table))
+        parts += [
+            f'![{re.sub(r"[][]", "", drawing.caption)}]({FIGURES}/{drawing.name}.svg)'
+            for drawing in section.drawings
+        ]
         parts += [f'```sh\n{section.code}\n```'] if section.code else []
     return '\n\n'.join(parts) + '\n'
 

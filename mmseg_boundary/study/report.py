@@ -1,4 +1,4 @@
-"""The page of a study: one HTML file that needs no other, and its tables as Markdown.
+"""The page of a study: one HTML file that needs no other, and Markdown with files of its drawings.
 
 Both are made of the same sections. Nothing is shown of a split that is opened last until all finals
 are in.
@@ -14,7 +14,7 @@ from ..report import write_report as write_json
 from .conclusions import compare
 from .extremes import largest_differences
 from .locks import SUMMARY, locked
-from .page import Section, html, markdown
+from .page import FIGURES, Section, html, markdown, svg_file
 from .record import how_sure, how_tuned, published, rerun, what_did_not_help, what_was_trained
 from .results import PLAN, Study, UnfitResults, read
 from .scores import (
@@ -33,7 +33,7 @@ MOST_BYTES = 5_000_000
 
 
 def write_report(folder: str | Path) -> Path:
-    """Writes report.html and report.md into the folder of a study.
+    """Writes report.html, report.md and figures/*.svg into the folder of a study.
 
     At the first time that a split which is opened last is shown, `study.json` gets the date and the
     commit of its runs.
@@ -59,16 +59,14 @@ def write_report(folder: str | Path) -> Path:
         )
     with atomic_write(study.folder / MARKDOWN) as unfinished:
         unfinished.write_text(markdown(study, sections), encoding='utf-8')
+    (study.folder / FIGURES).mkdir(exist_ok=True)
+    for drawing in (drawing for section in sections for drawing in section.drawings):
+        with atomic_write(study.folder / FIGURES / f'{drawing.name}.svg') as unfinished:
+            unfinished.write_text(svg_file(drawing), encoding='utf-8')
     path = study.folder / PAGE
     with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding='utf-8')
     return path
-
-
-def tables(folder: str | Path) -> str:
-    """The report as Markdown, without its drawings and images."""
-    study = read(folder)
-    return markdown(study, list(_sections(study, drawn=False)))
 
 
 def _note_openings(study: Study) -> None:
@@ -88,23 +86,22 @@ def _note_openings(study: Study) -> None:
             write_json(path, dict(plan, opened=opened))
 
 
-def _sections(study: Study, drawn: bool = True) -> Iterator[Section]:
+def _sections(study: Study) -> Iterator[Section]:
     yield Section(
         'All arms',
         text=[how_to_read(study)],
         tables=[table_of_arms(study, split) for split in study.splits],
     )
     shown = [split for split in study.splits if compare(study, split)]
-    if drawn and shown:
+    if shown:
         yield Section(
             f'Difference from {study.titles[study.baseline]}',
             text=[how_to_read_the_differences(study)],
             drawings=[differences_drawn(study, split) for split in shown],
-            drawn=True,
         )
         curves = [drawing for split in shown for drawing in widths_drawn(study, split)]
         if curves:
-            yield Section('Score against width', drawings=curves, drawn=True)
+            yield Section('Score against width', drawings=curves)
     per_class = [table for split in shown if (table := table_of_classes(study, split))]
     if per_class:
         yield Section(
@@ -112,10 +109,10 @@ def _sections(study: Study, drawn: bool = True) -> Iterator[Section]:
             text=[f'{study.primary.title}: the baseline, and by how much the others exceed it.'],
             tables=per_class,
         )
-    if section := over_training(study, drawn):
+    if section := over_training(study):
         yield section
     yield time_and_memory(study)
-    if drawn and (section := largest_differences(study)):
+    if section := largest_differences(study):
         yield section
     if study.plan.get('tuning'):
         yield how_tuned(study)

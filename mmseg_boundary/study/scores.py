@@ -3,9 +3,9 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
-from markupsafe import Markup
 
 from ..report import width_of
 from . import papers
@@ -186,8 +186,8 @@ def differences_drawn(study: Study, split: str) -> Drawing:
         )
         for each in [*declared, *explore(study, split)]
     ]
-    drawn = forest(lines, f'Δ {primary.title}, points', study.gain)
-    return Drawing(Markup(drawn), split)
+    label = f'Δ {primary.title}, points'
+    return Drawing(f'differences_{split}', split, partial(forest, lines, label, study.gain))
 
 
 def widths_drawn(study: Study, split: str) -> Iterator[Drawing]:
@@ -215,7 +215,10 @@ def widths_drawn(study: Study, split: str) -> Iterator[Drawing]:
     if len(curves) > 1 and len(curves[0].scores) > 1:
         label = stem.rpartition('/')[2].removeprefix('m')
         yield Drawing(
-            Markup(over_widths(curves, label, unit)), f'{split}, {label}', _legend(curves)
+            f'widths_{split}',
+            f'{split}, {label}',
+            partial(over_widths, curves, label, unit),
+            _legend(curves),
         )
 
 
@@ -244,7 +247,7 @@ def table_of_classes(study: Study, split: str) -> Table | None:
     return Table(['class', *titles], rows, f'{split}{marked}')
 
 
-def over_training(study: Study, drawn: bool) -> Section | None:
+def over_training(study: Study) -> Section | None:
     """The validations, where the study has some."""
     wanted = study.plan.get('validation')
     found = growth(study, study.splits[0])
@@ -274,9 +277,9 @@ def over_training(study: Study, drawn: bool) -> Section | None:
         Curve(study.titles[arm], places.index(arm), each.scores, {}) for arm, each in found.items()
     ]
     drawings = []
-    if drawn and points_each > 1:
-        svg = Markup(over_iterations(curves, wanted['key']))
-        drawings = [Drawing(svg, study.splits[0], _legend(curves))]
+    if points_each > 1:
+        draw = partial(over_iterations, curves, wanted['key'])
+        drawings = [Drawing('training', study.splits[0], draw, _legend(curves))]
     return Section('Over the training', [text], [Table(columns, rows, cards=True)], drawings)
 
 

@@ -5,9 +5,8 @@ import math
 import pytest
 
 from mmseg_boundary.study import over_training
-from mmseg_boundary.study.report import tables
 from mmseg_boundary.study.results import read
-from tests.support.made_up_study import add_row, write_plan
+from tests.support.made_up_study import add_row, markdown_of, write_plan
 
 CURVES = dict(
     ce={0: [30, 40, 50, 60], 1: [35, 45, 55, 60]},
@@ -43,7 +42,7 @@ def test_shares_of_the_validations(folder):
 
 
 def test_the_report_tells_them(folder):
-    text = tables(folder)
+    text = markdown_of(folder)
     assert '| CE | 50.00 | 60.00 | 40 | 40, 30 |' in text
     assert '| BF1 <2> | 43.75 | 55.50 | 30 | 30, 30 |' in text
     assert '| DT | 6.25 | 45.00 | 40 | —, — |' in text
@@ -52,7 +51,7 @@ def test_the_report_tells_them(folder):
 
 def test_without_validations_there_is_nothing(folder):
     write_plan(folder, seeds=[0, 1], finals=[], margins={})
-    assert 'Over the training' not in tables(folder)
+    assert 'Over the training' not in markdown_of(folder)
     study = read(folder)
     study.runs[:] = [run for run in study.runs if run.arm == 'bwce']
     assert over_training.growth(study, 'val') == {}

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,11 +20,19 @@ from mmseg_boundary.study import extremes, figures, papers, report
 from mmseg_boundary.study.conclusions import compare, points, verdict
 from mmseg_boundary.study.extremes import wanted_images
 from mmseg_boundary.study.record import published
-from mmseg_boundary.study.report import tables, write_report
+from mmseg_boundary.study.report import write_report
 from mmseg_boundary.study.results import Endpoint, UnfitResults, image_sums, read
 from mmseg_boundary.study.statistics import Interval, mean_over_images
 from tests.support import made_up_study
-from tests.support.made_up_study import add_row, names_of, write_plan, write_scenes, write_study
+from tests.support.made_up_study import (
+    add_row,
+    markdown_of,
+    names_of,
+    page_of,
+    write_plan,
+    write_scenes,
+    write_study,
+)
 from tests.support.scenes import segmentation
 from tests.support.skips import ROOT
 
@@ -51,10 +60,6 @@ def finished(tmp_path_factory):
 def study(finished, tmp_path):
     """A copy of it."""
     return shutil.copytree(finished, tmp_path / 'study')
-
-
-def page_of(folder):
-    return write_report(folder).read_text(encoding='utf-8')
 
 
 def change_row(folder, name, **changed):
@@ -132,7 +137,6 @@ def test_text_is_escaped(study):
 
 def test_both_forms_have_the_same_cells(study):
     page, markdown = page_of(study), (study / 'report.md').read_text()
-    assert markdown == tables(study)
     cells = re.findall(r'<t[hd][^>]*>([^<]*)</t[hd]>', page)
     cells = [html.unescape(cell).replace('\N{NO-BREAK SPACE}', ' ').strip() for cell in cells]
     lines = [line for line in markdown.splitlines() if line[:1] == '|' and '| ---' not in line]
@@ -151,13 +155,13 @@ def test_differences_by_hand(study):
     """Around 3 the seeds scatter by sqrt(2 (0.09 + 0.36 + 0.81) / 6) = 0.648, so that the error of
     the mean is 0.245; t of 6 degrees at 97.5 % is 2.447. Two comparisons, all of one sign in seven
     seeds: 2 x 2 / 2^7."""
-    bf1 = row_of(tables(study), 'val', 'BF1 <2>')
+    bf1 = row_of(markdown_of(study), 'val', 'BF1 <2>')
     assert bf1['Δ F 2 px'] == bf1['Δ F 2 px, frequent'] == '+3.00 [+2.40, +3.60]'
     assert bf1['p'] == '0.031' and bf1['runs'] == '7'
     assert bf1['Δ mIoU'].endswith('(shown)') and bf1['memory'] == '1.25×' and bf1['time'] == '2.00×'
-    dt = row_of(tables(study), 'val', 'DT')
+    dt = row_of(markdown_of(study), 'val', 'DT')
     assert dt['Δ F 2 px'] == '−1.00 [−1.60, −0.40]' and dt['Δ mIoU'].endswith('(worse)')
-    epl = row_of(tables(study), 'val', 'EPL')
+    epl = row_of(markdown_of(study), 'val', 'EPL')
     assert epl['runs'] == '2' and epl['p'] == '—'
 
 
@@ -199,11 +203,11 @@ def test_without_a_target_the_arms_are_named(study):
     change_plan(study, margins={})
     val = verdict(read(study))[0]
     assert 'BF1 <2> with +3.00 [+2.40, +3.60] (adjusted p 0.031) points of F 2 px is better' in val
-    assert 'target' not in val and '(shown)' not in tables(study)
+    assert 'target' not in val and '(shown)' not in markdown_of(study)
 
 
 def test_images_too_few_for_blocks(study):
-    page = tables(study)
+    page = markdown_of(study)
     assert 'val has 5 blocks of consecutive images, and an interval over images needs 8' in page
     second = page[page.index('**Over seeds and images') :]
     rows = [line.split(' | ') for line in second.splitlines() if 'BF1' in line]
@@ -218,12 +222,12 @@ def test_images_too_few_for_blocks(study):
 def test_what_can_be_found_at_all(study):
     """Two comparisons over seven seeds: p is 1/64 or 1/32, so that all signs have to be the same,
     or all but the smallest difference: with a deviation of 0.65 about 1.2 points."""
-    found = re.search(r'scatter by 0\.65 points, .* of ([\d.]+) with a prob', tables(study))
+    found = re.search(r'scatter by 0\.65 points, .* of ([\d.]+) with a prob', markdown_of(study))
     assert 0.9 < float(found[1]) < 1.3
 
 
 def test_costs_are_relative_to_the_base_arm(study):
-    ce = row_of(tables(study), 'val', 'CE')
+    ce = row_of(markdown_of(study), 'val', 'CE')
     assert ce['time'] == ce['memory'] == '1.00×'
 
 
@@ -232,7 +236,7 @@ def test_costs_are_relative_to_the_base_arm(study):
 
 def test_a_run_in_nan_is_a_loss_and_never_dropped(study):
     add_row(study, 'bf1', 3, 'val', lost=True)
-    bf1 = row_of(tables(study), 'val', 'BF1 <2>')
+    bf1 = row_of(markdown_of(study), 'val', 'BF1 <2>')
     assert bf1['runs'] == '7, of which 1 ended in NaN'
     assert bf1['F 2 px'] == bf1['Δ F 2 px'] == '—' and bf1['p'] == '1.000'
     assert '(not shown)' in bf1['Δ mIoU']
@@ -246,7 +250,7 @@ def test_a_run_in_nan_is_a_loss_and_never_dropped(study):
 def test_a_baseline_in_nan_is_its_own_loss(study):
     add_row(study, 'bwce', 3, 'val', lost=True)
     change_plan(study, baselines=['bwce'])
-    bf1 = row_of(tables(study), 'val', 'BF1 <2>')
+    bf1 = row_of(markdown_of(study), 'val', 'BF1 <2>')
     assert bf1['Δ F 2 px'] == '—' and bf1['p'] == '0.031'
 
 
@@ -254,7 +258,7 @@ def test_a_study_at_a_scale_is_headed_by_what_it_is(tmp_path):
     write_plan(tmp_path)
     scale = dict(name='small', title='few layers', caveat='Compare nothing.')
     change_plan(tmp_path, scale=dict(scale, data=dict(images='shapes')))
-    page = tables(tmp_path)
+    page = markdown_of(tmp_path)
     assert '- Scale small: few layers. Compare nothing.\n- val: ' in page[: page.index('##')]
 
 
@@ -264,12 +268,12 @@ def test_empty_rows_stay_empty(tmp_path):
         'val: no pair of runs is in yet.',
         'test: closed. It is opened once, when all finals are in; 0 of 28 are.',
     ]
-    assert '| BF1 <2> |  |  |  |' in tables(tmp_path)
+    assert '| BF1 <2> |  |  |  |' in markdown_of(tmp_path)
     add_row(tmp_path, 'bf1', 0, 'val')
-    assert row_of(tables(tmp_path), 'val', 'BF1 <2>')['Δ F 2 px'] == ''
+    assert row_of(markdown_of(tmp_path), 'val', 'BF1 <2>')['Δ F 2 px'] == ''
     add_row(tmp_path, 'ce', 0, 'val')
     assert '<svg' in page_of(tmp_path)
-    only = row_of(tables(tmp_path), 'val', 'BF1 <2>')
+    only = row_of(markdown_of(tmp_path), 'val', 'BF1 <2>')
     assert only['p'] == '—' and re.fullmatch(r'[+−]?\d\.\d\d', only['Δ F 2 px'])
 
 
@@ -277,7 +281,7 @@ def test_one_seed_shows_nothing(tmp_path):
     write_plan(tmp_path, finals=[], seeds=[4])
     for arm, f in dict(ce=50, bwce=52, bf1=55).items():
         add_row(tmp_path, arm, 4, 'val', f=f)
-    markdown = tables(tmp_path)
+    markdown = markdown_of(tmp_path)
     assert row_of(markdown, 'val', 'BF1 <2>')['Δ F 2 px'] == '+3.00'
     assert 'One seed shows nothing' in markdown and 'What did not help' not in markdown
     assert '- val: one seed says nothing about the losses.' in markdown
@@ -289,12 +293,12 @@ def test_an_arm_that_was_tuned_alone_has_no_row(tmp_path):
     arms = json.loads((tmp_path / 'study.json').read_text())['arms']
     tuned = [each | (dict(seeds=[]) if each['name'] == 'bf1' else {}) for each in arms]
     change_plan(tmp_path, finals=['dt'], arms=tuned)
-    assert '| BF1 <2> |  |' not in tables(tmp_path) and '| DT |  |' in tables(tmp_path)
+    assert '| BF1 <2> |  |' not in markdown_of(tmp_path) and '| DT |  |' in markdown_of(tmp_path)
 
 
 def test_no_p_before_all_pairs_are_in(study):
     (study / 'rows/bf1__seed6__val.json').unlink()
-    markdown = tables(study)
+    markdown = markdown_of(study)
     assert row_of(markdown, 'val', 'BF1 <2>')['p'] == '—'
     assert row_of(markdown, 'val', 'DT')['p'] == '0.031'
     assert '27 of 28 finals are in; what stands here is preliminary' in markdown
@@ -323,17 +327,12 @@ def test_the_first_opening_is_written_down(study, monkeypatch):
     assert kept['seeds'] == made_up_study.plan()['seeds']
 
 
-def test_tables_alone_open_nothing(study):
-    tables(study)
-    assert 'opened' not in json.loads((study / 'study.json').read_text())
-
-
 # --- Screening, tuning and what did not help ------------------------------------------------------
 
 
 def test_a_screening_has_no_p(study):
     change_plan(study, finals=[])
-    markdown = tables(study)
+    markdown = markdown_of(study)
     assert (
         'a screening, which tests nothing. Highest of the others is BF1 <2> with +3.00' in markdown
     )
@@ -357,7 +356,7 @@ def test_tuning_is_told_and_not_reported(study):
         for setting, f in enumerate(scores):
             lost = (arm, setting) == ('ce', 1)
             add_row(study, arm, 100, 'held_out', 'tuning', f, setting=setting, lost=lost)
-    markdown = tables(study)
+    markdown = markdown_of(study)
     assert '| boundary-weighted CE | losses.1.loss_weight=2 | 50.00 | won |' in markdown
     assert '| CE | losses.1.loss_weight=2 | NaN |  |' in markdown
     assert 'Each arm had 2 settings and seed 100, on the split held_out' in markdown
@@ -366,7 +365,7 @@ def test_tuning_is_told_and_not_reported(study):
 
 
 def test_what_did_not_help(study):
-    markdown = tables(study)
+    markdown = markdown_of(study)
     part = markdown[markdown.index('## What did not help') :]
     assert '| DT | val | −1.00 [−1.60, −0.40] | worse |' in part
     assert '| EPL | test | +0.50 [−5.85, +6.85] | no difference shown |' in part
@@ -379,11 +378,11 @@ def test_where_all_helped_it_says_so(study):
     ], base_arm='dt')  # fmt: skip
     for file in [*study.glob('rows/epl*'), *study.glob('rows/bwce*'), *study.glob('rows/ce*')]:
         file.unlink()
-    assert 'The 95 % intervals of all arms lie above DT.' in tables(study)
+    assert 'The 95 % intervals of all arms lie above DT.' in markdown_of(study)
 
 
 def test_what_reruns_it(study):
-    code = tables(study).split('```sh\n')[1]
+    code = markdown_of(study).split('```sh\n')[1]
     assert code.startswith(
         'git checkout c0ffee\npython tools/study.py run configs/studies/made_up.py\n'
     )
@@ -393,7 +392,7 @@ def test_what_was_made_in_place_says_so(tmp_path):
     made_up_study.write_study(tmp_path, splits=('val',))
     for file in (tmp_path / 'rows').iterdir():
         file.write_text(json.dumps(json.loads(file.read_text()) | dict(commit=None)))
-    said = tables(tmp_path)
+    said = markdown_of(tmp_path)
     assert 'Run in place: from a working tree, which no commit names.' in said
     assert said.split('```sh\n')[1].startswith(
         'python tools/study.py run configs/studies/made_up.py --in-place\n'
@@ -466,6 +465,19 @@ def test_titles_are_text(study):
                              for each in made_up_study.plan()['arms']])  # fmt: skip
     page = page_of(study)
     assert page.count('bf1 $a_$ &lt;&amp;&gt;') > 4 and '<&>' not in page
+
+
+def test_drawings_are_files_with_their_legend(study):
+    """In the colors of the light page, and of titles that are no markup."""
+    write_report(study)
+    files = {path.name: path.read_text() for path in study.glob('figures/*')}
+    kinds, splits = ('differences', 'widths'), ('val', 'test')
+    assert files.keys() == {f'{kind}_{split}.svg' for kind in kinds for split in splits}
+    for name, svg in files.items():
+        assert 'var(' not in svg and figures.COLORS[2] in svg and '#0102' not in svg
+        assert f'(figures/{name})' in (study / 'report.md').read_text()
+        assert {'BF1 <2>', 'DT'} <= set(texts_of(svg))
+    assert {'CE', 'boundary-weighted CE'} <= set(texts_of(files['widths_val.svg']))
 
 
 def test_a_lost_run_leaves_no_diamond():
@@ -594,14 +606,14 @@ def test_an_endpoint_over_classes_leaves_out_what_is_not_there(study):
 
 def test_a_study_of_shares_of_the_diagonal(study):
     """The page has the scores of the same runs, at 0.01, 0.02 and 0.03 of the diagonal."""
-    page, in_pixels = page_of(study), tables(study)
+    page, in_pixels = page_of(study), markdown_of(study)
     for file in study.rglob('*.json'):
         file.write_text(re.sub(r'_([123])px', r'_0.0\1d', file.read_text()))
     for file in study.rglob('*.npz'):
         arrays = dict(np.load(file))
         np.savez_compressed(file, **arrays | dict(widths=arrays['widths'] / 100))
     assert page_of(study).count('<svg') == page.count('<svg') > 0
-    in_shares = tables(study)
+    in_shares = markdown_of(study)
     assert 'trimap IoU, 0.02 d' in in_shares and '+3.00 [+2.40, +3.60]' in in_shares
     assert in_shares.replace('trimap IoU, 0.02 d', 'trimap IoU, 2 px') == in_pixels
 
@@ -640,15 +652,32 @@ RESULTS = sorted(path.parent for path in ROOT.glob('docs/results/*/study.json'))
 
 
 @pytest.mark.parametrize('folder', RESULTS, ids=lambda path: path.name)
-def test_pages_of_results_are_written_from_their_rows(folder):
-    assert tables(folder) == folder.with_suffix('.md').read_text()
+def test_pages_of_results_are_written_from_their_rows(folder, tmp_path):
+    """The drawings up to 2 pt, since versions of Matplotlib place letters differently."""
+    written = shutil.copytree(folder, tmp_path / folder.name)
+    assert markdown_of(written) == (folder / 'report.md').read_text()
+    names = [path.name for path in sorted(folder.glob('figures/*'))]
+    assert names == [path.name for path in sorted(written.glob('figures/*'))] != []
+    for name in names:
+        new, kept = ((each / 'figures' / name).read_text() for each in (written, folder))
+        assert texts_of(new) == texts_of(kept)
+        np.testing.assert_allclose(numbers_of(new), numbers_of(kept), atol=2)
+
+
+def texts_of(svg):
+    return [each.text for each in ElementTree.fromstring(svg).iter() if each.tag.endswith('}text')]
+
+
+def numbers_of(svg):
+    """All but those in the names of its parts, which are hashes."""
+    return [float(each) for each in re.findall(r'-?\d+(?:\.\d+)?', re.sub(r'"\w*#?\w+"', '', svg))]
 
 
 @pytest.mark.parametrize('page', ['README.md', 'docs/results.md'])
 def test_differences_that_are_quoted_stand_on_a_page_of_results(page):
     number = r'[+−]\d+\.\d\d'
     quoted = re.findall(rf'{number} \[{number}, {number}\]', (ROOT / page).read_text())
-    pages = [folder.with_suffix('.md').read_text() for folder in RESULTS]
+    pages = [(folder / 'report.md').read_text() for folder in RESULTS]
     assert quoted and all(any(each in text for text in pages) for each in quoted)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mmseg_boundary.study.report import write_report
+
 CLASSES = ['road', 'car', 'pole']
 PALETTE = [[128, 64, 128], [64, 0, 128], [192, 192, 128]]
 WIDTHS = [1, 2, 3]
@@ -159,3 +161,12 @@ def write_scenes(folder, split, arms, size=SIZE):
         for name in names_of(split):
             label = Image.fromarray(random.integers(0, 3, size, dtype=np.uint8))
             label.save(folder / predictions / f'{name}.png')
+
+
+def page_of(folder):
+    return write_report(folder).read_text(encoding='utf-8')
+
+
+def markdown_of(folder):
+    write_report(folder)
+    return Path(folder, 'report.md').read_text(encoding='utf-8')

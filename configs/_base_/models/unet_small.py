@@ -10,7 +10,7 @@ model = dict(
         threshold=0.5,
         # The inputs of the last layer are not negative and most pixels are background: from the
         # usual std of 0.01 the first steps make all of its weights negative, and after 600
-        # iterations no pixel is a nucleus on nuclei (docs/results/nuclei_bf1.md).
+        # iterations no pixel is a nucleus on nuclei (docs/results/nuclei_bf1/report.md).
         init_cfg=dict(type='Normal', std=0.3, override=dict(name='conv_seg')),
     ),
     auxiliary_head=dict(in_channels=16, channels=8),
