@@ -121,6 +121,11 @@ def run(study: Study, args: argparse.Namespace, root: Path) -> None:
     study.write_summary(found)
     Workers(study, found, root, args.keep, args.progress).work(args.workers)
     print(f'All runs are done: {study.folder / "results.csv"}')
+    if study.plan.ends_with_tuning:
+        print(
+            'The tuning is done. Name the finals in the file, and run it again: a split that is '
+            'opened last waits for them.'
+        )
 
 
 def tree(study: Study) -> code.Code:

@@ -164,9 +164,18 @@ class Plan:
     validation: Validation | None = None
     scale: Scale | None = None
 
+    @property
+    def ends_with_tuning(self) -> bool:
+        """Whether its finals are still to be chosen: a split is closed until they are in, and it
+        names none."""
+        closed = any(split.opened_last for split in self.splits)
+        return self.tuning is not None and closed and not self.finals
+
     def runs(self) -> list['Run']:
         """All runs, those first that others begin from."""
         tuned = list(self._tuning_runs()) if self.tuning else []
+        if self.ends_with_tuning:
+            return tuned
         finals = [
             Run(name, seed, 'final')
             for seed in self._all_seeds()

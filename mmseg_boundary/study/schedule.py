@@ -34,6 +34,7 @@ from .runs import FailedRun, Processes, RunFolder, execute
 PAUSE = 1.0  # seconds
 PATIENCE = 30.0  # seconds
 HOUR = 3600
+DECLARED = 'finals', 'baselines', 'seeds', 'endpoints', 'margins'  # before the first final
 
 
 class Study:
@@ -111,11 +112,16 @@ class Study:
     # --- Written beside the rows ------------------------------------------------------------------
 
     def write_summary(self, code: Code | None = None) -> None:
-        """Brings `study.json` and `results.csv` to what the rows say."""
+        """Brings `study.json` and `results.csv` to the file and the rows.
+
+        Raises:
+            UnfitStudy: what is compared has changed since the first final.
+        """
         with locked(self.folder / SUMMARY):
             path = self.folder / 'study.json'
             before = json.loads(path.read_text()) if path.is_file() else {}
-            summary = dict(before, **self.plan.resolved())
+            summary = dict(before, **json.loads(json.dumps(self.plan.resolved())))
+            self._require_as_declared(before, summary)
             if summary['tuning']:
                 summary['tuning']['winner'] = self.winners()
             if code:
@@ -123,6 +129,17 @@ class Study:
             summary.setdefault('opened', {})
             write_report(path, summary)
             self._write_csv()
+
+    def _require_as_declared(self, before: dict, now: dict) -> None:
+        if not before.get('finals') or all(row['stage'] != 'final' for row in self.rows()):
+            return
+        for key in DECLARED:
+            if now[key] != before[key]:
+                raise UnfitStudy(
+                    f'{self.plan.name} has {key}={now[key]}, and its finals began with '
+                    f'{before[key]}: what is compared is declared before. Restore it; arms that '
+                    'finals does not name can be added.'
+                )
 
     def _write_csv(self) -> None:
         hidden = self.hidden_splits()

@@ -132,6 +132,35 @@ def test_splits_that_are_opened_last_are_hidden_until_then(written, tmp_path):
     assert table.read_text().count(',nan,') == 2
 
 
+def test_a_study_that_has_yet_to_choose_its_finals_ends_with_its_tuning(written):
+    """Else all that is reported would be in, and the split open, before they are declared."""
+    made = written(finals=[])
+    assert made.ends_with_tuning and {run.stage for run in made.runs()} == {'tuning'}
+    for changes in (dict(), {'splits.test.opened_last': False, 'finals': []}):
+        made = written(changes)
+        assert not made.ends_with_tuning
+        assert {run.stage for run in made.runs()} == {'tuning', 'final'}
+    assert {run.stage for run in written(finals=[], tuning=None).runs()} == {'final'}
+
+
+def test_what_is_compared_stays_as_it_was_before_the_first_final(written, tmp_path):
+    study = Study(written(tuning=None), tmp_path)
+    study.write_summary()
+    other = Study(written(tuning=None, finals=['bwce', 'dice']), tmp_path)
+    other.write_summary()
+    finish(study, Run('ce', 0, 'final'))
+    finish(study, Run('dice', 0, 'final'))
+    with pytest.raises(UnfitStudy, match=r"finals=\['dice'\], and its finals began with "):
+        study.write_summary()
+    for changes in (dict(margins=dict(mIoU=1.0)), dict(seeds=[*range(7)])):
+        with pytest.raises(UnfitStudy, match='what is compared is declared before. Restore it'):
+            Study(written(changes, tuning=None, finals=['bwce', 'dice']), tmp_path).write_summary()
+    more = {'arms.more': dict(losses=[CE], seeds=[0])}
+    Study(written(more, tuning=None, finals=['bwce', 'dice']), tmp_path).write_summary()
+    kept = json.loads((tmp_path / 'study.json').read_text())
+    assert kept['finals'] == ['bwce', 'dice'] and len(kept['arms']) == 4
+
+
 def test_the_estimate_goes_by_what_was_measured(written, tmp_path):
     study = Study(written(tuning=None, seeds=[0, 1, 2, 3, 4, 5]), tmp_path / 'study')
     whole, half = 8 + 2 * 10, 4 + 2 * 10
