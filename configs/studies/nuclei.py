@@ -1,7 +1,11 @@
 # Which loss meets the boundaries of nuclei best: one class, one logit, 35 epochs. The weights are
 # tuned on the last fifth of the training images (their names are hashes, so that these are a random
 # fifth). What is tuned leaves the cross-entropy's training at three quarters, and the finals, on
-# other seeds, at half.
+# other seeds, at half. Seed 0 is left out, since docs/bf1.md has looked at it on `val`.
+#
+# As decided before any run: a setting counts if its mIoU is not lower than that of the baseline
+# with the highest F by more than 0.25, half of the margin; the finals are that baseline, the arm
+# that is best on CamVid, and the best of the others.
 ce = dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)
 bwce = dict(type='BoundaryWeightedCELoss', use_sigmoid=True)
 dice = dict(type='SoftDiceLoss', use_sigmoid=True)
@@ -23,6 +27,7 @@ study = dict(
         ce=dict(title='CE', losses=[ce]),
         bwce=dict(title='boundary-weighted CE', losses=[bwce], **tuned),
         bwce_dice=dict(title='boundary-weighted CE + Dice', losses=[bwce, dice], **tuned),
+        ce_scaled=dict(title='CE at a larger weight', losses=[ce], **tuned),
         bf1=dict(title='CE + BF1', losses=[ce, bf1], **tuned),
         pooled_bf1=dict(title='CE + pooled BF1', losses=[ce, pooled_bf1], **tuned),
         bwce_dice_bf1=dict(
@@ -36,13 +41,10 @@ study = dict(
         bdou=dict(title='CE + boundary DoU', losses=[ce, bdou], **tuned),
     ),
     base_arm='ce',
-    baselines=['bwce', 'bwce_dice'],
-    seeds=list(range(8)),
-    splits=dict(val=dict()),
-    endpoints=[
-        'mBoundaryF_2px',
-        dict(key='mIoU', title='IoU of nuclei', classes=['nucleus']),
-    ],
+    baselines=['bwce', 'bwce_dice', 'ce_scaled'],
+    seeds=list(range(1, 9)),
+    splits=dict(val=dict(opened_last=True)),
+    endpoints=['mBoundaryF_2px'],
     margins=dict(mIoU=0.5, mBoundaryF_2px=2),
     tuning=dict(
         split='held_out',
@@ -55,7 +57,8 @@ study = dict(
         start=0.75,
         grid=dict(
             bwce=[{'losses.0.boundary_weight': weight} for weight in (1.0, 3.0, 10.0)],
-            bwce_dice=weights(1, 0.43, 1.0, 3.0),
+            bwce_dice=weights(1, 1.0, 3.0, 10.0),
+            ce_scaled=weights(0, 3.0, 9.0, 27.0),
             bf1=weights(1, 0.2, 0.5, 2.0),
             pooled_bf1=weights(1, 0.2, 0.5, 2.0),
             bwce_dice_bf1=weights(2, 0.2, 0.5, 2.0),

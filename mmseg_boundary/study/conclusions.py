@@ -27,7 +27,7 @@ class Comparison:
 
     Attributes:
         adjusted_p: Holm's, of the sign-flip test at the primary endpoint; NaN where no comparison
-            was declared, or not all of its runs are in.
+            was declared, not all of its runs are in, or the split is not a decisive one.
     """
 
     study: Study
@@ -117,8 +117,9 @@ def explore(study: Study, split: str) -> list[Comparison]:
 
 def _p_value(study: Study, arm: str, split: str) -> float:
     differences = study.differences(arm, study.baseline, split, study.primary)
-    declared = arm in study.compared and len(differences) == len(study.plan['seeds'])
-    return sign_flip_p(differences) if declared else np.nan
+    declared = arm in study.compared and split in study.decisive
+    whole = len(differences) == len(study.plan['seeds'])
+    return sign_flip_p(differences) if declared and whole else np.nan
 
 
 def blocks_in(study: Study, split: str) -> int:
@@ -152,15 +153,23 @@ def _sentences(study: Study, split: str) -> Iterator[str]:
         return
     baseline, what = study.titles[study.baseline], study.primary.title
     ranked = sorted(comparisons, key=_mean_or_last, reverse=True)
+    highest = f'Highest of the others is {in_words(ranked[0])} points of {what} over {baseline}.'
     if not study.compared:
         if all(each.pairs < 2 for each in comparisons):
             yield 'one seed says nothing about the losses.'
             return
         yield 'a screening, which tests nothing.'
-        yield f'Highest of the others is {in_words(ranked[0])} points of {what} over {baseline}.'
+        yield highest
         return
     if done < all_of_them:
         yield f'{done} of {all_of_them} finals are in; what stands here is preliminary.'
+    if split not in study.decisive:
+        yield f'nothing is tested here, but on {" and ".join(study.decisive)}.'
+        yield highest
+        return
+    for each in explore(study, split):
+        if each.arm in study.plan['baselines'] and each.mean(study.primary) > 0:
+            yield f'Another baseline is higher than {baseline}: {in_words(each)}.'
     met = [each for each in ranked if study.gain is not None and each.meets_target]
     for each in met:
         yield f'{in_words(each)} points of {what} over {baseline} meets the target.'

@@ -16,23 +16,24 @@ from .conclusions import (
     with_interval,
 )
 from .page import Section, Table
-from .results import Study, UnfitResults
+from .results import REGION, Study, UnfitResults
 from .statistics import FEWEST_BLOCKS, POWER, bootstrap_coverage, detectable_difference, t_coverage
 
 
 def how_tuned(study: Study) -> Section:
-    """The score of every setting that was tried, and which was taken."""
+    """The scores of every setting that was tried, and which was taken."""
     tuning = study.plan['tuning']
     winners = tuning.get('winner') or {}
+    shown = study.endpoints
+    if REGION not in [each.key for each in shown if not each.classes]:
+        shown = [*shown, REGION_ENDPOINT]
     rows = []
     for arm, settings in tuning['grid'].items():
-        scores = study.tuned(arm)
+        scores = [study.tuned(arm, each) for each in shown]
         for place, setting in enumerate(settings):
-            known = place in scores
-            score = 'NaN' if known and math.isinf(scores[place]) else ''
-            score = score or (points(scores[place]) if known else '')
+            cells = [each.get(place) for each in scores]
             won = 'won' if winners.get(arm) == place else ''
-            rows.append([study.titles[arm], _in_short(setting), score, won])
+            rows.append([study.titles[arm], _in_short(setting), *map(_tuned_score, cells), won])
     seeds = ', '.join(map(str, tuning['seeds']))
     size = len(next(iter(tuning['grid'].values())))
     text = (
@@ -40,8 +41,14 @@ def how_tuned(study: Study) -> Section:
         f'{seeds}, on the split {study.tuning_split}, which is reported nowhere else; the best '
         f'{study.primary.title} won, and the finals use other seeds.'
     )
-    table = Table(['arm', 'setting', study.primary.title, ''], rows)
+    table = Table(['arm', 'setting', *(each.title for each in shown), ''], rows)
     return Section('What was tuned, and how', [text], [table])
+
+
+def _tuned_score(score: float | None) -> str:
+    if score is None:
+        return ''
+    return 'NaN' if math.isinf(score) else points(score)
 
 
 def what_was_trained(study: Study) -> Section:
@@ -90,8 +97,10 @@ def what_did_not_help(study: Study, shown: Sequence[str]) -> Section | None:
     if not rows:
         text = f'The 95 % intervals of all arms lie above {study.titles[study.baseline]}.'
         return Section('What did not help', [text]) if judged else None
-    text = f'Arms whose 95 % interval in {primary.title} does not lie above the baseline, in their '
-    text += 'own seeds; and arms that were tuned and stayed below the baseline at every setting.'
+    text = (
+        f'Arms whose 95 % interval in {primary.title}, for one arm at a time, does not lie above '
+        'the baseline; and arms that were tuned and stayed below it at every setting.'
+    )
     columns = ['arm', 'split', f'Δ {primary.title}', 'reading']
     return Section('What did not help', [text], [Table(columns, rows, cards=True)])
 

@@ -147,11 +147,20 @@ class Study:
         tuning = self.plan.get('tuning')
         return tuning and tuning['split']['name']
 
+    @cached_property
+    def opened_last(self) -> list[str]:
+        return [each['name'] for each in self.plan['splits'] if each['opened_last']]
+
+    @cached_property
+    def decisive(self) -> list[str]:
+        """The splits on which the declared comparisons are tested: those that are opened last, or
+        all where none is."""
+        return self.opened_last or self.splits
+
     def is_closed(self, split: str) -> bool:
         """Whether nothing of a split may be shown yet: it is opened once, with all finals in."""
-        opened_last = {each['name'] for each in self.plan['splits'] if each['opened_last']}
         done, all_of_them = self.progress(split)
-        return split in opened_last and done < all_of_them
+        return split in self.opened_last and done < all_of_them
 
     def progress(self, split: str) -> tuple[int, int]:
         """How many of the declared runs of a split are in, and how many there are."""
@@ -206,14 +215,14 @@ class Study:
         known = [arm for arm in baselines if not math.isnan(strengths[arm])]
         return max(known, key=strengths.__getitem__) if known else baselines[0]
 
-    def tuned(self, arm: str) -> dict[int, float]:
-        """{place in the grid: mean primary score on the split for tuning}, -inf where a run ended
-        in NaN."""
+    def tuned(self, arm: str, endpoint: Endpoint | None = None) -> dict[int, float]:
+        """{place in the grid: mean score on the split for tuning, of the primary endpoint unless
+        told}, -inf where a run ended in NaN."""
         scores: dict[int, list[float]] = {}
         for run in self.runs:
             if run.stage == 'tuning' and run.arm == arm and run.setting is not None:
-                lost = -math.inf if not run.ended else run.score(self.primary)
-                scores.setdefault(run.setting, []).append(lost)
+                score = run.score(endpoint or self.primary) if run.ended else -math.inf
+                scores.setdefault(run.setting, []).append(score)
         return {setting: float(np.mean(scores[setting])) for setting in sorted(scores)}
 
 

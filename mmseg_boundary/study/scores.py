@@ -38,8 +38,9 @@ def how_to_read(study: Study) -> str:
         sentences.append(f'It is the strongest of the baselines ({others}).')
     if study.compared:
         count = len(study.compared)
+        where = f' on {" and ".join(study.decisive)} alone' if study.opened_last else ''
         sentences.append(
-            f'p: exact sign flips, adjusted for {count} declared '
+            f'p: exact sign flips{where}, adjusted for {count} declared '
             f'{"comparison" if count == 1 else "comparisons"} (Holm).'
         )
     else:
@@ -48,7 +49,7 @@ def how_to_read(study: Study) -> str:
     if margin is not None:
         sentences.append(
             f'That mIoU is lower by less than {margin:g} is shown, not shown, or it is worse '
-            '(one-sided 95 % interval).'
+            '(one-sided 95 % limits, for one arm at a time).'
         )
     if study.gain is not None and study.compared:
         target = f'The target: Δ {study.primary.title} of {study.gain:g} or more with p < {LEVEL:g}'

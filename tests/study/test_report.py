@@ -155,23 +155,27 @@ def test_differences_by_hand(study):
     """Around 3 the seeds scatter by sqrt(2 (0.09 + 0.36 + 0.81) / 6) = 0.648, so that the error of
     the mean is 0.245; t of 6 degrees at 97.5 % is 2.447. Two comparisons, all of one sign in seven
     seeds: 2 x 2 / 2^7."""
-    bf1 = row_of(markdown_of(study), 'val', 'BF1 <2>')
+    bf1 = row_of(markdown_of(study), 'test', 'BF1 <2>')
     assert bf1['Δ F 2 px'] == bf1['Δ F 2 px, frequent'] == '+3.00 [+2.40, +3.60]'
     assert bf1['p'] == '0.031' and bf1['runs'] == '7'
     assert bf1['Δ mIoU'].endswith('(shown)') and bf1['memory'] == '1.25×' and bf1['time'] == '2.00×'
-    dt = row_of(markdown_of(study), 'val', 'DT')
+    dt = row_of(markdown_of(study), 'test', 'DT')
     assert dt['Δ F 2 px'] == '−1.00 [−1.60, −0.40]' and dt['Δ mIoU'].endswith('(worse)')
-    epl = row_of(markdown_of(study), 'val', 'EPL')
+    epl = row_of(markdown_of(study), 'test', 'EPL')
     assert epl['runs'] == '2' and epl['p'] == '—'
 
 
 def test_the_verdict(study):
     val, test = verdict(read(study))
-    assert val.startswith(
-        'val: BF1 <2> with +3.00 [+2.40, +3.60] (adjusted p 0.031) points of F 2 px over '
+    assert val == (
+        'val: nothing is tested here, but on test. Highest of the others is BF1 <2> with '
+        '+3.00 [+2.40, +3.60] points of F 2 px over boundary-weighted CE.'
+    )
+    assert test.startswith(
+        'test: BF1 <2> with +3.00 [+2.40, +3.60] (adjusted p 0.031) points of F 2 px over '
         'boundary-weighted CE meets the target. DT with −1.00'
     )
-    assert 'is worse than boundary-weighted CE' in val and test.startswith('test: BF1')
+    assert 'is worse than boundary-weighted CE' in test
 
 
 @pytest.mark.parametrize(
@@ -183,27 +187,27 @@ def test_the_verdict(study):
 )
 def test_the_target_is_all_of_it(study, margins):
     change_plan(study, margins=margins)
-    val = verdict(read(study))[0]
-    assert 'is better than boundary-weighted CE, short of the target.' in val
-    assert val.count('meets the target') == val.count('No arm meets the target. Closest') == 1
+    test = verdict(read(study))[1]
+    assert 'is better than boundary-weighted CE, short of the target.' in test
+    assert test.count('meets the target') == test.count('No arm meets the target. Closest') == 1
 
 
 def test_frequent_classes_may_not_be_worse(study):
     for seed in range(7):
-        name = f'bf1__seed{seed}__val'
+        name = f'bf1__seed{seed}__test'
         row = json.loads((study / f'rows/{name}.json').read_text())
         low = dict(row['per_class']['BoundaryF_2px'], road=1, car=1)
         change_row(study, name, per_class=dict(row['per_class'], BoundaryF_2px=low))
-    (found,) = (each for each in compare(read(study), 'val') if each.arm == 'bf1')
+    (found,) = (each for each in compare(read(study), 'test') if each.arm == 'bf1')
     assert found.is_significant and found.mean(found.study.endpoints[1]) < 0
     assert not found.meets_target
 
 
 def test_without_a_target_the_arms_are_named(study):
     change_plan(study, margins={})
-    val = verdict(read(study))[0]
-    assert 'BF1 <2> with +3.00 [+2.40, +3.60] (adjusted p 0.031) points of F 2 px is better' in val
-    assert 'target' not in val and '(shown)' not in markdown_of(study)
+    test = verdict(read(study))[1]
+    assert 'BF1 <2> with +3.00 [+2.40, +3.60] (adjusted p 0.031) points of F 2 px is better' in test
+    assert 'target' not in test and '(shown)' not in markdown_of(study)
 
 
 def test_images_too_few_for_blocks(study):
@@ -235,22 +239,22 @@ def test_costs_are_relative_to_the_base_arm(study):
 
 
 def test_a_run_in_nan_is_a_loss_and_never_dropped(study):
-    add_row(study, 'bf1', 3, 'val', lost=True)
-    bf1 = row_of(markdown_of(study), 'val', 'BF1 <2>')
+    add_row(study, 'bf1', 3, 'test', lost=True)
+    bf1 = row_of(markdown_of(study), 'test', 'BF1 <2>')
     assert bf1['runs'] == '7, of which 1 ended in NaN'
     assert bf1['F 2 px'] == bf1['Δ F 2 px'] == '—' and bf1['p'] == '1.000'
     assert '(not shown)' in bf1['Δ mIoU']
-    assert 'No arm meets the target' in verdict(read(study))[0]
+    assert 'No arm meets the target' in verdict(read(study))[1]
     page = page_of(study)
     assert re.search(
-        r'BF1 &lt;2&gt;</th><td[^>]*>val</td><td[^>]*>—</td><td[^>]*>1 run ended', page
+        r'BF1 &lt;2&gt;</th><td[^>]*>test</td><td[^>]*>—</td><td[^>]*>1 run ended', page
     )
 
 
 def test_a_baseline_in_nan_is_its_own_loss(study):
-    add_row(study, 'bwce', 3, 'val', lost=True)
+    add_row(study, 'bwce', 3, 'test', lost=True)
     change_plan(study, baselines=['bwce'])
-    bf1 = row_of(markdown_of(study), 'val', 'BF1 <2>')
+    bf1 = row_of(markdown_of(study), 'test', 'BF1 <2>')
     assert bf1['Δ F 2 px'] == '—' and bf1['p'] == '0.031'
 
 
@@ -296,11 +300,24 @@ def test_an_arm_that_was_tuned_alone_has_no_row(tmp_path):
     assert '| BF1 <2> |  |' not in markdown_of(tmp_path) and '| DT |  |' in markdown_of(tmp_path)
 
 
+def test_another_baseline_that_is_higher_is_named(study):
+    """Than the one that the tuning found the strongest."""
+    change_plan(study, tuning=TUNING)
+    for arm, f in dict(ce=50, bwce=49, bf1=50).items():
+        for setting in range(2):
+            add_row(study, arm, 100, 'held_out', 'tuning', f, setting=setting)
+    val, test = verdict(read(study))
+    higher = 'Another baseline is higher than CE: boundary-weighted CE with +2.00'
+    assert higher in test and higher not in val
+
+
 def test_no_p_before_all_pairs_are_in(study):
+    splits = [dict(name=name, dataset={}, opened_last=False) for name in ('val', 'test')]
+    change_plan(study, splits=splits)  # both decide
     (study / 'rows/bf1__seed6__val.json').unlink()
     markdown = markdown_of(study)
     assert row_of(markdown, 'val', 'BF1 <2>')['p'] == '—'
-    assert row_of(markdown, 'val', 'DT')['p'] == '0.031'
+    assert row_of(markdown, 'val', 'DT')['p'] == row_of(markdown, 'test', 'DT')['p'] == '0.031'
     assert '27 of 28 finals are in; what stands here is preliminary' in markdown
 
 
@@ -357,8 +374,11 @@ def test_tuning_is_told_and_not_reported(study):
             lost = (arm, setting) == ('ce', 1)
             add_row(study, arm, 100, 'held_out', 'tuning', f, setting=setting, lost=lost)
     markdown = markdown_of(study)
-    assert '| boundary-weighted CE | losses.1.loss_weight=2 | 50.00 | won |' in markdown
-    assert '| CE | losses.1.loss_weight=2 | NaN |  |' in markdown
+    assert (
+        '| boundary-weighted CE | losses.1.loss_weight=2 | 50.00 | — | 60.00 | won |'
+        in markdown
+    )
+    assert '| CE | losses.1.loss_weight=2 | NaN | NaN | NaN |  |' in markdown
     assert 'Each arm had 2 settings and seed 100, on the split held_out' in markdown
     assert '| BF1 <2> | held_out | −5.00 | below, tuned |' in markdown
     assert '**held_out' not in markdown and row_of(markdown, 'val', 'BF1 <2>')['runs'] == '7'
