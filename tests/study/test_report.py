@@ -374,10 +374,7 @@ def test_tuning_is_told_and_not_reported(study):
             lost = (arm, setting) == ('ce', 1)
             add_row(study, arm, 100, 'held_out', 'tuning', f, setting=setting, lost=lost)
     markdown = markdown_of(study)
-    assert (
-        '| boundary-weighted CE | losses.1.loss_weight=2 | 50.00 | — | 60.00 | won |'
-        in markdown
-    )
+    assert '| boundary-weighted CE | losses.1.loss_weight=2 | 50.00 | — | 60.00 | won |' in markdown
     assert '| CE | losses.1.loss_weight=2 | NaN | NaN | NaN |  |' in markdown
     assert 'Each arm had 2 settings and seed 100, on the split held_out' in markdown
     assert '| BF1 <2> | held_out | −5.00 | below, tuned |' in markdown
