@@ -9,10 +9,13 @@ import numpy as np
 from .results import REGION, Endpoint, Study, image_sums
 from .statistics import (
     LEVEL,
+    ImageSums,
     Interval,
     blocks_of,
     crossed_bootstrap,
+    drives_of,
     holm,
+    mean_over_images,
     non_inferiority,
     sign_flip_p,
     t_interval,
@@ -78,6 +81,21 @@ class Comparison:
         if arm is None or baseline is None:
             return Interval(np.nan, np.nan)
         return crossed_bootstrap(arm[1], baseline[1], blocks_of(arm[0]))
+
+    def per_drive(self, endpoint: Endpoint) -> dict[str, np.ndarray]:
+        """{drive: (S,) the differences on its images alone}; {} without the per-image files."""
+        ours, theirs = self.study.pairs(self.arm, self.baseline, self.split)
+        arm, baseline = image_sums(ours, endpoint), image_sums(theirs, endpoint)
+        if arm is None or baseline is None:
+            return {}
+
+        def scores(sums: ImageSums, frames: np.ndarray) -> np.ndarray:
+            return mean_over_images(ImageSums(*(part[:, frames] for part in sums)))
+
+        return {
+            drive: scores(arm[1], frames) - scores(baseline[1], frames)
+            for drive, frames in drives_of(arm[0]).items()
+        }
 
     @property
     def is_significant(self) -> bool:
@@ -202,9 +220,13 @@ def in_words(comparison: Comparison) -> str:
 
 def with_interval(comparison: Comparison, endpoint: Endpoint) -> str:
     """The mean difference and its 95 % interval."""
-    mean = points(comparison.mean(endpoint), signed=True)
-    span = interval(comparison.interval(endpoint))
-    return mean if span == '—' else f'{mean} {span}'
+    return mean_with_interval(comparison.mean(endpoint), comparison.interval(endpoint))
+
+
+def mean_with_interval(mean: float, span: Interval) -> str:
+    """Such as '+1.20 [+0.30, +2.10]'; the mean alone without an interval."""
+    found = points(mean, signed=True)
+    return found if np.isnan(span.low) else f'{found} {interval(span)}'
 
 
 def points(value: float, signed: bool = False) -> str:

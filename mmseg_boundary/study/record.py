@@ -12,12 +12,22 @@ from .conclusions import (
     compare,
     explore,
     interval,
+    mean_with_interval,
     points,
     with_interval,
 )
 from .page import Section, Table
 from .results import REGION, Study, UnfitResults
-from .statistics import FEWEST_BLOCKS, POWER, bootstrap_coverage, detectable_difference, t_coverage
+from .statistics import (
+    FEWEST_BLOCKS,
+    POWER,
+    bootstrap_coverage,
+    detectable_difference,
+    t_coverage,
+    t_interval,
+)
+
+MOST_DRIVES = 6
 
 
 def how_tuned(study: Study) -> Section:
@@ -152,7 +162,21 @@ def how_sure(study: Study, shown: Sequence[str]) -> Section:
             )
     columns = ['arm', 'split', 'blocks', f'Δ {study.primary.title}', 'Δ mIoU']
     second = [Table(columns, rows, 'Over seeds and images (secondary)')] if rows else []
-    return Section('How sure this is', text, second)
+    return Section('How sure this is', text, second + _of_drives(study, shown))
+
+
+def _of_drives(study: Study, shown: Sequence[str]) -> list[Table]:
+    """The differences on each drive alone, of splits that have a few."""
+    rows = []
+    for split in shown:
+        for each in compare(study, split):
+            primary, region = (each.per_drive(of) for of in (study.primary, REGION_ENDPOINT))
+            for drive in primary if 1 < len(primary) <= MOST_DRIVES else ():
+                found = (differences[drive] for differences in (primary, region))
+                cells = [mean_with_interval(float(d.mean()), t_interval(d)) for d in found]
+                rows.append([each.title, split, drive, *cells])
+    columns = ['arm', 'split', 'drive', f'Δ {study.primary.title}', 'Δ mIoU']
+    return [Table(columns, rows, 'On each drive alone, over seeds (secondary)')] if rows else []
 
 
 def _share(value: float) -> str:

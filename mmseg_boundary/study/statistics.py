@@ -10,7 +10,7 @@ Shape shorthand:
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
@@ -200,18 +200,29 @@ def _detectable_deviations(seeds: int, comparisons: int, simulations: int = 2000
 def blocks_of(names: Sequence[str], length: int = BLOCK_LENGTH) -> list[np.ndarray]:
     """The places of the images in blocks of consecutive frames of a drive.
 
-    The drive is what stands before the last '_' of a name, the frame what follows. A drive is cut
-    into as many blocks of at least `length` frames as it has, alike to a frame; a shorter one is a
-    block, and an image without a drive is one too. Neighbouring frames are no independent samples;
-    blocks are nearly so.
+    A drive is cut into as many blocks of at least `length` frames as it has, alike to a frame; a
+    shorter one is a block. Neighbouring frames are no independent samples; blocks are nearly so.
 
     >>> [len(block) for block in blocks_of([f'0001TP_{frame:06}' for frame in range(62)])]
     [21, 21, 20]
     """
-    return list(_blocks_of(names, length))
+    return [
+        block
+        for frames in drives_of(names).values()
+        for block in np.array_split(frames, max(1, len(frames) // length))
+    ]
 
 
-def _blocks_of(names: Sequence[str], length: int) -> Iterator[np.ndarray]:
+def drives_of(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """{drive: the places of its images by frame}.
+
+    The drive is what stands before the last '_' of a name, the frame what follows; an image without
+    a drive is one.
+
+    >>> {drive: frames.tolist() for drive, frames in drives_of(['b_2', 'a_1', 'b_1']).items()}
+    {'a': [1], 'b': [2, 0]}
+    """
+
     def drive_and_frame(place: int) -> tuple[str, list]:
         drive, _, frame = names[place].rpartition('_')
         # numbers as such: 'f9' comes before 'f10'
@@ -219,9 +230,8 @@ def _blocks_of(names: Sequence[str], length: int) -> Iterator[np.ndarray]:
         return drive or frame, [int(part) if part.isdecimal() else part for part in parts]
 
     places = sorted(range(len(names)), key=drive_and_frame)
-    for _, drive in groupby(places, lambda place: drive_and_frame(place)[0]):
-        frames = np.array(list(drive))
-        yield from np.array_split(frames, max(1, len(frames) // length))
+    drives = groupby(places, lambda place: drive_and_frame(place)[0])
+    return {drive: np.array(list(frames)) for drive, frames in drives}
 
 
 def mean_over_images(sums: ImageSums) -> np.ndarray:
@@ -242,7 +252,7 @@ def crossed_bootstrap(
     arm: ImageSums,
     baseline: ImageSums,
     blocks: Sequence[np.ndarray],
-    resamples: int = 2000,
+    resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
     """The 95 % percentile interval of the mean difference of scores over other seeds and images.

@@ -213,7 +213,7 @@ def test_without_a_target_the_arms_are_named(study):
 def test_images_too_few_for_blocks(study):
     page = markdown_of(study)
     assert 'val has 5 blocks of consecutive images, and an interval over images needs 8' in page
-    second = page[page.index('**Over seeds and images') :]
+    second = page[page.index('**Over seeds and images') : page.index('**On each drive')]
     rows = [line.split(' | ') for line in second.splitlines() if 'BF1' in line]
     val, test = ([cell.strip(' |') for cell in row[1:]] for row in rows)
     assert val == ['val', '5', '—', '—'] and test[:2] == ['test', '11']
@@ -221,6 +221,29 @@ def test_images_too_few_for_blocks(study):
     assert 2.3 < low < 3 < high < 3.7
     assert re.search(r'7 seeds and 11 blocks, at least 8\d\.\d % of the intervals', page)
     assert re.search(r'studies of 7 seeds, 9[45]\.\d % of such 95 % intervals', page)
+
+
+def test_each_drive_alone(study):
+    """BF1 gains on the first drive what it loses on the second; val has one drive."""
+    first = [name for name in names_of('test') if name.startswith('0001TP')]
+    for seed in range(7):
+        add_row(study, 'bf1', seed, 'test', f=45, better=first)
+    markdown = markdown_of(study)
+    table = markdown[markdown.index('**On each drive alone') :]
+    rows = re.findall(r'^\| BF1 <2> \| (test|val) \| (\w+) \| (\S+) \[\S+, \S+\] \| ', table, re.M)
+    assert [row[:2] for row in rows] == [('test', '0001TP'), ('test', 'Seq05VD')]
+    for _, drive, shown in rows:
+        differences = []
+        for seed in range(7):
+            f = []
+            for arm in ('bf1', 'bwce'):
+                with np.load(study / f'per_image/{arm}__seed{seed}__test.npz') as arrays:
+                    of_drive = [name.startswith(drive) for name in arrays['names']]
+                    found = arrays['boundary_f'][of_drive][..., arrays['widths'] == 2]
+                    f.append(100 * np.nanmean(found, 0).mean())
+            differences.append(f[0] - f[1])
+        assert points(np.mean(differences), signed=True) == shown
+    assert float(rows[0][2]) > 10 > 0 > float(rows[1][2].replace('−', '-'))
 
 
 def test_what_can_be_found_at_all(study):
