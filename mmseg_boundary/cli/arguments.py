@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from .errors import stop
+from .parts import require_launched
 
 # A dict, alone or in a list: of JSON, of Python, or as the shell leaves it, without quotes.
 DICT = re.compile(
@@ -154,6 +155,7 @@ def _require_places(settings: dict, options: dict) -> None:
 
 def load_config(args: argparse.Namespace) -> Config:
     """The config file with the command line's overrides, a work folder and the launcher."""
+    require_launched(args.launcher)
     slurm = os.environ.get('SLURM_LOCALID') if args.launcher == 'slurm' else None
     os.environ.setdefault('LOCAL_RANK', slurm or str(args.local_rank))
     config = read_config(args.config, args.cfg_options)

@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS
 from .. import stacks
 from .config_tree import checkpoints_in, dicts_in, pretrained_in
 from .errors import stop
+from .ranks import LAUNCHERS
 
 MIXED_PRECISION = 'AmpOptimWrapper'
 # As MMEngine finds {{$NAME:default}}.
@@ -66,6 +67,23 @@ def _require_pretrained(key: str, name: str) -> None:
 
 def _may_exist(name: str) -> bool:
     return '://' in name or Path(name).expanduser().is_file()
+
+
+def require_launched(launcher: str) -> None:
+    """Ends a process that was not started by the launcher that it is told.
+
+    Raises:
+        SystemExit: says what starts it.
+    """
+    if launcher not in LAUNCHERS:
+        return
+    variables, command = LAUNCHERS[launcher]
+    missing = [name for name in variables if name not in os.environ]
+    if missing:
+        stop(
+            f'--launcher {launcher} finds no {", ".join(missing)} in the environment: start it by '
+            f'{command}, or leave --launcher out and run one process.'
+        )
 
 
 def require_device(config: Config) -> None:

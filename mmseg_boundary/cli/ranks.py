@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import torch
 from mmengine.config import Config
@@ -14,10 +14,33 @@ from mmengine.logging import print_log
 from .config_tree import dicts_in
 
 
+class Launcher(NamedTuple):
+    """What its processes find in their environment, the rank first; and what starts them."""
+
+    variables: tuple[str, ...]
+    command: str
+
+
+LAUNCHERS = {
+    'pytorch': Launcher(
+        ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
+        'torchrun (tools/dist_train.sh, tools/dist_test.sh)',
+    ),
+    'slurm': Launcher(
+        ('SLURM_PROCID', 'SLURM_NTASKS'), 'srun (tools/slurm_train.sh, tools/slurm_test.sh)'
+    ),
+    'mpi': Launcher(
+        ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'MASTER_ADDR'),
+        "Open MPI's mpirun, with MASTER_ADDR=HOST",
+    ),
+}
+
+
 def is_first_rank(config: Config) -> bool:
     """Whether this is the first of all ranks, before they make a group."""
-    ranks = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
-    return os.environ.get(ranks.get(config.launcher, ''), '0') == '0'
+    if config.launcher not in LAUNCHERS:
+        return True
+    return os.environ.get(LAUNCHERS[config.launcher].variables[0], '0') == '0'
 
 
 def prepare_cpu_ranks(config: Config) -> None:

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from mmseg_boundary.cli.arguments import add_common_arguments, load_config, read_config
+from mmseg_boundary.cli.ranks import LAUNCHERS
 from tests.support.commands import ROOT, sentence
 
 TRAIN, TEST = ROOT / 'tools/train.py', ROOT / 'tools/test.py'
@@ -142,6 +143,8 @@ def test_one_task_of_slurm_says_it_for_its_node(launcher, rank, monkeypatch, tmp
     monkeypatch.setenv('LOCAL_RANK', '')
     monkeypatch.delenv('LOCAL_RANK')
     monkeypatch.setenv('SLURM_LOCALID', '1')
+    for name in LAUNCHERS[launcher].variables:
+        monkeypatch.setenv(name, '0')
     (tmp_path / 'config.py').write_text(CONFIG)
     parser = argparse.ArgumentParser()
     parser.add_argument('config')

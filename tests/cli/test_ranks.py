@@ -8,11 +8,25 @@ import torch
 from mmengine.config import Config
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from mmseg_boundary.cli.ranks import has_gloo, is_first_rank, leave, prepare_cpu_ranks
+from mmseg_boundary.cli.parts import require_launched
+from mmseg_boundary.cli.ranks import LAUNCHERS, has_gloo, is_first_rank, leave, prepare_cpu_ranks
 from mmseg_boundary.losses import EPLLoss
 from tests.support.skips import needs_gpu
 
 VARIABLES = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+
+
+@pytest.mark.parametrize('launcher', VARIABLES)
+def test_a_launcher_has_to_have_started_the_process(launcher, monkeypatch):
+    for name in LAUNCHERS[launcher].variables:
+        monkeypatch.setenv(name, '0')
+    require_launched(launcher)
+    require_launched('none')
+    monkeypatch.delenv(VARIABLES[launcher])
+    with pytest.raises(
+        SystemExit, match=f'--launcher {launcher} finds no {VARIABLES[launcher]} in '
+    ):
+        require_launched(launcher)
 
 
 @pytest.mark.parametrize('launcher', VARIABLES)

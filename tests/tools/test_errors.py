@@ -198,6 +198,14 @@ def mixed_precision_without_a_gpu(folder):
         return train(folder, flags=['--amp'])
 
 
+def launched_by_nothing(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith('SLURM_'):
+                patch.delenv(name)
+        return train(folder, flags=['--launcher', 'slurm'])
+
+
 def batch_of_one_image(folder):
     return train(folder, 'train_dataloader.batch_size=1')
 
@@ -752,6 +760,7 @@ TOOL_CASES = {
         'an entry of None in `--cfg-options`': entry_of_none,
         'a key without a value in `--cfg-options`': option_without_a_value,
         '`--amp` without a GPU': mixed_precision_without_a_gpu,
+        '`--launcher slurm` without `srun`': launched_by_nothing,
         'batches of one image, and a batch norm': batch_of_one_image,
         'a loss that is NaN': non_finite_loss,
         'a full disk, and a checkpoint': full_disk_and_a_checkpoint,
