@@ -36,7 +36,11 @@ from mmseg_boundary.drawing.style import (
     VERMILION,
 )
 from mmseg_boundary.geometry.boundary import find_boundaries
-from mmseg_boundary.geometry.distance import distances_between, signed_distances
+from mmseg_boundary.geometry.distance import (
+    distance_to_boundary,
+    distances_between,
+    signed_distances,
+)
 from mmseg_boundary.labels import Target, encode
 from mmseg_boundary.losses import (
     active_boundary_loss,
@@ -54,7 +58,6 @@ from mmseg_boundary.losses import (
 )
 from mmseg_boundary.losses.active_boundary import (
     NEIGHBORS,
-    distance_to_boundary,
     log_probabilities,
     predicted_boundary,
     prediction_change,

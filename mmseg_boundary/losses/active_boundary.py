@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..geometry.boundary import within
-from ..geometry.distance import distance_to
+from ..geometry.distance import distance_to_boundary
 from ..labels import Target
 from .decode_head_loss import DecodeHeadLoss
 
@@ -167,31 +167,6 @@ def predicted_boundary(change: Tensor, max_share: float) -> Tensor:
     """(N, H, W) bool, where the prediction changes most, and the 8 neighbors; void not removed."""
     core = change > boundary_threshold(change, max_share).view(-1, 1, 1)
     return within(core, 1.5)
-
-
-@torch.no_grad()
-def distance_to_boundary(regions: Tensor) -> Tensor:
-    """M: how far a pixel is from those whose lower or right neighbor is of another region.
-
-    >>> distance_to_boundary(torch.tensor([[[[True, True, False]], [[False, False, True]]]]))
-    tensor([[[1., 0., 1.]]])
-
-    Args:
-        regions: (N, K, H, W) bool, disjoint; what is of none, void, makes no boundary.
-
-    Returns:
-        (N, H, W) float32, in pixels; inf in an image without a boundary.
-    """
-    # Class by class: a reduction of bool over the classes is many times as slow.
-    numbers = torch.zeros_like(regions[:, 0], dtype=torch.int16)
-    for number, region in enumerate(regions.unbind(1), 1):
-        numbers.masked_fill_(region, number)
-    boundary = torch.zeros_like(regions[:, 0])
-    for dim in (-2, -1):
-        pairs = numbers.shape[dim] - 1
-        here, there = (numbers.narrow(dim, start, pairs) for start in (0, 1))
-        boundary.narrow(dim, 0, pairs).logical_or_((here != there) & (here > 0) & (there > 0))
-    return distance_to(boundary)
 
 
 def _budget(maps: Tensor, max_share: float) -> int:

@@ -16,11 +16,13 @@ from mmseg_boundary.geometry.distance import (
     TOLERANCE,
     chamfer_distance_to,
     distance_to,
+    distance_to_boundary,
     distance_to_others,
     distances_between,
     signed_distances,
     torch_distance_to,
 )
+from mmseg_boundary.labels import encode
 from tests.support.engines import as_on_a_device, without_opencv
 from tests.support.skips import needs_gpu
 
@@ -351,6 +353,15 @@ def test_wide_rows_do_not_overflow(width):
     assert distances[0, -1] == width - 1
     assert torch_distance_to(mask.flip(1))[0, 0] == width - 1
     assert torch_distance_to(mask[1:]).isinf().all()
+
+
+def test_the_boundary_of_lower_and_right_neighbors_and_void_makes_none():
+    labels = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1], [0, 255, 255, 2]]])
+    distances = distance_to_boundary(encode(labels, 3).regions)
+    expected = [(0, 1), (1, 1), (1, 3)]
+    assert (distances == 0).nonzero()[:, 1:].tolist() == [list(pixel) for pixel in expected]
+    alone = torch.zeros(1, 3, 4, dtype=torch.long)
+    assert distance_to_boundary(encode(alone, 3).regions).isinf().all()
 
 
 @needs_gpu

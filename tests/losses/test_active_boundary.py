@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmseg_boundary.geometry import distance
+from mmseg_boundary.geometry.distance import distance_to_boundary
 from mmseg_boundary.labels import encode
 from mmseg_boundary.losses import ActiveBoundaryLoss, active_boundary_loss
 from mmseg_boundary.losses.active_boundary import (
     boundary_threshold,
-    distance_to_boundary,
     log_probabilities,
     predicted_boundary,
     prediction_change,
@@ -177,17 +177,8 @@ def test_equally_far_pixels_tie_whatever_the_engine(error, monkeypatch):
         signs = torch.arange(found.numel()).view(found.shape) % 2 * 2 - 1
         return (found + error * signs).clamp(min=0)
 
-    monkeypatch.setattr('mmseg_boundary.losses.active_boundary.distance_to', inexact)
+    monkeypatch.setattr(distance, 'distance_to', inexact)
     assert loss_of(one.logits, one.labels, max_share=1).equal(value)
-
-
-def test_the_true_boundary_is_one_sided_and_void_makes_none():
-    labels = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, 1], [0, VOID, VOID, 2]]])
-    distances = distance_to_boundary(encode(labels, 3).regions)
-    expected = [(0, 1), (1, 1), (1, 3)]
-    assert (distances == 0).nonzero()[:, 1:].tolist() == [list(pixel) for pixel in expected]
-    alone = torch.zeros(1, 3, 4, dtype=torch.long)
-    assert distance_to_boundary(encode(alone, 3).regions).isinf().all()
 
 
 def test_images_without_a_true_boundary_add_nothing():
