@@ -20,9 +20,9 @@
 #   the others: three comparisons. `test` decides; `val` is one clip from within a training drive.
 # As decided when the rows of Dice and of class weights were in: F rose with Dice's weight to 30,
 # beyond any arm of the first tuning. What came closest there, BF1 in both forms, boundary DoU and
-# EPL's line, is added to the baseline with the highest F, at about 20, 60 and 180 %
-# of its gradient. Of BF1 the largest was best, in all frequent classes too, but mIoU fell in rare
-# ones: `strong_bf1_further` has more of it, and more of Dice and of class weights beside it.
+# EPL's line, is added to the baseline with the highest F, at about 20, 60 and 180 % of its
+# gradient. Of BF1 the largest was best, in all frequent classes too, but mIoU fell in rare ones:
+# `strong_bf1_further` has more of it, and more of Dice and of class weights beside it.
 held_out = dict(
     data_prefix=dict(img_path='train', seg_map_path='trainannot'), drive_part=(0.8, 1.0)
 )
@@ -158,7 +158,7 @@ study = dict(
         'balanced',
         'balanced_further',
         'ce_scaled',
-    ],  # fmt: skip
+    ],
     seeds=list(range(8)),
     splits=dict(
         val=dict(dataset=dict(data_prefix=dict(img_path='val', seg_map_path='valannot'))),

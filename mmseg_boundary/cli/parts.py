@@ -1,4 +1,4 @@
-"""Checks before a run that its operators, data, checkpoints and device are there."""
+"""Checks before a run that its launcher, operators, data, checkpoints and device are there."""
 
 import os
 import re

@@ -76,26 +76,33 @@ class Comparison:
     def bootstrap(self, endpoint: Endpoint) -> Interval:
         """The interval over seeds and blocks of images; NaN with too few, or without the per-image
         files."""
-        ours, theirs = self.study.pairs(self.arm, self.baseline, self.split)
-        arm, baseline = image_sums(ours, endpoint), image_sums(theirs, endpoint)
-        if arm is None or baseline is None:
+        found = self.image_sums(endpoint)
+        if found is None:
             return Interval(np.nan, np.nan)
-        return crossed_bootstrap(arm[1], baseline[1], blocks_of(arm[0]))
+        names, arm, baseline = found
+        return crossed_bootstrap(arm, baseline, blocks_of(names))
 
     def per_drive(self, endpoint: Endpoint) -> dict[str, np.ndarray]:
         """{drive: (S,) the differences on its images alone}; {} without the per-image files."""
-        ours, theirs = self.study.pairs(self.arm, self.baseline, self.split)
-        arm, baseline = image_sums(ours, endpoint), image_sums(theirs, endpoint)
-        if arm is None or baseline is None:
+        found = self.image_sums(endpoint)
+        if found is None:
             return {}
+        names, arm, baseline = found
 
         def scores(sums: ImageSums, frames: np.ndarray) -> np.ndarray:
             return mean_over_images(ImageSums(*(part[:, frames] for part in sums)))
 
         return {
-            drive: scores(arm[1], frames) - scores(baseline[1], frames)
-            for drive, frames in drives_of(arm[0]).items()
+            drive: scores(arm, frames) - scores(baseline, frames)
+            for drive, frames in drives_of(names).items()
         }
+
+    def image_sums(self, endpoint: Endpoint) -> tuple[list[str], ImageSums, ImageSums] | None:
+        """The names of the images, and what they add to the scores of the arm and of the baseline;
+        None without the per-image files."""
+        ours, theirs = self.study.pairs(self.arm, self.baseline, self.split)
+        arm, baseline = image_sums(ours, endpoint), image_sums(theirs, endpoint)
+        return None if arm is None or baseline is None else (arm[0], arm[1], baseline[1])
 
     @property
     def is_significant(self) -> bool:
@@ -114,6 +121,12 @@ class Comparison:
             and all(self.mean(each) >= 0 for each in self.study.endpoints[1:])
             and self.region in ('', 'shown')
         )
+
+
+def shown_endpoints(study: Study) -> list[Endpoint]:
+    """The endpoints, and mIoU where it is none."""
+    named = {each.key for each in study.endpoints if not each.classes}
+    return [*study.endpoints, *([] if REGION in named else [REGION_ENDPOINT])]
 
 
 def compare(study: Study, split: str) -> list[Comparison]:

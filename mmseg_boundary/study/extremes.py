@@ -9,7 +9,7 @@ import numpy as np
 from .conclusions import Comparison, compare, points
 from .figures import image_panels
 from .page import Section, Strip
-from .results import Study, image_sums
+from .results import Study
 from .statistics import mean_over_classes
 
 PALETTE = 'palette.json'
@@ -22,16 +22,16 @@ def wanted_images(study: Study) -> Iterator[tuple[Comparison, str, float]]:
     gains and losses at the primary endpoint, over all seeds."""
     for split in study.splits:
         for comparison in compare(study, split):
-            ours, theirs = study.pairs(comparison.arm, comparison.baseline, split)
-            arm, baseline = (image_sums(runs, study.primary) for runs in (ours, theirs))
-            if arm is None or baseline is None:
+            found = comparison.image_sums(study.primary)
+            if found is None:
                 continue
-            differences = np.mean(mean_over_classes(*arm[1]) - mean_over_classes(*baseline[1]), 0)
+            names, arm, baseline = found
+            differences = np.mean(mean_over_classes(*arm) - mean_over_classes(*baseline), 0)
             order = [place for place in np.argsort(differences) if np.isfinite(differences[place])]
             gains = [place for place in order[::-1] if differences[place] > 0]
             losses = [place for place in order if differences[place] < 0]
             for place in [*gains[:IMAGES_EACH], *losses[:IMAGES_EACH]]:
-                yield comparison, arm[0][place], float(differences[place])
+                yield comparison, names[place], float(differences[place])
 
 
 def scene_files(study: Study, split: str, name: str) -> tuple[Path, Path]:

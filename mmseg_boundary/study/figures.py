@@ -174,6 +174,12 @@ def _svg(figure: Figure, name: str) -> str:
     return re.sub(r'#0102(1[0-7])', lambda found: f'var(--c{int(found[1], 16) - 16})', svg)
 
 
+def in_light_colors(svg: str) -> str:
+    """A drawing in those of the light page, which a file of its own does not have."""
+    svg = svg.replace('var(--line)', LIGHT['line'])
+    return re.sub(r'var\(--c(\d)\)', lambda found: COLORS[int(found[1])], svg)
+
+
 # --- Images ---------------------------------------------------------------------------------------
 
 

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
 
 from .conclusions import verdict
-from .figures import COLORS, LIGHT, Panel
+from .figures import COLORS, LIGHT, Panel, in_light_colors
 from .results import Study
 
 HERE = Path(__file__).parent
@@ -47,8 +46,8 @@ class Drawing:
     legend: list[tuple[bool, int, str]] = field(default_factory=list)
 
     @cached_property
-    def svg(self) -> Markup:
-        return Markup(self.draw())
+    def svg(self) -> str:
+        return self.draw()
 
 
 @dataclass(frozen=True)
@@ -90,16 +89,15 @@ def html(study: Study, sections: Sequence[Section]) -> str:
 
 def svg_file(drawing: Drawing) -> str:
     """A drawing that needs no page: on white, with its legend below."""
-    svg = str(drawing.svg)  # `Markup` escapes what replaces a part of it
+    svg = in_light_colors(drawing.svg)
     *_, width, height = map(float, re.findall(r'viewBox="(.*?)"', svg)[0].split())
     svg = svg.replace('<svg ', f'<svg width="{width}" height="{height}" ', 1)
-    svg = svg.replace('var(--line)', LIGHT['line'])
-    svg = re.sub(r'var\(--c(\d)\)', lambda found: COLORS[int(found[1])], svg)
     return _template('drawing.svg').render(
-        svg=Markup(svg), width=width, height=height, legend=drawing.legend
+        svg=svg, width=width, height=height, legend=drawing.legend
     )
 
 
+@cache
 def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),

@@ -278,7 +278,7 @@ class Plan:
         """The plan as `study.json` has it."""
         listed = ('question', 'base', 'base_arm', 'baselines', 'finals', 'seeds', 'margins')
         more = ('budget', 'iterations', 'data', 'tta', 'published', 'published_scores', 'options')
-        return dict(
+        plan = dict(
             study=self.name,
             command=self.command,
             **{key: getattr(self, key) for key in (*listed, *more)},
@@ -289,6 +289,7 @@ class Plan:
             validation=self.validation and asdict(self.validation),
             scale=self.scale and asdict(self.scale),
         )
+        return json.loads(json.dumps(plan))
 
     def at(self, scale: Scale) -> 'Plan':
         """The plan at another scale: the same arms, one seed, one split, nothing tuned and no

@@ -14,10 +14,11 @@ from .conclusions import (
     interval,
     mean_with_interval,
     points,
+    shown_endpoints,
     with_interval,
 )
 from .page import Section, Table
-from .results import REGION, Study, UnfitResults
+from .results import Study, UnfitResults
 from .statistics import (
     FEWEST_BLOCKS,
     POWER,
@@ -34,9 +35,7 @@ def how_tuned(study: Study) -> Section:
     """The scores of every setting that was tried, and which was taken."""
     tuning = study.plan['tuning']
     winners = tuning.get('winner') or {}
-    shown = study.endpoints
-    if REGION not in [each.key for each in shown if not each.classes]:
-        shown = [*shown, REGION_ENDPOINT]
+    shown = shown_endpoints(study)
     rows = []
     for arm, settings in tuning['grid'].items():
         scores = [study.tuned(arm, each) for each in shown]

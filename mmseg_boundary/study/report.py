@@ -57,16 +57,14 @@ def write_report(folder: str | Path) -> Path:
             f'The page of {study.name} would have {len(page.encode()) / 1e6:.1f} MB, and '
             f'{MOST_BYTES / 1e6:.0f} MB are allowed: compare fewer arms in one study.'
         )
-    with atomic_write(study.folder / MARKDOWN) as unfinished:
-        unfinished.write_text(markdown(study, sections), encoding='utf-8')
+    drawings = [drawing for section in sections for drawing in section.drawings]
+    files = {MARKDOWN: markdown(study, sections)}
+    files |= {f'{FIGURES}/{drawing.name}.svg': svg_file(drawing) for drawing in drawings}
     (study.folder / FIGURES).mkdir(exist_ok=True)
-    for drawing in (drawing for section in sections for drawing in section.drawings):
-        with atomic_write(study.folder / FIGURES / f'{drawing.name}.svg') as unfinished:
-            unfinished.write_text(svg_file(drawing), encoding='utf-8')
-    path = study.folder / PAGE
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(page, encoding='utf-8')
-    return path
+    for name, text in (*files.items(), (PAGE, page)):
+        with atomic_write(study.folder / name) as unfinished:
+            unfinished.write_text(text, encoding='utf-8')
+    return study.folder / PAGE
 
 
 def _note_openings(study: Study) -> None:
@@ -75,10 +73,9 @@ def _note_openings(study: Study) -> None:
         path = study.folder / PLAN
         plan = json.loads(path.read_text())
         opened = plan.get('opened') or {}
-        for split in plan['splits']:
-            name = split['name']
+        for name in study.opened_last:
             commits = {run.commit for arm in study.titles for run in study.reported(arm, name)}
-            if split['opened_last'] and commits and name not in opened:
+            if commits and name not in opened:
                 today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
                 opened[name] = dict(date=today, commit=', '.join(sorted(commits)))
         study.plan['opened'] = opened

@@ -149,6 +149,7 @@ class Study:
 
     @cached_property
     def opened_last(self) -> list[str]:
+        """The splits of which nothing is shown until all finals are in."""
         return [each['name'] for each in self.plan['splits'] if each['opened_last']]
 
     @cached_property

@@ -120,7 +120,7 @@ class Study:
         with locked(self.folder / SUMMARY):
             path = self.folder / 'study.json'
             before = json.loads(path.read_text()) if path.is_file() else {}
-            summary = dict(before, **json.loads(json.dumps(self.plan.resolved())))
+            summary = dict(before, **self.plan.resolved())
             self._require_as_declared(before, summary)
             if summary['tuning']:
                 summary['tuning']['winner'] = self.winners()
@@ -131,15 +131,14 @@ class Study:
             self._write_csv()
 
     def _require_as_declared(self, before: dict, now: dict) -> None:
-        if not before.get('finals') or all(row['stage'] != 'final' for row in self.rows()):
-            return
-        for key in DECLARED:
-            if now[key] != before[key]:
-                raise UnfitStudy(
-                    f'{self.plan.name} has {key}={now[key]}, and its finals began with '
-                    f'{before[key]}: what is compared is declared before. Restore it; arms that '
-                    'finals does not name can be added.'
-                )
+        changed = [key for key in DECLARED if before.get('finals') and now[key] != before[key]]
+        if changed and any(row['stage'] == 'final' for row in self.rows()):
+            key = changed[0]
+            raise UnfitStudy(
+                f'{self.plan.name} has {key}={now[key]}, and its finals began with {before[key]}: '
+                'what is compared is declared before. Restore it; arms that finals does not name '
+                'can be added.'
+            )
 
     def _write_csv(self) -> None:
         hidden = self.hidden_splits()

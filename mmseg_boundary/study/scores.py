@@ -16,6 +16,7 @@ from .conclusions import (
     explore,
     p_value,
     points,
+    shown_endpoints,
     with_interval,
 )
 from .figures import SERIES, Curve, Difference, forest, over_iterations, over_widths
@@ -66,11 +67,9 @@ def how_to_read(study: Study) -> str:
 
 def table_of_arms(study: Study, split: str) -> Table:
     """Scores, differences and costs of all arms on a split."""
-    primary, *further = study.endpoints
+    primary, *further = shown = shown_endpoints(study)
     width = primary.key.rpartition('_')[2] if width_of(primary.key) else '3px'
-    named = {each.key for each in study.endpoints if not each.classes}
-    if REGION not in named:
-        further.append(REGION_ENDPOINT)
+    named = {each.key for each in shown if not each.classes}
     trimap = re.sub(r'(px|d)$', r' \1', f'trimap IoU, {width}')
     plain = [Endpoint('mBoundaryIoU', 'Boundary IoU'), Endpoint(f'mTrimapIoU_{width}', trimap)]
     plain = [each for each in plain if each.key not in named]
